@@ -1,0 +1,80 @@
+/** Hetzner Cloud as the daemon uses it: what the terraform runs do not do themselves. Errors are BorderErrors. */
+export interface CloudServer {
+  readonly id: number;
+  readonly name: string;
+  readonly status: string;
+  readonly ipv4: string | null;
+  readonly location: string;
+  readonly serverType: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: number;
+}
+
+export interface CloudServerType {
+  readonly name: string;
+  /** Locations that list the type and say it is available now (only a hint: the order may be refused all the same). */
+  readonly availableIn: readonly string[];
+  readonly monthlyNet: Readonly<Record<string, number>>;
+  readonly hourlyNet: Readonly<Record<string, number>>;
+}
+
+export interface Cloud {
+  server(id: number): Promise<CloudServer | null>;
+  serverByName(name: string): Promise<CloudServer | null>;
+  servers(labelSelector: string): Promise<CloudServer[]>;
+  serverTypes(): Promise<CloudServerType[]>;
+  locations(): Promise<string[]>;
+}
+
+/** What one terraform run may do on the wire. The gate holds it against every request of the run. */
+export type RunPermit =
+  | {
+      readonly kind: "machine";
+      readonly machine: string;
+      readonly actor: string;
+      readonly create: boolean;
+      readonly update: boolean;
+      readonly destroy: boolean;
+      /** Order in which the API budget is given out. */
+      readonly priority: "hand-over" | "destroy" | "refill" | "person";
+    }
+  /** The platform stack: keys, firewalls, networks, placement groups; never servers. */
+  | {
+      readonly kind: "platform";
+      readonly actor: string;
+      readonly destroy: boolean;
+      readonly priority: "person" | "refill";
+    };
+
+/** A token for one run: 64 characters, dead when the run is closed or the daemon ends. */
+export interface GateRun {
+  readonly endpoint: string;
+  readonly token: import("../secrets/secret.ts").Secret;
+  /** Calls that this run sent on to Hetzner, and calls it made to the gate. */
+  counts(): { upstream: number; asked: number };
+  close(): void;
+}
+
+/** What the gate asks of the store, so that what a plan says is checked and what is sent is enforced. */
+export interface GateLedger {
+  /** The row that a server of this name must have before it may be created; null forbids it. */
+  machine(name: string): {
+    readonly state: string;
+    readonly serverId: number | null;
+    readonly order: string | null;
+    /** True only when the order has ended (or there is none) and the row says releasing or retiring. */
+    readonly mayDestroy: boolean;
+  } | null;
+  machineByServerId(id: number): { readonly name: string } | null;
+  /** Called with the id before terraform sees the answer to `POST /servers`; durable when it returns. */
+  recordServerId(name: string, id: number): void;
+  /** A request was refused; one audit row. */
+  recordRefusal(run: RunPermit, request: string, reason: string): void;
+}
+
+export interface Gate {
+  /** `http://127.0.0.1:<port>/v1` */
+  readonly endpoint: string;
+  openRun(permit: RunPermit): GateRun;
+  close(): Promise<void>;
+}

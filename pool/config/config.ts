@@ -1,0 +1,85 @@
+/** The resolved configuration: what the rest of the code sees. Durations are milliseconds. */
+import type { Secret } from "../secrets/secret.ts";
+
+export interface PoolConfig {
+  readonly name: string;
+  readonly plan: string;
+  /** Tried in this order when building; the claim prefers the order's own region. */
+  readonly locations: readonly string[];
+  readonly serverType: string;
+  readonly image: string;
+  readonly minReady: number;
+  readonly maxTotal: number;
+  readonly maxAgeMs: number;
+}
+
+export interface PlanConfig {
+  readonly name: string;
+  /** Stripe price id that a checkout of this plan sells. */
+  readonly price: string;
+}
+
+/** Friendly region names (eu-central, us-east …) → Hetzner locations, tried in order. */
+export type Regions = Readonly<Record<string, readonly string[]>>;
+
+export interface Deadlines {
+  readonly creatingMs: number;
+  readonly bootingMs: number;
+  readonly preparingMs: number;
+  readonly provingMs: number;
+  readonly handingOverMs: number;
+  readonly destroyingMs: number;
+}
+
+export interface Config {
+  /** Names this installation in labels and machine names: several may share one Hetzner project. */
+  readonly instance: string;
+  readonly stateDir: string;
+  readonly plans: readonly PlanConfig[];
+  readonly pools: readonly PoolConfig[];
+  readonly regions: Regions;
+  readonly maxTotal: number;
+  readonly maxParallelBuilds: number;
+  readonly deadlines: Deadlines;
+  readonly releaseGraceMs: number;
+  readonly api: {
+    readonly listen: { host: string; port: number };
+    readonly publicUrl: string;
+    readonly tokens: readonly Secret[];
+  };
+  readonly stripe: {
+    readonly key: Secret;
+    readonly webhookSecrets: readonly Secret[];
+    /** Only for a stand-in; Stripe's own when absent. */
+    readonly apiUrl: string | null;
+    readonly successUrl: string;
+    readonly cancelUrl: string;
+  };
+  readonly hetzner: { readonly endpoint: string; readonly token: Secret; readonly requestsPerHour: number };
+  readonly terraform: { readonly bin: string; readonly cliConfig: string | null };
+  readonly network: { readonly sshFrom: readonly string[]; readonly cidr: string; readonly zone: string };
+  readonly ssh: { readonly port: number };
+  readonly tailnet: {
+    readonly apiUrl: string;
+    /** Absent: Tailscale's own. */
+    readonly controlUrl: string | null;
+    readonly clientId: string;
+    readonly clientSecret: Secret;
+    readonly tags: readonly string[];
+    readonly rehearsalTags: readonly string[];
+    readonly keyStock: number;
+  } | null;
+  readonly prepare: {
+    readonly playbook: string;
+    /** Where the `openclaw.installer` collection is found. */
+    readonly collectionsPath: string;
+    readonly ansibleBin: string;
+    /** Extra variables for the playbook, as the operator wrote them. */
+    readonly vars: Readonly<Record<string, unknown>>;
+  };
+  /** Variables that every agent gets unless the order says otherwise; the pool's default model. */
+  readonly agent: { readonly model: string; readonly gatewayPort: number };
+  /** 32 bytes that seal secrets in the store, and older ones that still open them. */
+  readonly sealingKeys: readonly Secret[];
+  readonly log: { readonly level: string };
+}

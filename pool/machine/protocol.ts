@@ -1,0 +1,81 @@
+/**
+ * What controller and machine say to each other over one SSH exec of the hand-over program
+ * (ansible/files/clawpool-machine.mjs, a root-owned forced command without dependencies).
+ *
+ * The program is started ahead of time ("armed"): it prints `{"type":"armed",…}` when it holds an open control
+ * connection to the gateway, then waits on stdin for exactly one frame:
+ *
+ *   clawpool/1 <length of body in bytes> <sha256 of body, hex>\n<body, JSON>
+ *
+ * and answers in JSON lines until one of type `attested` or `failed`.
+ */
+import { createHash } from "node:crypto";
+
+export interface TailnetJoin {
+  readonly key: string;
+  readonly hostname: string;
+  /** Absent: Tailscale's own control plane. */
+  readonly controlUrl?: string;
+  /** Leave the tailnet again at the end (rehearsal). */
+  readonly logout?: boolean;
+}
+
+/** The agent's default model, when the order wants another than the pool's. */
+export interface AgentModel {
+  readonly primary: string;
+}
+
+export type MachineRequest =
+  /** Make the machine serve this order, or rehearse it with the pool's own identity (`rehearsal: true`). */
+  | {
+      readonly op: "hand-over";
+      readonly rehearsal: boolean;
+      /** With `generation` the idempotency key: the same pair again changes nothing and attests again. */
+      readonly order: string;
+      readonly generation: number;
+      /** The gateway token in force before. */
+      readonly currentToken: string;
+      /** The gateway token to be in force after; written as OPENCLAW_GATEWAY_TOKEN's successor in `.env`. */
+      readonly gatewayToken: string;
+      /** Further variables of `.env`. */
+      readonly env: Readonly<Record<string, string>>;
+      readonly model?: AgentModel;
+      readonly tailnet: TailnetJoin | null;
+      /** Take the controller's administrative access away (true for a real hand-over). */
+      readonly dropAdmin: boolean;
+      /** Force the slow way, for comparison in benchmarks: `.env` and a restart of the unit. */
+      readonly way?: "reload" | "restart";
+    }
+  | { readonly op: "health" }
+  /** Bounded restart of the gateway's unit. */
+  | { readonly op: "repair" };
+
+export interface Attestation {
+  readonly newTokenAccepted: boolean;
+  readonly oldTokenRefused: boolean;
+  readonly unitActive: boolean;
+  readonly tailnetAddress: string | null;
+  readonly tailnetNode: string | null;
+  /** Which way the gateway took its secrets. */
+  readonly way: "reload" | "config" | "restart" | "unchanged";
+}
+
+export type MachineReply =
+  | { readonly type: "armed"; readonly program: string; readonly gateway: boolean }
+  | { readonly type: "step"; readonly step: string; readonly ms: number }
+  | { readonly type: "attested"; readonly attestation: Attestation; readonly ms: number }
+  | {
+      readonly type: "health";
+      readonly unit: string;
+      readonly gateway: boolean;
+      readonly tailnet: string;
+      readonly version: string | null;
+    }
+  | { readonly type: "failed"; readonly step: string; readonly reason: string; readonly retryable: boolean };
+
+/** The one frame that goes to the program's stdin. */
+export function encodeFrame(request: MachineRequest): Buffer {
+  const body = Buffer.from(JSON.stringify(request), "utf8");
+  const digest = createHash("sha256").update(body).digest("hex");
+  return Buffer.concat([Buffer.from(`clawpool/1 ${body.length} ${digest}\n`, "utf8"), body]);
+}

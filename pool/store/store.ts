@@ -1,0 +1,181 @@
+/**
+ * The store's verbs. Each is one whole transaction, durable when it returns; a verb that changes a machine or an
+ * order writes its audit row in the same transaction. One conformance suite (tests/store/conformance.ts) runs on
+ * every implementation.
+ */
+import type {
+  Installed,
+  Machine,
+  MachineName,
+  MachineSecrets,
+  MachineState,
+  OrderId,
+} from "../machine/machine.ts";
+import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
+
+export interface NewMachine {
+  readonly name: MachineName;
+  readonly pool: string;
+  readonly plan: string;
+  readonly serverType: string;
+  readonly location: string;
+  readonly image: string;
+  readonly placementGroup: number;
+  readonly deadline: number;
+  readonly hostKey: string;
+  readonly secrets: MachineSecrets;
+}
+
+/** What a stage may learn while it moves a machine on. */
+export interface MachineChange {
+  readonly state?: MachineState;
+  readonly deadline?: number | null;
+  readonly nextLookAt?: number;
+  readonly attempts?: number;
+  readonly serverId?: number | null;
+  readonly ipv4?: string | null;
+  readonly hostKey?: string;
+  readonly installed?: Installed;
+  readonly location?: string;
+  readonly generation?: number;
+  readonly tailnetNode?: string | null;
+  readonly tailnetAddress?: string | null;
+  readonly poolToken?: string;
+  readonly reason?: string | null;
+}
+
+export interface NewOrder {
+  readonly id: OrderId;
+  readonly customer: string;
+  readonly plan: string;
+  readonly region: string;
+  readonly agentName: string;
+  readonly secrets: AgentSecrets;
+}
+
+/** A verified webhook, as kept in the inbox. */
+export interface InboxEvent {
+  readonly id: string;
+  readonly type: string;
+  /** Stripe's id of the object the event is about. */
+  readonly object: string;
+  /** Epoch ms, from the event. */
+  readonly createdAt: number;
+  readonly body: string;
+}
+
+export interface Payment {
+  readonly order: OrderId | null;
+  readonly checkoutSession: string;
+  readonly subscription: string | null;
+  readonly stripeCustomer: string | null;
+}
+
+export type PaymentOutcome =
+  | { readonly kind: "claimed"; readonly order: Order; readonly machine: Machine }
+  | { readonly kind: "queued"; readonly order: Order; readonly position: number }
+  /** The same checkout session was accepted before; nothing changed. */
+  | { readonly kind: "duplicate"; readonly order: Order }
+  /** The subscription had already ended when the payment arrived (events come in any order). */
+  | { readonly kind: "ended"; readonly order: Order }
+  /** No order has this id or session: kept, flagged to the operator. */
+  | { readonly kind: "unknown-order" };
+
+export interface AuditRow {
+  readonly seq: number;
+  readonly at: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly subject: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export interface Flag {
+  readonly id: number;
+  readonly at: number;
+  readonly kind: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+export interface MachineFilter {
+  readonly pool?: string;
+  readonly states?: readonly MachineState[];
+  /** Everything that is not destroyed. */
+  readonly live?: boolean;
+}
+
+export interface Store {
+  // machines
+  /** Writes the intent row, unless `maxTotal` machines of the pool (or `maxTotalAll` of all pools) are live
+   *  already; then null. Counted and written in one transaction, so the cap holds under any concurrency. */
+  planMachine(machine: NewMachine, caps: { maxTotal: number; maxTotalAll: number }): Machine | null;
+  machine(name: MachineName): Machine | null;
+  machineByServerId(serverId: number): Machine | null;
+  machines(filter?: MachineFilter): Machine[];
+  machineSecrets(name: MachineName): MachineSecrets;
+  /** Applies `change` if the machine is still in `from`; throws StaleRowError if not. */
+  changeMachine(name: MachineName, from: MachineState, change: MachineChange, why: string): Machine;
+
+  // orders
+  createOrder(order: NewOrder): Order;
+  attachCheckout(id: OrderId, checkout: { session: string; url: string | null }): Order;
+  order(id: OrderId): Order | null;
+  orderBySession(session: string): Order | null;
+  orderBySubscription(subscription: string): Order | null;
+  orders(filter?: { states?: readonly OrderState[]; limit?: number }): Order[];
+  agentSecrets(id: OrderId): AgentSecrets;
+  /** 1 for the next in line; null when the order is not queued. */
+  queuePosition(id: OrderId): number | null;
+
+  // webhooks
+  /** Keeps the event; false when an event of this id was kept before. */
+  keepEvent(event: InboxEvent): boolean;
+  /** Inbox row, payment, claim: all in one transaction. `choose` orders the claimable machines' locations. */
+  acceptPayment(event: InboxEvent | null, payment: Payment, locations: readonly string[]): PaymentOutcome;
+  /** The payment was asynchronous and failed, or the checkout expired. */
+  expireOrder(event: InboxEvent | null, session: string, reason: string): Order | null;
+  /** A tombstone for the subscription, and for its order the time at which it is released. */
+  endSubscription(
+    event: InboxEvent | null,
+    end: { subscription: string; releaseAt: number; reason: string },
+  ): Order | null;
+
+  // claims and hand-over
+  /** Binds a ready machine of the order's plan to the longest-waiting queued order that it fits; null if none. */
+  claimForQueue(pool: { name: string; plan: string; locationsOf(region: string): readonly string[] }): {
+    order: Order;
+    machine: Machine;
+  } | null;
+  /** The hand-over proved itself: machine serving, order running. The order's environment is forgotten. */
+  recordServing(
+    name: MachineName,
+    facts: { tailnetNode: string | null; tailnetAddress: string | null },
+  ): void;
+  /** The claimed machine is lost to the order; it fails, and the order is queued again (first in line). */
+  recordHandOverFailure(name: MachineName, reason: string): Order;
+  failOrder(id: OrderId, reason: string): Order;
+  /** Starts the end: machine releasing, order releasing. */
+  releaseOrder(id: OrderId, why: string): Order;
+  /** The cloud answered 404: machine destroyed, its order (if any) released. */
+  recordDestroyed(name: MachineName): void;
+
+  // history
+  appendStep(order: OrderId, data: OrderEvent["data"]): OrderEvent;
+  orderEvents(order: OrderId, afterSeq: number): OrderEvent[];
+  audit(actor: string, action: string, subject: string, detail?: Record<string, unknown>): void;
+  auditRows(filter?: { subject?: string; limit?: number }): AuditRow[];
+  /** Something a person must look at. */
+  flag(kind: string, subject: string, text: string): void;
+  flags(): Flag[];
+
+  // settings: small facts of the platform (ids of firewall, network, …), JSON
+  setting(key: string): string | null;
+  putSetting(key: string, value: string): void;
+  close(): void;
+}
+
+/** The row changed since it was read: somebody else moved it. The caller looks again. */
+export class StaleRowError extends Error {
+  override readonly name = "StaleRowError";
+}

@@ -1,0 +1,44 @@
+/** Tailscale's API v2 as the daemon uses it. Errors are BorderErrors of border `tailnet`. */
+import type { Secret } from "../secrets/secret.ts";
+
+export interface AuthKey {
+  readonly id: string;
+  readonly key: Secret;
+  /** Epoch ms. */
+  readonly expiresAt: number;
+}
+
+export interface TailnetDevice {
+  readonly nodeId: string;
+  readonly hostname: string;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly tags: readonly string[];
+  readonly authorized: boolean;
+  readonly connectedToControl: boolean;
+}
+
+export interface Tailnet {
+  /** A one-off, pre-authorised, tagged key. `description`: letters, digits, hyphen, space; at most 50. */
+  mintKey(options: {
+    tags: readonly string[];
+    expirySeconds: number;
+    description: string;
+    ephemeral?: boolean;
+  }): Promise<AuthKey>;
+  revokeKey(id: string): Promise<void>;
+  device(nodeId: string): Promise<TailnetDevice | null>;
+  devices(tag: string): Promise<TailnetDevice[]>;
+  /** Deleting what is already gone is success. */
+  deleteDevice(nodeId: string): Promise<void>;
+}
+
+/** A small stock of fresh keys, so that no hand-over waits for one to be minted. */
+export interface KeyStock {
+  /** A key with at least `minTtlMs` to live; from the stock when there is one, else minted now. Never given twice. */
+  take(): Promise<AuthKey>;
+  /** Mints up to the wanted number and revokes what grew old. Called by the loop. */
+  replenish(): Promise<void>;
+  /** Revokes what was not used. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,79 @@
+/** Terraform as the daemon uses it: one directory a machine, run under the rules of docs/terraform.md. */
+import type { Secret } from "../secrets/secret.ts";
+
+/** Everything the MachineStack needs; no customer text, ever. Ids of the platform are plain numbers. */
+export interface MachineStackInput {
+  readonly name: string;
+  readonly serverType: string;
+  readonly image: string;
+  readonly location: string;
+  readonly userData: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly platform: PlatformIds;
+  readonly placementGroup: number;
+}
+
+/** What the platform stack's outputs say. */
+export interface PlatformIds {
+  readonly sshKey: number;
+  readonly firewall: number;
+  readonly network: number;
+  readonly placementGroups: readonly number[];
+}
+
+export interface PlatformStackInput {
+  readonly instance: string;
+  readonly controllerPublicKey: string;
+  /** CIDRs that may reach port 22. */
+  readonly sshFrom: readonly string[];
+  readonly networkCidr: string;
+  readonly networkZone: string;
+  readonly placementGroups: number;
+}
+
+export interface Access {
+  readonly endpoint: string;
+  readonly token: Secret;
+}
+
+export interface ResourceChange {
+  readonly address: string;
+  readonly action: "create" | "update" | "delete" | "replace" | "read" | "no-op";
+}
+
+export interface RunResult {
+  /** Run id: names the log file and the audit row. */
+  readonly run: string;
+  readonly ok: boolean;
+  readonly exitCode: number | null;
+  readonly changes: readonly ResourceChange[];
+  /** Error diagnostics: summary and detail as terraform printed them. */
+  readonly errors: readonly { summary: string; detail: string; address: string | null }[];
+  readonly logFile: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+}
+
+/** What the state file says; read without running terraform. */
+export interface StateSummary {
+  readonly serverId: number | null;
+  readonly tainted: boolean;
+  readonly serial: number;
+  readonly lineage: string;
+  readonly resources: number;
+}
+
+export interface Terraform {
+  /** Writes the stack (atomically) and applies it. With `guard`, plans first and refuses (BorderError permanent,
+   *  code `plan-refused`) when the plan contains a delete or a replace. */
+  applyMachine(input: MachineStackInput, access: Access, options?: { guard?: boolean }): Promise<RunResult>;
+  destroyMachine(name: string, access: Access): Promise<RunResult>;
+  /** Removes the taint that a failed poll leaves on a healthy server. */
+  untaintServer(name: string, access: Access): Promise<RunResult>;
+  applyPlatform(input: PlatformStackInput, access: Access): Promise<{ result: RunResult; ids: PlatformIds }>;
+  state(name: string): Promise<StateSummary | null>;
+  /** The folder of a destroyed machine; its logs are kept under `<root>/archive`. */
+  forget(name: string): Promise<void>;
+  /** Runs that an earlier daemon left behind and that still live; each resolves when its process is gone. */
+  leftovers(): Promise<readonly { name: string; ended: Promise<void> }[]>;
+}

@@ -1,0 +1,42 @@
+/**
+ * `npm test`: every *.test.ts below tests/ in one mocha run, then one closing line `N passed, N failed`.
+ * Arguments name files or folders; none means all. With CI=true a skipped test counts as failed.
+ */
+import { globSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import Mocha from "mocha";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const wanted = process.argv.slice(2).map((path) => relative(here, join(process.cwd(), path)));
+const files = globSync("**/*.test.ts", { cwd: here })
+  .filter((file) => wanted.length === 0 || wanted.some((path) => path === "" || file.startsWith(path)))
+  // Quick suites first, so that a broken unit is seen before minutes of end-to-end tests.
+  .sort((a, b) => weight(a) - weight(b) || a.localeCompare(b));
+
+function weight(file: string): number {
+  return ["e2e", "cloud"].indexOf(file.split("/")[0] ?? "") === -1 ? 0 : file.startsWith("e2e") ? 2 : 1;
+}
+
+const mocha = new Mocha({ timeout: 30_000, reporter: "spec", color: process.stdout.isTTY });
+for (const file of files) mocha.addFile(join(here, file));
+await mocha.loadFilesAsync();
+
+const tally = { passed: 0, failed: 0, skipped: 0 };
+const strict = process.env.CI === "true";
+mocha
+  .run()
+  .on("pass", () => tally.passed++)
+  .on("fail", () => tally.failed++)
+  .on("pending", (test) => {
+    tally.skipped++;
+    if (strict) console.log(`SKIPPED in CI, which is a failure: ${test.fullTitle()}`);
+  })
+  .on("end", () => {
+    if (files.length === 0) console.log(`no test file matches ${process.argv.slice(2).join(" ")}`);
+    const failed = tally.failed + (strict ? tally.skipped : 0);
+    const skipped = !strict && tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
+    console.log(`${tally.passed} passed, ${failed} failed${skipped}`);
+    // Not process.exit: a handle that somebody forgot to close must show as a hanging run, not vanish.
+    process.exitCode = failed > 0 || files.length === 0 ? 1 : 0;
+  });
