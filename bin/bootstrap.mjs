@@ -20,14 +20,16 @@ const lockDigest = () =>
 export function ensureDependencies() {
   const wanted = lockDigest();
   if (existsSync(node24) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
-  console.error("clawpool: installing dependencies (npm ci, about 30 s) …");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+  console.error("clawpool: installing dependencies (npm, about 40 s) …");
+  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, which is what npm writes
+  // where the registry does not offer them. `install --no-save` takes the locked versions and changes no file.
+  const npm = spawnSync("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (npm.status !== 0) {
     console.error(
-      `clawpool: npm ci failed (${npm.error?.message ?? `exit ${npm.status}`}); run it by hand in ${root}`,
+      `clawpool: npm install failed (${npm.error?.message ?? `exit ${npm.status}`}); run it by hand in ${root}`,
     );
     process.exit(1);
   }
