@@ -1,0 +1,132 @@
+/** What tests need to look at a machine from outside: keys, user_data, an SSH session, whether a port answers. */
+import { strict as assert } from "node:assert";
+import { createConnection } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import ssh2 from "ssh2";
+import { stringify } from "yaml";
+
+export interface KeyPair {
+  /** OpenSSH private key, PEM. */
+  readonly private: string;
+  /** `ssh-ed25519 AAAA… comment` */
+  readonly public: string;
+}
+
+export function ed25519KeyPair(comment: string): KeyPair {
+  const pair = ssh2.utils.generateKeyPairSync("ed25519", { comment });
+  return { private: pair.private, public: pair.public };
+}
+
+/** cloud-init user_data with a known host key and the user `clawpool` with sudo. */
+export function userData(hostKey: KeyPair, userKey: KeyPair): string {
+  const document = {
+    ssh_deletekeys: true,
+    ssh_keys: { ed25519_private: hostKey.private, ed25519_public: hostKey.public },
+    users: [
+      {
+        name: "clawpool",
+        shell: "/bin/sh",
+        sudo: "ALL=(ALL) NOPASSWD:ALL",
+        lock_passwd: true,
+        ssh_authorized_keys: [userKey.public],
+      },
+    ],
+  };
+  return `#cloud-config\n${stringify(document)}`;
+}
+
+export interface Login {
+  readonly host: string;
+  readonly port: number;
+  readonly username: string;
+  readonly key: KeyPair;
+}
+
+export interface Session {
+  /** `ssh-ed25519 AAAA…` as the server presented it. */
+  readonly hostKey: string;
+  run(command: string): Promise<{ code: number | null; stdout: string; stderr: string }>;
+  /** Resolves when the other side has ended the connection. */
+  readonly closed: Promise<void>;
+  close(): void;
+}
+
+/** One attempt to log in. @throws the error of ssh2. */
+export function login(target: Login): Promise<Session> {
+  const client = new ssh2.Client();
+  let hostKey = "";
+  return new Promise((resolve, reject) => {
+    const closed = new Promise<void>((end) => client.on("close", () => end()));
+    client.on("error", reject);
+    client.on("close", () => reject(new Error("connection closed during login")));
+    client.on("ready", () =>
+      resolve({ hostKey, closed, run: (command) => run(client, command), close: () => client.end() }),
+    );
+    client.connect({
+      host: target.host,
+      port: target.port,
+      username: target.username,
+      privateKey: target.key.private,
+      readyTimeout: 5_000,
+      hostVerifier: (key: Buffer) => {
+        hostKey = `ssh-ed25519 ${key.toString("base64")}`;
+        return true;
+      },
+      algorithms: { serverHostKey: ["ssh-ed25519"] },
+    });
+  });
+}
+
+/** Logs in as soon as the machine answers; a refused key is an error at once. The caller's deadline bounds it. */
+export async function loginWhenUp(target: Login): Promise<Session> {
+  for (;;) {
+    try {
+      return await login(target);
+    } catch (error) {
+      if ((error as { level?: string }).level === "client-authentication") throw error;
+    }
+    await delay(50);
+  }
+}
+
+function run(client: ssh2.Client, command: string): ReturnType<Session["run"]> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, channel) => {
+      if (error) return reject(error);
+      const out = { stdout: "", stderr: "" };
+      channel.on("data", (data: Buffer) => {
+        out.stdout += data;
+      });
+      channel.stderr.on("data", (data: Buffer) => {
+        out.stderr += data;
+      });
+      channel.on("close", (code: number | null) => resolve({ code, ...out }));
+    });
+  });
+}
+
+/** Runs a command that must succeed; returns its stdout. */
+export async function succeed(session: Session, command: string): Promise<string> {
+  const result = await session.run(command);
+  assert.equal(result.code, 0, `${command}: exit ${result.code}: ${result.stderr}${result.stdout}`);
+  return result.stdout;
+}
+
+/** Whether a TCP connection is accepted within a second. */
+export function answers(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port, timeout: 1_000 });
+    const end = (open: boolean) => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.on("connect", () => end(true));
+    socket.on("timeout", () => end(false));
+    socket.on("error", () => end(false));
+  });
+}
+
+/** Resolves when `condition` holds; the caller's deadline bounds it. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await delay(50);
+}
