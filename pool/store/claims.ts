@@ -1,0 +1,167 @@
+/** The verbs that bind machines to orders and part them again. */
+import { type Machine, type MachineName, machineName } from "../machine/machine.ts";
+import type { Order } from "../order/order.ts";
+import type { StoreContext } from "./context.ts";
+import { readMachine, writeMachineChange } from "./machines.ts";
+import { findOrder, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
+import { StaleRowError, type Store } from "./store.ts";
+
+type ClaimVerbs = Pick<
+  Store,
+  | "claimForQueue"
+  | "recordServing"
+  | "recordHandOverFailure"
+  | "failOrder"
+  | "releaseOrder"
+  | "recordDestroyed"
+>;
+
+/** After this many machines an order goes to the dead letter: the fault is then in the order, not in the machines. */
+const maxHandOvers = 5;
+
+/** `isClaimable` of machine.ts in SQL; there is no third place. */
+const claimable = "state = 'ready' AND order_id IS NULL";
+
+/** Binds the oldest claimable machine of the order's plan in the first location that has one; null if none has. */
+export function claimMachine(
+  context: StoreContext,
+  order: Order,
+  locations: readonly string[],
+  pool?: string,
+): { order: Order; machine: Machine } | null {
+  for (const location of locations) {
+    const row = context.db
+      .prepare<[string, string, string | null, string | null], { name: string }>(
+        `SELECT name FROM machine WHERE ${claimable} AND plan = ? AND location = ? AND (? IS NULL OR pool = ?)
+         ORDER BY ready_at, name LIMIT 1`,
+      )
+      .get(order.plan, location, pool ?? null, pool ?? null);
+    if (!row) continue;
+    const name = machineName(row.name);
+    const generation = (readMachine(context, name)?.generation ?? 0) + 1;
+    const change = { state: "claimed", order: order.id, generation, deadline: null } as const;
+    const machine = writeMachineChange(context, name, "ready", change, `claimed for order ${order.id}`);
+    context.db.prepare("UPDATE orders SET hand_overs = hand_overs + 1 WHERE id = ?").run(order.id);
+    const provisioning = writeOrder(context, order.id, { state: "provisioning", machine: name }, "claimed");
+    return { order: provisioning, machine };
+  }
+  return null;
+}
+
+export function claimVerbs(context: StoreContext): ClaimVerbs {
+  const { db, clock } = context;
+
+  const boundOrder = (machine: Machine): Order => {
+    if (!machine.order) throw new StaleRowError(`machine ${machine.name} has no order`);
+    return readOrder(context, machine.order);
+  };
+  const knownMachine = (name: MachineName): Machine => {
+    const machine = readMachine(context, name);
+    if (!machine) throw new StaleRowError(`machine ${name} is unknown`);
+    return machine;
+  };
+
+  return {
+    claimForQueue: (pool) =>
+      context.write(() => {
+        const waiting = db
+          .prepare<[string], { id: string }>(
+            "SELECT id FROM orders WHERE state = 'queued' AND plan = ? ORDER BY paid_at, id",
+          )
+          .all(pool.plan);
+        for (const { id } of waiting) {
+          const order = readOrder(context, id);
+          const claimed = claimMachine(context, order, pool.locationsOf(order.region), pool.name);
+          if (claimed) return claimed;
+        }
+        return null;
+      }),
+
+    recordServing: (name, facts) =>
+      context.write(() => {
+        const machine = knownMachine(name);
+        const order = boundOrder(machine);
+        writeMachineChange(
+          context,
+          name,
+          "handing-over",
+          {
+            state: "serving",
+            deadline: null,
+            tailnetNode: facts.tailnetNode,
+            tailnetAddress: facts.tailnetAddress,
+            // An order that ended while it was handed over is released at its time, not never.
+            ...(order.releaseAt === null ? {} : { nextLookAt: order.releaseAt }),
+          },
+          "attested",
+        );
+        // The environment is on the machine now; here only the token that the customer may still ask for is kept.
+        const { gatewayToken } = openAgent(context, order.id);
+        db.prepare("UPDATE orders SET secrets = ? WHERE id = ?").run(
+          sealAgent(context, order.id, { env: {}, gatewayToken }),
+          order.id,
+        );
+        const state = order.state === "provisioning" ? "running" : order.state;
+        writeOrder(context, order.id, { state, servingAt: clock.now() }, "attested");
+      }),
+
+    recordHandOverFailure: (name, reason) =>
+      context.write(() => {
+        const machine = knownMachine(name);
+        const order = boundOrder(machine);
+        writeMachineChange(context, name, machine.state, { state: "failed", deadline: null, reason }, reason);
+        const { tries } = db
+          .prepare<[string], { tries: number }>("SELECT hand_overs AS tries FROM orders WHERE id = ?")
+          .get(order.id) ?? { tries: 0 };
+        if (order.endedAt !== null) {
+          return writeOrder(
+            context,
+            order.id,
+            { state: "released", machine: null },
+            "ended before it was served",
+          );
+        }
+        if (tries >= maxHandOvers) {
+          const text = `order ${order.id}: ${tries} machines failed at the hand-over, last: ${reason}`;
+          context.history.flag("order-failed", order.id, text);
+          return writeOrder(context, order.id, { state: "failed", machine: null, reason: text }, reason);
+        }
+        // paid_at is kept, so the order is first in line again.
+        return writeOrder(context, order.id, { state: "queued", machine: null }, reason);
+      }),
+
+    failOrder: (id, reason) =>
+      context.write(() => {
+        context.history.flag("order-failed", id, reason);
+        return writeOrder(context, id, { state: "failed", reason, machine: null }, reason);
+      }),
+
+    releaseOrder: (id, why) =>
+      context.write(() => {
+        const order = readOrder(context, id);
+        if (!order.machine) throw new StaleRowError(`order ${id} has no machine to release`);
+        const machine = knownMachine(order.machine);
+        if (machine.state !== "releasing") {
+          writeMachineChange(
+            context,
+            machine.name,
+            machine.state,
+            { state: "releasing", deadline: null },
+            why,
+          );
+        }
+        return writeOrder(context, id, { state: "releasing", endedAt: order.endedAt ?? clock.now() }, why);
+      }),
+
+    recordDestroyed: (name) =>
+      context.write(() => {
+        const machine = knownMachine(name);
+        const change = { state: "destroyed", deadline: null } as const;
+        writeMachineChange(context, name, machine.state, change, "the cloud says it is gone");
+        const order = machine.order ? findOrder(context, "id", machine.order) : null;
+        if (order?.machine === name && order.state === "releasing") {
+          writeOrder(context, order.id, { state: "released" }, "its machine is gone");
+        }
+      }),
+  };
+}

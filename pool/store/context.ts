@@ -1,0 +1,96 @@
+/** What every group of verbs shares: the database, the clock, the sealer, and the rows that others want to hear of. */
+import type { Database } from "better-sqlite3";
+import type { Clock } from "../clock.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { OrderEvent } from "../order/order.ts";
+import type { Sealer } from "../secrets/seal.ts";
+
+export interface StoreListeners {
+  readonly onOrderEvent?: (event: OrderEvent) => void;
+  readonly onMachine?: (machine: Machine) => void;
+}
+
+export interface StoreContext {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly sealer: Sealer;
+  readonly history: History;
+  /** Runs `work` as one IMMEDIATE transaction and tells the listeners after it is durable. */
+  write<T>(work: () => T): T;
+  /** Remembers that this machine's row changed, for `onMachine` after the commit. */
+  touched(machine: Machine): void;
+}
+
+export interface History {
+  audit(actor: string, action: string, subject: string, detail?: Record<string, unknown>): void;
+  orderEvent(order: string, type: OrderEvent["type"], data: OrderEvent["data"]): OrderEvent;
+  flag(kind: string, subject: string, text: string): void;
+}
+
+/**
+ * Write transactions are BEGIN IMMEDIATE: a deferred one that writes after reading fails at once with
+ * SQLITE_BUSY_SNAPSHOT, whatever the busy time-out.
+ */
+export function createContext(
+  db: Database,
+  clock: Clock,
+  sealer: Sealer,
+  listeners: StoreListeners,
+): StoreContext {
+  let events: OrderEvent[] = [];
+  let machines = new Map<string, Machine>();
+
+  const history: History = {
+    audit(actor, action, subject, detail = {}) {
+      db.prepare("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)").run(
+        clock.now(),
+        actor,
+        action,
+        subject,
+        JSON.stringify(detail),
+      );
+    },
+    orderEvent(order, type, data) {
+      const at = clock.now();
+      const { seq } = db
+        .prepare<[string], { seq: number }>(
+          "SELECT coalesce(max(seq), 0) + 1 AS seq FROM order_event WHERE order_id = ?",
+        )
+        .get(order) ?? { seq: 1 };
+      db.prepare("INSERT INTO order_event (order_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)").run(
+        order,
+        seq,
+        at,
+        type,
+        JSON.stringify(data),
+      );
+      const event = { order, seq, at, type, data } as OrderEvent;
+      events.push(event);
+      return event;
+    },
+    flag(kind, subject, text) {
+      db.prepare(
+        `INSERT INTO flag (at, kind, subject, text) VALUES (?, ?, ?, ?)
+         ON CONFLICT (kind, subject) DO UPDATE SET text = excluded.text`,
+      ).run(clock.now(), kind, subject, text);
+    },
+  };
+
+  return {
+    db,
+    clock,
+    sealer,
+    history,
+    touched: (machine) => machines.set(machine.name, machine),
+    write(work) {
+      if (db.inTransaction) return work();
+      events = [];
+      machines = new Map();
+      const result = db.transaction(work).immediate();
+      const [told, moved] = [events, machines];
+      for (const event of told) listeners.onOrderEvent?.(event);
+      for (const machine of moved.values()) listeners.onMachine?.(machine);
+      return result;
+    },
+  };
+}

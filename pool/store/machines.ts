@@ -1,0 +1,201 @@
+/** The verbs about machines. */
+import {
+  assertTransition,
+  type Machine,
+  type MachineSecrets,
+  type MachineState,
+} from "../machine/machine.ts";
+import type { StoreContext } from "./context.ts";
+import { type MachineChange, StaleRowError, type Store } from "./store.ts";
+
+type MachineVerbs = Pick<
+  Store,
+  "planMachine" | "machine" | "machineByServerId" | "machines" | "machineSecrets" | "changeMachine"
+>;
+
+/** A row of the table, as SQLite gives it. */
+export interface MachineRow {
+  name: string;
+  state: string;
+  installed: string | null;
+  secrets: string;
+  [column: string]: unknown;
+}
+
+const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
+  name: "name",
+  state: "state",
+  pool: "pool",
+  plan: "plan",
+  serverType: "server_type",
+  location: "location",
+  image: "image",
+  placementGroup: "placement_group",
+  createdAt: "created_at",
+  stateSince: "state_since",
+  deadline: "deadline",
+  attempts: "attempts",
+  nextLookAt: "next_look_at",
+  serverId: "server_id",
+  ipv4: "ipv4",
+  hostKey: "host_key",
+  readyAt: "ready_at",
+  order: "order_id",
+  generation: "generation",
+  tailnetNode: "tailnet_node",
+  tailnetAddress: "tailnet_address",
+  reason: "reason",
+};
+
+export function machineFromRow(row: MachineRow): Machine {
+  const machine = Object.fromEntries(Object.entries(columns).map(([field, column]) => [field, row[column]]));
+  return { ...machine, installed: row.installed ? JSON.parse(row.installed) : null } as unknown as Machine;
+}
+
+/** Where a machine's secrets belong; part of what is authenticated. */
+const place = (name: string) => `machine/${name}/secrets`;
+
+export function readMachine(context: StoreContext, name: string): Machine | null {
+  const row = context.db.prepare<[string], MachineRow>("SELECT * FROM machine WHERE name = ?").get(name);
+  return row ? machineFromRow(row) : null;
+}
+
+/**
+ * Applies a change to the row inside the caller's transaction: asserts the transition, writes the audit row.
+ *
+ * @throws StaleRowError when the machine is no longer in `from`.
+ */
+export function writeMachineChange(
+  context: StoreContext,
+  name: string,
+  from: MachineState,
+  change: MachineChange & { readonly order?: string; readonly readyAt?: number },
+  why: string,
+): Machine {
+  const before = readMachine(context, name);
+  if (!before || before.state !== from) {
+    throw new StaleRowError(`machine ${name} is ${before?.state ?? "unknown"}, no longer ${from}`);
+  }
+  const { installed, poolToken, ...plain } = change;
+  const set: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(plain)) {
+    if (value !== undefined) set[columns[field as keyof typeof columns]] = value;
+  }
+  if (installed) set.installed = JSON.stringify(installed);
+  if (poolToken) {
+    const secrets = { ...openSecrets(context, name), poolToken };
+    set.secrets = context.sealer.seal(JSON.stringify(secrets), place(name));
+  }
+  const moved = change.state !== undefined && change.state !== from;
+  if (change.state !== undefined && moved) {
+    assertTransition(name, from, change.state);
+    set.state_since = context.clock.now();
+    if (change.attempts === undefined) set.attempts = 0;
+    if (change.nextLookAt === undefined) set.next_look_at = 0;
+  }
+  const names = Object.keys(set);
+  if (names.length > 0) {
+    context.db
+      .prepare(
+        `UPDATE machine SET ${names.map((column) => `${column} = @${column}`).join(", ")} WHERE name = @name`,
+      )
+      .run({ ...set, name });
+  }
+  if (moved)
+    context.history.audit("daemon", `machine.${change.state}`, name, { from, why, order: before.order });
+  const after = readMachine(context, name) as Machine;
+  context.touched(after);
+  return after;
+}
+
+function openSecrets(context: StoreContext, name: string): MachineSecrets {
+  const row = context.db.prepare<[string], MachineRow>("SELECT * FROM machine WHERE name = ?").get(name);
+  if (!row) throw new StaleRowError(`machine ${name} is unknown`);
+  return JSON.parse(context.sealer.open(row.secrets, place(name)));
+}
+
+export function machineVerbs(context: StoreContext): MachineVerbs {
+  const { db, clock } = context;
+  const liveCount = (where: string, ...parameters: string[]): number =>
+    (
+      db
+        .prepare<string[], { n: number }>(
+          `SELECT count(*) AS n FROM machine WHERE state <> 'destroyed' ${where}`,
+        )
+        .get(...parameters) ?? { n: 0 }
+    ).n;
+
+  return {
+    planMachine: (machine, caps) =>
+      context.write(() => {
+        if (liveCount("AND pool = ?", machine.pool) >= caps.maxTotal || liveCount("") >= caps.maxTotalAll)
+          return null;
+        db.prepare(
+          `INSERT INTO machine (name, state, pool, plan, server_type, location, image, placement_group, created_at,
+                                state_since, deadline, host_key, secrets)
+           VALUES (?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        ).run(
+          machine.name,
+          machine.pool,
+          machine.plan,
+          machine.serverType,
+          machine.location,
+          machine.image,
+          machine.placementGroup,
+          clock.now(),
+          clock.now(),
+          machine.deadline,
+          machine.hostKey,
+          context.sealer.seal(JSON.stringify(machine.secrets), place(machine.name)),
+        );
+        context.history.audit("daemon", "machine.planned", machine.name, {
+          pool: machine.pool,
+          location: machine.location,
+          serverType: machine.serverType,
+        });
+        const planned = readMachine(context, machine.name) as Machine;
+        context.touched(planned);
+        return planned;
+      }),
+
+    machine: (name) => readMachine(context, name),
+
+    machineByServerId(serverId) {
+      const row = db.prepare<[number], MachineRow>("SELECT * FROM machine WHERE server_id = ?").get(serverId);
+      return row ? machineFromRow(row) : null;
+    },
+
+    machines(filter = {}) {
+      const where = ["1 = 1"];
+      const parameters: string[] = [];
+      if (filter.live) where.push("state <> 'destroyed'");
+      if (filter.pool !== undefined) {
+        where.push("pool = ?");
+        parameters.push(filter.pool);
+      }
+      if (filter.states) {
+        where.push(`state IN (${filter.states.map(() => "?").join(", ")})`);
+        parameters.push(...filter.states);
+      }
+      return db
+        .prepare<string[], MachineRow>(
+          `SELECT * FROM machine WHERE ${where.join(" AND ")} ORDER BY created_at, name`,
+        )
+        .all(...parameters)
+        .map(machineFromRow);
+    },
+
+    machineSecrets: (name) => openSecrets(context, name),
+
+    changeMachine: (name, from, change, why) =>
+      context.write(() =>
+        writeMachineChange(
+          context,
+          name,
+          from,
+          change.state === "ready" ? { ...change, readyAt: clock.now() } : change,
+          why,
+        ),
+      ),
+  };
+}

@@ -1,0 +1,276 @@
+/** The verbs about orders: making, paying, ending. */
+import type { AgentSecrets, Order, OrderState } from "../order/order.ts";
+import { claimMachine } from "./claims.ts";
+import type { StoreContext } from "./context.ts";
+import { writeMachineChange } from "./machines.ts";
+import { type InboxEvent, StaleRowError, type Store } from "./store.ts";
+
+type OrderVerbs = Pick<
+  Store,
+  | "createOrder"
+  | "attachCheckout"
+  | "order"
+  | "orderBySession"
+  | "orderBySubscription"
+  | "orders"
+  | "agentSecrets"
+  | "queuePosition"
+  | "keepEvent"
+  | "acceptPayment"
+  | "expireOrder"
+  | "endSubscription"
+>;
+
+interface OrderRow {
+  [column: string]: unknown;
+}
+
+const columns: Readonly<Record<keyof Order, string>> = {
+  id: "id",
+  state: "state",
+  customer: "customer",
+  plan: "plan",
+  region: "region",
+  agentName: "agent_name",
+  createdAt: "created_at",
+  checkoutSession: "checkout_session",
+  checkoutUrl: "checkout_url",
+  subscription: "subscription",
+  stripeCustomer: "stripe_customer",
+  paidAt: "paid_at",
+  machine: "machine",
+  servingAt: "serving_at",
+  endedAt: "ended_at",
+  releaseAt: "release_at",
+  reason: "reason",
+};
+
+const place = (id: string) => `order/${id}/secrets`;
+
+function orderFromRow(row: OrderRow): Order {
+  return Object.fromEntries(
+    Object.entries(columns).map(([field, column]) => [field, row[column]]),
+  ) as unknown as Order;
+}
+
+export function findOrder(
+  context: StoreContext,
+  column: "id" | "checkout_session" | "subscription",
+  value: string,
+): Order | null {
+  const row = context.db.prepare<[string], OrderRow>(`SELECT * FROM orders WHERE ${column} = ?`).get(value);
+  return row ? orderFromRow(row) : null;
+}
+
+/** @throws StaleRowError when there is no such order. */
+export function readOrder(context: StoreContext, id: string): Order {
+  const order = findOrder(context, "id", id);
+  if (!order) throw new StaleRowError(`order ${id} is unknown`);
+  return order;
+}
+
+/** Writes fields of an order inside the caller's transaction; a new state also gets an event and an audit row. */
+export function writeOrder(context: StoreContext, id: string, change: Partial<Order>, why: string): Order {
+  const before = readOrder(context, id);
+  const fields = Object.entries(change).filter(([, value]) => value !== undefined);
+  const assignments = fields.map(([field]) => `${columns[field as keyof Order]} = @${field}`);
+  if (assignments.length > 0) {
+    context.db
+      .prepare(`UPDATE orders SET ${assignments.join(", ")} WHERE id = @row`)
+      .run({ ...Object.fromEntries(fields), row: id });
+  }
+  if (change.state !== undefined && change.state !== before.state) {
+    context.history.audit("daemon", `order.${change.state}`, id, { from: before.state, why });
+    context.history.orderEvent(id, "state", {
+      state: change.state,
+      reason: change.reason ?? null,
+      machine: change.machine ?? before.machine,
+    });
+  }
+  return readOrder(context, id);
+}
+
+export function sealAgent(context: StoreContext, id: string, secrets: AgentSecrets): string {
+  return context.sealer.seal(JSON.stringify(secrets), place(id));
+}
+
+export function openAgent(context: StoreContext, id: string): AgentSecrets {
+  const row = context.db
+    .prepare<[string], { secrets: string }>("SELECT secrets FROM orders WHERE id = ?")
+    .get(id);
+  if (!row) throw new StaleRowError(`order ${id} is unknown`);
+  return JSON.parse(context.sealer.open(row.secrets, place(id)));
+}
+
+function keepEvent(context: StoreContext, event: InboxEvent): boolean {
+  const kept = context.db
+    .prepare(
+      `INSERT INTO inbox (id, type, object, created_at, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO NOTHING`,
+    )
+    .run(event.id, event.type, event.object, event.createdAt, context.clock.now(), event.body);
+  return kept.changes === 1;
+}
+
+function position(context: StoreContext, order: Order): number | null {
+  if (order.state !== "queued") return null;
+  const { ahead } = context.db
+    .prepare<[string, number, string], { ahead: number }>(
+      `SELECT count(*) AS ahead FROM orders
+       WHERE state = 'queued' AND plan = ? AND (paid_at, id) < (?, ?)`,
+    )
+    .get(order.plan, order.paidAt ?? 0, order.id) ?? { ahead: 0 };
+  return ahead + 1;
+}
+
+export function orderVerbs(context: StoreContext): OrderVerbs {
+  const { db, clock, history } = context;
+
+  return {
+    createOrder: (order) =>
+      context.write(() => {
+        db.prepare(
+          `INSERT INTO orders (id, state, customer, plan, region, agent_name, secrets, created_at)
+           VALUES (?, 'awaiting-payment', ?, ?, ?, ?, ?, ?)`,
+        ).run(
+          order.id,
+          order.customer,
+          order.plan,
+          order.region,
+          order.agentName,
+          sealAgent(context, order.id, order.secrets),
+          clock.now(),
+        );
+        history.audit("api", "order.created", order.id, { plan: order.plan, region: order.region });
+        history.orderEvent(order.id, "state", { state: "awaiting-payment" });
+        return readOrder(context, order.id);
+      }),
+
+    attachCheckout: (id, checkout) =>
+      context.write(() =>
+        writeOrder(
+          context,
+          id,
+          { checkoutSession: checkout.session, checkoutUrl: checkout.url },
+          "checkout session made",
+        ),
+      ),
+
+    order: (id) => findOrder(context, "id", id),
+    orderBySession: (session) => findOrder(context, "checkout_session", session),
+    orderBySubscription: (subscription) => findOrder(context, "subscription", subscription),
+
+    orders(filter = {}) {
+      const states: readonly OrderState[] = filter.states ?? [];
+      const where = states.length > 0 ? `WHERE state IN (${states.map(() => "?").join(", ")})` : "";
+      return db
+        .prepare<(string | number)[], OrderRow>(
+          `SELECT * FROM orders ${where} ORDER BY created_at DESC, id DESC LIMIT ?`,
+        )
+        .all(...states, filter.limit ?? 1_000)
+        .map(orderFromRow);
+    },
+
+    agentSecrets: (id) => openAgent(context, id),
+    queuePosition: (id) => position(context, readOrder(context, id)),
+
+    keepEvent: (event) => context.write(() => keepEvent(context, event)),
+
+    acceptPayment: (event, payment, locations) =>
+      context.write(() => {
+        if (event) keepEvent(context, event);
+        const order =
+          (payment.order && findOrder(context, "id", payment.order)) ||
+          findOrder(context, "checkout_session", payment.checkoutSession);
+        if (!order) {
+          history.flag(
+            "payment-for-unknown-order",
+            payment.checkoutSession,
+            `checkout session ${payment.checkoutSession} was paid, but no order has this session or reference; ` +
+              "refund it in Stripe or make the order by hand",
+          );
+          history.audit("stripe", "payment.unknown-order", payment.checkoutSession, {
+            claimed: payment.order,
+          });
+          return { kind: "unknown-order" };
+        }
+        if (order.paidAt !== null) {
+          if (order.checkoutSession !== payment.checkoutSession) {
+            history.flag(
+              "paid-twice",
+              order.id,
+              `order ${order.id} was paid by session ${order.checkoutSession} and again by ${payment.checkoutSession}; ` +
+                "refund the second in Stripe",
+            );
+          }
+          return { kind: "duplicate", order };
+        }
+        const ended = payment.subscription
+          ? db
+              .prepare<[string], { reason: string }>("SELECT reason FROM tombstone WHERE subscription = ?")
+              .get(payment.subscription)
+          : undefined;
+        const paid: Partial<Order> = {
+          paidAt: clock.now(),
+          checkoutSession: payment.checkoutSession,
+          subscription: payment.subscription,
+          stripeCustomer: payment.stripeCustomer,
+        };
+        if (ended) {
+          const change = { ...paid, state: "released", endedAt: clock.now(), reason: ended.reason } as const;
+          return {
+            kind: "ended",
+            order: writeOrder(context, order.id, change, "the subscription ended before"),
+          };
+        }
+        const queued = writeOrder(context, order.id, { ...paid, state: "queued", reason: null }, "paid");
+        // Whoever waits already comes first: the queue is served as soon as a machine gets ready.
+        const first = position(context, queued) === 1;
+        const claimed = first ? claimMachine(context, queued, locations) : null;
+        if (claimed) return { kind: "claimed", ...claimed };
+        return { kind: "queued", order: queued, position: position(context, queued) ?? 1 };
+      }),
+
+    expireOrder: (event, session, reason) =>
+      context.write(() => {
+        if (event) keepEvent(context, event);
+        const order = findOrder(context, "checkout_session", session);
+        if (order?.state !== "awaiting-payment") return order;
+        return writeOrder(context, order.id, { state: "expired", reason }, reason);
+      }),
+
+    endSubscription: (event, end) =>
+      context.write(() => {
+        if (event) keepEvent(context, event);
+        db.prepare(
+          "INSERT INTO tombstone (subscription, at, reason) VALUES (?, ?, ?) ON CONFLICT (subscription) DO NOTHING",
+        ).run(end.subscription, clock.now(), end.reason);
+        const order = findOrder(context, "subscription", end.subscription);
+        if (!order || order.endedAt !== null) return order;
+        const ended = { endedAt: clock.now(), reason: end.reason } as const;
+        if (order.machine === null) {
+          const change = { ...ended, state: "released", releaseAt: clock.now() } as const;
+          return writeOrder(context, order.id, change, end.reason);
+        }
+        // The machine is looked at again when the grace is over.
+        const machine = db
+          .prepare<[string], { state: string }>("SELECT state FROM machine WHERE name = ?")
+          .get(order.machine);
+        if (machine?.state === "serving") {
+          writeMachineChange(
+            context,
+            order.machine,
+            "serving",
+            { nextLookAt: end.releaseAt },
+            "the order has ended",
+          );
+        }
+        return writeOrder(
+          context,
+          order.id,
+          { ...ended, state: "releasing", releaseAt: end.releaseAt },
+          end.reason,
+        );
+      }),
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * The tables, as numbered migrations. The bad states are made impossible here and not only in code: a machine is
+ * bound to one order, an order to one machine, a checkout session pays once, audit rows are never changed.
+ */
+import type { Database } from "better-sqlite3";
+
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE orders (
+    id               TEXT PRIMARY KEY,
+    state            TEXT NOT NULL CHECK (state IN ('awaiting-payment','queued','provisioning','running','releasing',
+                                                    'released','failed','expired')),
+    customer         TEXT NOT NULL,
+    plan             TEXT NOT NULL,
+    region           TEXT NOT NULL,
+    agent_name       TEXT NOT NULL,
+    secrets          TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    checkout_session TEXT UNIQUE,
+    checkout_url     TEXT,
+    subscription     TEXT UNIQUE,
+    stripe_customer  TEXT,
+    paid_at          INTEGER,
+    machine          TEXT UNIQUE REFERENCES machine(name),
+    hand_overs       INTEGER NOT NULL DEFAULT 0,
+    serving_at       INTEGER,
+    ended_at         INTEGER,
+    release_at       INTEGER,
+    reason           TEXT,
+    CHECK (state NOT IN ('provisioning','running') OR machine IS NOT NULL),
+    CHECK (state <> 'queued' OR (machine IS NULL AND paid_at IS NOT NULL))
+  ) STRICT;
+  CREATE INDEX orders_queued ON orders (plan, paid_at) WHERE state = 'queued';
+
+  CREATE TABLE machine (
+    name             TEXT PRIMARY KEY,
+    state            TEXT NOT NULL,
+    pool             TEXT NOT NULL,
+    plan             TEXT NOT NULL,
+    server_type      TEXT NOT NULL,
+    location         TEXT NOT NULL,
+    image            TEXT NOT NULL,
+    placement_group  INTEGER NOT NULL,
+    created_at       INTEGER NOT NULL,
+    state_since      INTEGER NOT NULL,
+    deadline         INTEGER,
+    attempts         INTEGER NOT NULL DEFAULT 0,
+    next_look_at     INTEGER NOT NULL DEFAULT 0,
+    server_id        INTEGER UNIQUE,
+    ipv4             TEXT,
+    host_key         TEXT,
+    installed        TEXT,
+    ready_at         INTEGER,
+    order_id         TEXT REFERENCES orders(id),
+    generation       INTEGER NOT NULL DEFAULT 0,
+    tailnet_node     TEXT,
+    tailnet_address  TEXT,
+    reason           TEXT,
+    secrets          TEXT NOT NULL,
+    CHECK (state NOT IN ('claimed','handing-over','serving') OR order_id IS NOT NULL),
+    CHECK (state NOT IN ('planned','creating','booting','preparing','proving','ready') OR order_id IS NULL)
+  ) STRICT;
+  CREATE UNIQUE INDEX machine_order ON machine (order_id) WHERE state IN ('claimed','handing-over','serving');
+  CREATE INDEX machine_live ON machine (pool, state) WHERE state <> 'destroyed';
+
+  CREATE TABLE tombstone (
+    subscription TEXT PRIMARY KEY,
+    at           INTEGER NOT NULL,
+    reason       TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE inbox (
+    id          TEXT PRIMARY KEY,
+    type        TEXT NOT NULL,
+    object      TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    body        TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE order_event (
+    order_id TEXT NOT NULL REFERENCES orders(id),
+    seq      INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    type     TEXT NOT NULL,
+    data     TEXT NOT NULL,
+    PRIMARY KEY (order_id, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE audit (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    at      INTEGER NOT NULL,
+    actor   TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail  TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX audit_subject ON audit (subject, seq);
+  CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
+  CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;
+
+  CREATE TABLE flag (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    at      INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    text    TEXT NOT NULL,
+    UNIQUE (kind, subject)
+  ) STRICT;
+
+  CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  `,
+];
+
+/**
+ * Sets the pragmas that the promises rest on and brings the schema up to date.
+ * better-sqlite3 silently runs WAL with synchronous=NORMAL, with which a committed payment can vanish in a power cut;
+ * hence FULL, and a check that it took effect.
+ *
+ * @throws Error when the database was written by a newer clawpool, or a pragma did not take.
+ */
+export function prepareDatabase(db: Database): void {
+  db.pragma("journal_mode = WAL");
+  db.pragma("synchronous = FULL");
+  db.pragma("foreign_keys = ON");
+  db.pragma("busy_timeout = 5000");
+  db.pragma("trusted_schema = OFF");
+  const synchronous = db.pragma("synchronous", { simple: true });
+  if (synchronous !== 2) throw new Error(`store: synchronous is ${synchronous}, want 2 (FULL)`);
+  const version = Number(db.pragma("user_version", { simple: true }));
+  if (version > migrations.length) {
+    throw new Error(
+      `store: schema version ${version} is newer than this clawpool knows (${migrations.length}); install the newer release`,
+    );
+  }
+  db.transaction(() => {
+    for (const [index, sql] of migrations.entries()) if (index >= version) db.exec(sql);
+    db.pragma(`user_version = ${migrations.length}`);
+  }).immediate();
+}

@@ -1,0 +1,79 @@
+/** The embedded store: SQLite in WAL mode with synchronous=FULL, one file beside the terraform folders. */
+import { chmodSync } from "node:fs";
+import Database from "better-sqlite3";
+import { type Clock, systemClock } from "../clock.ts";
+import type { OrderEvent } from "../order/order.ts";
+import type { Sealer } from "../secrets/seal.ts";
+import { claimVerbs } from "./claims.ts";
+import { createContext, type StoreListeners } from "./context.ts";
+import { machineVerbs } from "./machines.ts";
+import { orderVerbs } from "./orders.ts";
+import { prepareDatabase } from "./schema.ts";
+import type { AuditRow, Flag, Store } from "./store.ts";
+
+export interface SqliteStoreOptions extends StoreListeners {
+  /** `:memory:` or a path; the file gets mode 0600. */
+  readonly file: string;
+  readonly sealer: Sealer;
+  readonly clock?: Clock;
+}
+
+interface HistoryRow {
+  detail: string;
+  data: string;
+  [column: string]: unknown;
+}
+
+/** @throws Error when the file cannot be opened, was written by a newer release, or cannot promise durability. */
+export function openSqliteStore(options: SqliteStoreOptions): Store {
+  const db = new Database(options.file);
+  if (options.file === ":memory:") db.pragma("journal_mode = MEMORY");
+  else chmodSync(options.file, 0o600);
+  prepareDatabase(db);
+  const context = createContext(db, options.clock ?? systemClock, options.sealer, options);
+
+  return {
+    ...machineVerbs(context),
+    ...orderVerbs(context),
+    ...claimVerbs(context),
+
+    appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),
+
+    orderEvents: (order, afterSeq) =>
+      db
+        .prepare<[string, number], HistoryRow>(
+          `SELECT order_id AS "order", seq, at, type, data FROM order_event WHERE order_id = ? AND seq > ? ORDER BY seq`,
+        )
+        .all(order, afterSeq)
+        .map((row) => ({ ...row, data: JSON.parse(row.data) }) as unknown as OrderEvent),
+
+    audit: (actor, action, subject, detail) =>
+      context.write(() => context.history.audit(actor, action, subject, detail)),
+
+    auditRows: (filter = {}) =>
+      db
+        .prepare<[string | null, string | null, number], HistoryRow>(
+          `SELECT * FROM (SELECT * FROM audit WHERE ? IS NULL OR subject = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`,
+        )
+        .all(filter.subject ?? null, filter.subject ?? null, filter.limit ?? 1_000)
+        .map((row) => ({ ...row, detail: JSON.parse(row.detail) }) as unknown as AuditRow),
+
+    flag: (kind, subject, text) => context.write(() => context.history.flag(kind, subject, text)),
+    flags: () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all(),
+
+    setting: (key) =>
+      db.prepare<[string], { value: string }>("SELECT value FROM setting WHERE key = ?").get(key)?.value ??
+      null,
+
+    putSetting: (key, value) =>
+      context.write(() => {
+        db.prepare(
+          "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        ).run(key, value);
+      }),
+
+    close: () => {
+      db.close();
+    },
+  };
+}

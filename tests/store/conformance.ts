@@ -1,0 +1,225 @@
+/** What every store must do, whatever it is made of. */
+import { strict as assert } from "node:assert";
+import fc from "fast-check";
+import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
+import { StaleRowError, type Store } from "../../pool/store/store.ts";
+import { caps, event, makeReady, newMachine, newOrder, pay } from "./rows.ts";
+
+export function storeConformance(name: string, open: () => Store): void {
+  describe(`${name}: the store's promises`, () => {
+    let store: Store;
+    beforeEach(() => {
+      store = open();
+    });
+    afterEach(() => store.close());
+
+    const id = (text: string) => text as OrderId;
+
+    describe("machines", () => {
+      it("counts against the caps of the pool and of all pools before it writes an intent", () => {
+        assert(store.planMachine(newMachine("m-1"), { maxTotal: 1, maxTotalAll: 2 }));
+        assert.equal(store.planMachine(newMachine("m-2"), { maxTotal: 1, maxTotalAll: 2 }), null);
+        assert(store.planMachine(newMachine("m-3", { pool: "big" }), { maxTotal: 1, maxTotalAll: 2 }));
+        assert.equal(
+          store.planMachine(newMachine("m-4", { pool: "huge" }), { maxTotal: 1, maxTotalAll: 2 }),
+          null,
+        );
+      });
+
+      it("refuses a change that was made on an old view of the row, and a transition that does not exist", () => {
+        const machine = newMachine("m-1").name;
+        store.planMachine(newMachine("m-1"), caps);
+        store.changeMachine(machine, "planned", { state: "creating" }, "test");
+        assert.throws(
+          () => store.changeMachine(machine, "planned", { state: "creating" }, "test"),
+          StaleRowError,
+        );
+        assert.throws(
+          () => store.changeMachine(machine, "creating", { state: "ready" }, "test"),
+          /cannot go from creating to ready/,
+        );
+        assert.equal(store.machine(machine)?.state, "creating");
+      });
+
+      it("gives secrets back as they were, and replaces the pool's token alone", () => {
+        const machine = makeReady(store, "m-1");
+        assert.deepEqual(store.machineSecrets(machine), newMachine("m-1").secrets);
+        store.changeMachine(machine, "ready", { poolToken: "rotated" }, "test");
+        assert.deepEqual(store.machineSecrets(machine), {
+          ...newMachine("m-1").secrets,
+          poolToken: "rotated",
+        });
+      });
+
+      it("finds a machine by the server id that was recorded for it", () => {
+        store.planMachine(newMachine("m-1"), caps);
+        store.changeMachine(newMachine("m-1").name, "planned", { serverId: 42 }, "test");
+        assert.equal(store.machineByServerId(42)?.name, "m-1");
+        assert.equal(store.machineByServerId(43), null);
+      });
+
+      it("writes one audit row for each transition", () => {
+        makeReady(store, "m-1");
+        const actions = store.auditRows({ subject: "m-1" }).map((row) => row.action);
+        const states = ["planned", "creating", "booting", "preparing", "proving", "ready"];
+        assert.deepEqual(
+          actions,
+          states.map((state) => `machine.${state}`),
+        );
+      });
+    });
+
+    describe("payments", () => {
+      it("binds a ready machine in the order's first location that has one", () => {
+        makeReady(store, "m-far", { location: "nbg1" });
+        makeReady(store, "m-near", { location: "fsn1" });
+        store.createOrder(newOrder("o-1"));
+        const outcome = pay(store, "o-1");
+        assert.equal(outcome.kind, "claimed");
+        assert.equal(outcome.kind === "claimed" && outcome.machine.name, "m-near");
+        assert.equal(store.order(id("o-1"))?.state, "provisioning");
+        assert.equal(store.machine("m-near" as MachineName)?.order, "o-1");
+      });
+
+      it("never offers a machine of another plan or location", () => {
+        makeReady(store, "m-1", { plan: "big" });
+        makeReady(store, "m-2", { location: "hil" });
+        store.createOrder(newOrder("o-1"));
+        assert.equal(pay(store, "o-1").kind, "queued");
+      });
+
+      it("accepts a checkout session once, whichever event brings it", () => {
+        makeReady(store, "m-1");
+        makeReady(store, "m-2");
+        store.createOrder(newOrder("o-1"));
+        assert.equal(pay(store, "o-1", "evt_1").kind, "claimed");
+        assert.equal(pay(store, "o-1", "evt_1").kind, "duplicate");
+        assert.equal(pay(store, "o-1", "evt_2").kind, "duplicate");
+        assert.equal(store.machines({ states: ["claimed"] }).length, 1);
+      });
+
+      it("keeps and flags a payment for an order that it does not know", () => {
+        assert.equal(pay(store, "o-nobody").kind, "unknown-order");
+        assert.equal(store.keepEvent(event("evt_o-nobody")), false);
+        assert.equal(store.flags()[0]?.kind, "payment-for-unknown-order");
+      });
+
+      it("queues in the order of payment and serves the queue before a new payment", () => {
+        for (const order of ["o-1", "o-2", "o-3"]) store.createOrder(newOrder(order));
+        assert.equal(pay(store, "o-1").kind, "queued");
+        const second = pay(store, "o-2");
+        assert.equal(second.kind === "queued" && second.position, 2);
+        makeReady(store, "m-1");
+        const third = pay(store, "o-3");
+        assert.equal(third.kind === "queued" && third.position, 3);
+        const claimed = store.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
+        assert.equal(claimed?.order.id, "o-1");
+        assert.equal(store.queuePosition(id("o-2")), 1);
+      });
+
+      it("gives no machine to a payment whose subscription ended before it arrived", () => {
+        makeReady(store, "m-1");
+        store.createOrder(newOrder("o-1"));
+        const end = { subscription: "sub_o-1", releaseAt: 5, reason: "cancelled" };
+        assert.equal(store.endSubscription(event("evt_end"), end), null);
+        assert.equal(pay(store, "o-1").kind, "ended");
+        assert.equal(store.order(id("o-1"))?.state, "released");
+        assert.equal(store.machine("m-1" as MachineName)?.state, "ready");
+      });
+    });
+
+    describe("an order's life", () => {
+      const serve = (): MachineName => {
+        const machine = makeReady(store, "m-1");
+        store.createOrder(newOrder("o-1"));
+        pay(store, "o-1");
+        store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
+        store.recordServing(machine, { tailnetNode: "n1", tailnetAddress: "100.64.0.1" });
+        return machine;
+      };
+
+      it("forgets the environment when it is on the machine, and keeps the customer's token", () => {
+        serve();
+        assert.equal(store.order(id("o-1"))?.state, "running");
+        assert.deepEqual(store.agentSecrets(id("o-1")), { env: {}, gatewayToken: "token-of-the-customer" });
+      });
+
+      it("ends: releasing after the grace, released when the cloud says gone", () => {
+        const machine = serve();
+        const end = { subscription: "sub_o-1", releaseAt: 7_000, reason: "cancelled" };
+        assert.equal(store.endSubscription(event("evt_end"), end)?.state, "releasing");
+        assert.equal(store.machine(machine)?.state, "serving");
+        assert.equal(store.machine(machine)?.nextLookAt, 7_000);
+        store.releaseOrder(id("o-1"), "grace over");
+        store.recordDestroyed(machine);
+        assert.equal(store.machine(machine)?.state, "destroyed");
+        assert.equal(store.order(id("o-1"))?.state, "released");
+      });
+
+      it("moves to the next machine when a hand-over fails, and to the dead letter after five", () => {
+        store.createOrder(newOrder("o-1"));
+        for (let attempt = 1; attempt <= 5; attempt++) {
+          const machine = makeReady(store, `m-${attempt}`);
+          if (attempt === 1) pay(store, "o-1");
+          else store.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
+          store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
+          const order = store.recordHandOverFailure(machine, "sshd hung up");
+          assert.equal(order.state, attempt < 5 ? "queued" : "failed");
+          assert.equal(store.machine(machine)?.order, "o-1", "a machine that saw a customer stays his");
+        }
+        assert.equal(store.flags()[0]?.kind, "order-failed");
+      });
+
+      it("numbers the events of an order without a gap and gives those after a number", () => {
+        serve();
+        store.appendStep(id("o-1"), { step: "reload", ms: 12 });
+        const events = store.orderEvents(id("o-1"), 0);
+        assert.deepEqual(
+          events.map((item) => item.seq),
+          events.map((_, index) => index + 1),
+        );
+        assert.deepEqual(store.orderEvents(id("o-1"), events.length - 1), events.slice(-1));
+      });
+    });
+
+    it("never binds one machine twice, nor two machines to one order, whatever comes in whatever order", () => {
+      const step = fc.oneof(
+        fc.record({ do: fc.constant("ready" as const), n: fc.nat(6) }),
+        fc.record({ do: fc.constant("pay" as const), n: fc.nat(6) }),
+        fc.record({ do: fc.constant("queue" as const), n: fc.nat(1) }),
+        fc.record({ do: fc.constant("fail" as const), n: fc.nat(6) }),
+        fc.record({ do: fc.constant("end" as const), n: fc.nat(6) }),
+      );
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+          const fresh = open();
+          try {
+            for (let order = 0; order <= 6; order++) fresh.createOrder(newOrder(`o-${order}`));
+            for (const { do: what, n } of steps) {
+              const machine = fresh.machine(`m-${n}` as MachineName);
+              if (what === "ready" && !machine) makeReady(fresh, `m-${n}`);
+              if (what === "pay") pay(fresh, `o-${n}`);
+              if (what === "queue")
+                fresh.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
+              if (what === "fail" && machine?.state === "claimed")
+                fresh.recordHandOverFailure(machine.name, "test");
+              if (what === "end") {
+                fresh.endSubscription(null, { subscription: `sub_o-${n}`, releaseAt: 1, reason: "test" });
+              }
+              const bound = fresh.machines({ states: ["claimed", "handing-over", "serving"] });
+              assert.equal(new Set(bound.map((item) => item.order)).size, bound.length);
+              const provisioning = fresh.orders({ states: ["provisioning"] });
+              assert.equal(new Set(provisioning.map((item) => item.machine)).size, provisioning.length);
+              for (const order of provisioning) {
+                assert.equal(fresh.machine(order.machine as MachineName)?.order, order.id);
+              }
+            }
+          } finally {
+            fresh.close();
+          }
+        }),
+        { numRuns: 60 },
+      );
+    });
+  });
+}

@@ -1,0 +1,67 @@
+import { strict as assert } from "node:assert";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import { storeConformance } from "./conformance.ts";
+import { makeReady, newOrder, pay } from "./rows.ts";
+
+const sealer = createSealer([newSealingKey()]);
+
+storeConformance("sqlite in memory", () => openSqliteStore({ file: ":memory:", sealer }));
+
+describe("sqlite in a file", () => {
+  let dir: string;
+  let file: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "clawpool-store-"));
+    file = join(dir, "clawpool.sqlite");
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  it("keeps what was acknowledged and nothing readable of a secret, not even in the write-ahead log", () => {
+    const store = openSqliteStore({ file, sealer });
+    makeReady(store, "m-1");
+    store.createOrder(newOrder("o-1"));
+    assert.equal(pay(store, "o-1").kind, "claimed");
+    const bytes = Buffer.concat([readFileSync(file), readFileSync(`${file}-wal`)]).toString("latin1");
+    for (const secret of ["sk-customer", "token-of-the-customer", "pool-token", "controller-key"]) {
+      assert(!bytes.includes(secret), `${secret} is readable in the database`);
+    }
+    store.close();
+    const again = openSqliteStore({ file, sealer });
+    assert.equal(again.machines({ states: ["claimed"] }).length, 1);
+    again.close();
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+  });
+
+  it("tells its listeners after the commit, and not of what was rolled back", () => {
+    const told: string[] = [];
+    const store = openSqliteStore({ file, sealer, onMachine: (machine) => told.push(machine.state) });
+    makeReady(store, "m-1");
+    assert.deepEqual(told, ["planned", "creating", "booting", "preparing", "proving", "ready"]);
+    assert.throws(() => store.changeMachine("m-1" as never, "ready", { state: "serving" }, "test"));
+    assert.equal(told.length, 6);
+    store.close();
+  });
+
+  it("does not let audit rows be changed or removed", () => {
+    const store = openSqliteStore({ file, sealer });
+    store.audit("test", "did", "something");
+    store.close();
+    const db = new Database(file);
+    assert.throws(() => db.exec("UPDATE audit SET action = 'x'"), /never changed/);
+    assert.throws(() => db.exec("DELETE FROM audit"), /never deleted/);
+    db.close();
+  });
+
+  it("refuses a database of a newer release", () => {
+    openSqliteStore({ file, sealer }).close();
+    const db = new Database(file);
+    db.pragma("user_version = 999");
+    db.close();
+    assert.throws(() => openSqliteStore({ file, sealer }), /newer/);
+  });
+});
