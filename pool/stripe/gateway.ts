@@ -1,0 +1,136 @@
+/** StripeGateway over Stripe's own library. */
+import { Stripe } from "stripe";
+import type { z } from "zod";
+import type { Clock } from "../clock.ts";
+import { BorderError, type BorderErrorKind } from "../errors.ts";
+import type { Secret } from "../secrets/secret.ts";
+import { sessionShape, subscriptionShape } from "./shapes.ts";
+import type { StripeGateway } from "./stripe.ts";
+import { verifyWebhook } from "./webhook.ts";
+
+/** Written down so that a newer library cannot change what Stripe answers us without this line changing too. */
+export const stripeApiVersion = "2026-10-28.endive";
+
+export interface StripeGatewayOptions {
+  readonly key: Secret;
+  /** Origin of a stand-in, e.g. `http://127.0.0.1:12111`; null for Stripe's own. */
+  readonly apiUrl: string | null;
+  readonly clock: Clock;
+  /** For one try of one call. The library's default of 80 s would outlast every deadline that waits for it. */
+  readonly timeoutMs?: number;
+  /** Tries after the first, for 409, 5xx and broken connections; 0.5 s, then 1 s between them. */
+  readonly maxNetworkRetries?: number;
+}
+
+export function createStripeGateway(options: StripeGatewayOptions): StripeGateway {
+  const stripe = new Stripe(options.key.expose(), {
+    apiVersion: stripeApiVersion,
+    timeout: options.timeoutMs ?? 12_000,
+    maxNetworkRetries: options.maxNetworkRetries ?? 2,
+    telemetry: false,
+    ...address(options.apiUrl),
+  });
+
+  return {
+    async createCheckout(request) {
+      const session = await call("create a checkout session", () =>
+        stripe.checkout.sessions.create(
+          {
+            mode: "subscription",
+            line_items: [{ price: request.price, quantity: 1 }],
+            success_url: request.successUrl,
+            cancel_url: request.cancelUrl,
+            client_reference_id: request.reference,
+            metadata: { ...request.metadata },
+            // Found again from the subscription alone, e.g. after restoring an old backup of the store.
+            subscription_data: { metadata: { ...request.metadata } },
+          },
+          { idempotencyKey: request.idempotencyKey },
+        ),
+      );
+      const { id, url } = read(sessionShape, session, "checkout session");
+      if (url === null) {
+        throw new BorderError(`Stripe made checkout session ${id} without a URL to pay at`, {
+          border: "stripe",
+          kind: "permanent",
+        });
+      }
+      return { session: id, url };
+    },
+
+    async fetchSession(id) {
+      const session = await callOrNull(`fetch checkout session ${id}`, () =>
+        stripe.checkout.sessions.retrieve(id, { expand: ["line_items"] }),
+      );
+      return session === null ? null : read(sessionShape, session, "checkout session");
+    },
+
+    async fetchSubscription(id) {
+      const subscription = await callOrNull(`fetch subscription ${id}`, () =>
+        stripe.subscriptions.retrieve(id),
+      );
+      return subscription === null ? null : read(subscriptionShape, subscription, "subscription");
+    },
+
+    verify: (raw, header, secrets) => verifyWebhook(raw, header, secrets, options.clock.now()),
+  };
+}
+
+function address(apiUrl: string | null): { host?: string; port?: string; protocol?: "http" | "https" } {
+  if (apiUrl === null) return {};
+  const url = new URL(apiUrl);
+  const protocol = url.protocol === "http:" ? "http" : "https";
+  return { host: url.hostname, port: url.port || (protocol === "http" ? "80" : "443"), protocol };
+}
+
+function read<Shape extends z.ZodType>(shape: Shape, answer: unknown, what: string): z.output<Shape> {
+  const parsed = shape.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new BorderError(`Stripe answered with a ${what} that cannot be read: ${parsed.error.message}`, {
+    border: "stripe",
+    kind: "permanent",
+    cause: parsed.error,
+  });
+}
+
+async function call<T>(what: string, make: () => Promise<T>): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    throw borderError(what, error);
+  }
+}
+
+/** As `call`, but an object that Stripe does not have is null. */
+async function callOrNull<T>(what: string, make: () => Promise<T>): Promise<T | null> {
+  try {
+    return await make();
+  } catch (error) {
+    if (error instanceof Stripe.errors.StripeError && error.code === "resource_missing") return null;
+    throw borderError(what, error);
+  }
+}
+
+function borderError(what: string, error: unknown): BorderError {
+  if (!(error instanceof Stripe.errors.StripeError)) {
+    return new BorderError(`could not ${what}: ${error instanceof Error ? error.message : String(error)}`, {
+      border: "stripe",
+      kind: "transient",
+      cause: error,
+    });
+  }
+  // Stripe's messages quote parameters back but never a key in full; the key's own error is shortened by Stripe.
+  return new BorderError(`could not ${what}: ${error.message}`, {
+    border: "stripe",
+    kind: kindOf(error),
+    code: error.code ?? error.type,
+    cause: error,
+  });
+}
+
+function kindOf(error: InstanceType<typeof Stripe.errors.StripeError>): BorderErrorKind {
+  if (error.statusCode === 401 || error.statusCode === 403) return "auth";
+  if (error.statusCode === undefined || error.statusCode >= 500) return "transient";
+  if (error.statusCode === 429 || error.statusCode === 409 || error.code === "rate_limit") return "transient";
+  return "permanent";
+}

@@ -1,0 +1,82 @@
+/**
+ * Stripe as the daemon uses it. Errors of the calls are BorderErrors of border `stripe`; a webhook that does not
+ * verify is an InvalidWebhookError, whatever the library threw. Everything Stripe sends is reduced to the few
+ * fields whose meaning is stable across API versions: an event is rendered at the version in force when it was
+ * made, which need not be ours.
+ */
+import type { Secret } from "../secrets/secret.ts";
+
+/** What one checkout sells; `reference` is ours and comes back in every event of the session. */
+export interface CheckoutRequest {
+  readonly reference: string;
+  /** Stripe price id of the plan, recurring. */
+  readonly price: string;
+  readonly successUrl: string;
+  readonly cancelUrl: string;
+  /** Copied to session and subscription; at most 50 keys of 40 characters, values of 500. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The same key within 24 hours gives the same session, so a crash between call and record is harmless. */
+  readonly idempotencyKey: string;
+}
+
+export interface CheckoutSession {
+  readonly id: string;
+  /** `open`, `complete`, `expired`, or a word that Stripe added since. */
+  readonly status: string | null;
+  readonly paymentStatus: string;
+  readonly mode: string;
+  /** `client_reference_id`: free text that a buyer can set through a payment link; never trusted by itself. */
+  readonly reference: string | null;
+  readonly subscription: string | null;
+  readonly customer: string | null;
+  readonly url: string | null;
+  /** Only holders of an API key can set these. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Price ids of the line items; empty where Stripe did not say (events never do). */
+  readonly prices: readonly string[];
+}
+
+export interface Subscription {
+  readonly id: string;
+  readonly status: string;
+  readonly customer: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Epoch ms. */
+  readonly endedAt: number | null;
+  /** `cancellation_requested`, `payment_failed`, `payment_disputed` … */
+  readonly cancelReason: string | null;
+}
+
+/** A webhook whose signature holds: snapshot and thin events reduced to the same few fields. */
+export interface StripeEvent {
+  /** Key for recognising duplicates. A thin event that names its snapshot twin has the twin's id. */
+  readonly id: string;
+  /** Without the `v1.` that thin events put in front. */
+  readonly type: string;
+  /** Id of the object that the event is about; null where it has none (balance.available). */
+  readonly object: string | null;
+  /** Epoch ms. */
+  readonly createdAt: number;
+  /** The checkout session as the event shows it; null in thin events and for other objects. */
+  readonly session: CheckoutSession | null;
+  /** The bytes that were signed. */
+  readonly body: string;
+  /** Which of the configured secrets matched: when no event uses an old one any more, it can go. */
+  readonly secretIndex: number;
+}
+
+/** The request is not from Stripe, too old, from the future, or not an event. Answered with 400, never with detail. */
+export class InvalidWebhookError extends Error {
+  override readonly name = "InvalidWebhookError";
+}
+
+export interface StripeGateway {
+  /** Makes a hosted checkout for one subscription. */
+  createCheckout(request: CheckoutRequest): Promise<{ session: string; url: string }>;
+  /** The session as it is now, with its prices; null when Stripe has none of this id. */
+  fetchSession(id: string): Promise<CheckoutSession | null>;
+  /** The subscription as it is now; null when Stripe has none of this id. */
+  fetchSubscription(id: string): Promise<Subscription | null>;
+  /** Checks signature and age of a webhook against each secret. Throws InvalidWebhookError. */
+  verify(raw: Uint8Array, header: string | undefined, secrets: readonly Secret[]): StripeEvent;
+}
