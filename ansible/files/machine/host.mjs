@@ -1,0 +1,72 @@
+/** The machine around the gateway: its facts, its unit, the controller's own access. */
+import { execFile } from "node:child_process";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { replaceFile } from "./env-file.mjs";
+import { httpStatus } from "./gateway.mjs";
+import { Failure, pause } from "./report.mjs";
+
+/** A restart takes 8-12 s; 20-22 s on a machine that was just booted. */
+const restartDeadlineMs = 120_000;
+
+function run(command, timeout) {
+  return new Promise((resolve) => {
+    execFile(command[0], command.slice(1), { timeout, encoding: "utf8" }, (error, stdout) => {
+      resolve({ ok: !error, stdout: String(stdout).trim() });
+    });
+  });
+}
+
+/** What this machine is, from /etc/clawpool/machine.json (root-owned, written when the machine was prepared). */
+export async function readFacts(file) {
+  const facts = JSON.parse(await readFile(file, "utf8"));
+  const userUnit = ["systemctl", "--user", "-M", `${facts.user}@`];
+  return {
+    restartCommand: [...userUnit, "restart", facts.unit],
+    stateCommand: [...userUnit, "is-active", facts.unit],
+    endSessionsCommand: ["pkill", "-KILL", "-u", "clawpool"],
+    ...facts,
+    gateway: {
+      ...facts.gateway,
+      // Any other loopback address: the gateway counts refusals by source, and the customer's own calls, which
+      // tailscaled forwards from 127.0.0.1, must not pay for our proof.
+      refusalAddress: facts.gateway.host.startsWith("127.") ? "127.86.13.7" : undefined,
+    },
+  };
+}
+
+export const unitState = async (facts) =>
+  (await run(facts.stateCommand, 10_000)).stdout.split("\n")[0] || "unknown";
+
+/** Restarts the gateway's unit and waits until its new process says that it has started. */
+export async function restartUnit(facts, step) {
+  // systemctl returns before the gateway listens, and with success even when the gateway then dies.
+  if (!(await run(facts.restartCommand, 60_000)).ok)
+    throw new Failure("restart", "the unit's restart failed", true);
+  step("restarted");
+  const deadline = Date.now() + restartDeadlineMs;
+  while ((await httpStatus(facts.gateway, "/startupz", { timeoutMs: 2_000 })) !== 200) {
+    if (Date.now() > deadline)
+      throw new Failure("restart", `no gateway ${restartDeadlineMs} ms after the restart`, true);
+    if ((await unitState(facts)) === "failed")
+      throw new Failure("restart", "the gateway's unit failed", false);
+    await pause(200);
+  }
+  step("started");
+}
+
+/** Takes the controller's shell away: its sudo rights, its key, its sessions. Root's forced command remains. */
+export async function dropAdmin(facts) {
+  const sudoers = join(facts.root, "etc/sudoers.d");
+  const owner = { uid: process.getuid(), gid: process.getgid() };
+  for (const name of await readdir(sudoers).catch(() => [])) {
+    const file = join(sudoers, name);
+    const text = await readFile(file, "utf8").catch(() => "");
+    const kept = text.split("\n").filter((line) => !/^\s*clawpool\s/.test(line));
+    if (kept.join("\n") === text) continue;
+    if (kept.every((line) => /^\s*(#|$)/.test(line))) await rm(file, { force: true });
+    else await replaceFile(file, kept.join("\n"), owner);
+  }
+  await rm(join(facts.root, "home/clawpool/.ssh/authorized_keys"), { force: true });
+  await run(facts.endSessionsCommand, 10_000);
+}

@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+/**
+ * The hand-over program: the one thing that the controller may run on a machine once it is the customer's.
+ * Root-owned, started by sshd as a forced command, no dependencies, Node 24.
+ *
+ * It is started ahead of time. It opens the gateway's control connection with the token in force, says `armed`,
+ * and waits on stdin for exactly one frame (pool/machine/protocol.ts). Everything that takes time without needing
+ * the customer's data happens before that frame: starting Node, the WebSocket upgrade, the connection's handshake.
+ */
+import { readFile } from "node:fs/promises";
+import { tokenIn } from "./env-file.mjs";
+import { readFrame } from "./frame.mjs";
+import { httpStatus, openControl } from "./gateway.mjs";
+import { handOver } from "./hand-over.mjs";
+import { readFacts, restartUnit, unitState } from "./host.mjs";
+import { Failure, say } from "./report.mjs";
+import { localApi } from "./tailnet.mjs";
+
+const programVersion = "1";
+
+async function health(facts) {
+  const [unit, startup, tailnet, installed] = await Promise.all([
+    unitState(facts),
+    httpStatus(facts.gateway, "/startupz"),
+    facts.tailscaleSocket === null
+      ? "absent"
+      : localApi(facts.tailscaleSocket, "GET", "status?peers=false").then(
+          (status) => status.BackendState,
+          () => "unreachable",
+        ),
+    readFile(facts.installedFile, "utf8").then(JSON.parse, () => null),
+  ]);
+  return { type: "health", unit, gateway: startup === 200, tailnet, version: installed?.openclaw ?? null };
+}
+
+/**
+ * Keeps a control connection open while the program waits: hours, and through restarts of the gateway. Says `armed`
+ * at first and whenever it changed. After a refusal it does not try again: that would only make refusals slower.
+ */
+async function arm(facts) {
+  const held = { control: null, stopped: false };
+  let told = null;
+  const tell = (gateway) => {
+    if (told !== gateway && !held.stopped) say({ type: "armed", program: programVersion, gateway });
+    told = gateway;
+  };
+  const keep = async () => {
+    for (let wait = 250; !held.stopped; wait = Math.min(wait * 2, 15_000)) {
+      const token = await tokenIn(facts.envFile);
+      try {
+        if (!token) throw Object.assign(new Error("no token in .env"), { refused: true });
+        held.control = await openControl(facts.gateway, token, 5_000);
+        if (held.stopped) return held.control.close();
+        tell(true);
+        wait = 250;
+        await held.control.closed;
+      } catch (error) {
+        tell(false);
+        if (error.refused) return;
+      }
+      tell(false);
+      await new Promise((resolve) => setTimeout(resolve, wait).unref());
+    }
+  };
+  void keep();
+  return held;
+}
+
+async function main() {
+  const began = () => performance.now();
+  let facts;
+  try {
+    facts = await readFacts(process.env.CLAWPOOL_MACHINE_FILE ?? "/etc/clawpool/machine.json");
+  } catch {
+    return say({
+      type: "failed",
+      step: "facts",
+      reason: "the machine's facts cannot be read",
+      retryable: false,
+    });
+  }
+  const held = await arm(facts);
+  let start = began();
+  try {
+    const request = await readFrame(process.stdin);
+    held.stopped = true;
+    if (!request) return;
+    start = began();
+    const ms = () => Math.round((began() - start) * 10) / 10;
+    const step = (name) => say({ type: "step", step: name, ms: ms() });
+    if (request.op === "hand-over") {
+      const attestation = await handOver(facts, held.control, request, step);
+      say({ type: "attested", attestation, ms: ms() });
+    } else {
+      if (request.op === "repair") await restartUnit(facts, step);
+      say(await health(facts));
+    }
+  } catch (error) {
+    const known = error instanceof Failure;
+    // An unexpected error's text may quote data: only its kind and code are told.
+    const reason = known ? error.message : `unexpected ${error?.name ?? "error"} ${error?.code ?? ""}`.trim();
+    say({
+      type: "failed",
+      step: known ? error.step : "program",
+      reason,
+      retryable: known ? error.retryable : true,
+    });
+  } finally {
+    held.stopped = true;
+    held.control?.close();
+    process.stdin.destroy();
+    // Everything was said; a lingering watch or timer must not keep the session open.
+    process.stdout.write("", () => process.exit(0));
+  }
+}
+
+await main();

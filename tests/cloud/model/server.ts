@@ -1,0 +1,162 @@
+/**
+ * A language model that costs nothing: an OpenAI-compatible HTTP server with deterministic replies, so that a test
+ * can tell which key an agent used and what it was told. Replies are "claw says: <the last user message's words>".
+ */
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface ModelRequest {
+  /** Epoch ms. */
+  readonly at: number;
+  readonly path: string;
+  readonly model: string | null;
+  /** `keyDigest` of the key in `Authorization: Bearer …`; null when none was sent. */
+  readonly keyDigest: string | null;
+  readonly stream: boolean;
+  readonly lastUserText: string;
+}
+
+export interface ModelServer {
+  /** Base URL for `models.providers.*.baseUrl`: `http://<host>:<port>/v1`. */
+  readonly url: string;
+  readonly port: number;
+  /** What was asked so far, oldest first; the last 1,000. */
+  requests(): readonly ModelRequest[];
+  close(): Promise<void>;
+}
+
+/** Tells keys apart without keeping them: the first 16 hex digits of their SHA-256. */
+export function keyDigest(key: string): string {
+  return createHash("sha256").update(key).digest("hex").slice(0, 16);
+}
+
+const models = ["mock-1", "mock-2"];
+const maxBodyBytes = 8 * 1024 * 1024;
+
+/** Starts the server; `port` 0 or absent takes a free one. Rejects when the address cannot be had. */
+export async function startModelServer(options: { host: string; port?: number }): Promise<ModelServer> {
+  const seen: ModelRequest[] = [];
+  const server = createServer((request, response) => {
+    answer(request, response, seen).catch((error: unknown) => {
+      if (!response.headersSent)
+        json(response, 500, { error: { message: String(error), type: "server_error" } });
+      else response.destroy();
+    });
+  });
+  server.listen(options.port ?? 0, options.host);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${options.host}:${port}/v1`,
+    port,
+    requests: () => [...seen],
+    close: async () => {
+      server.closeAllConnections();
+      if (server.listening) await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  seen: ModelRequest[],
+): Promise<void> {
+  const path = new URL(request.url ?? "/", "http://model").pathname;
+  const key = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1] ?? null;
+  const note = (part: Pick<ModelRequest, "model" | "stream" | "lastUserText">) => {
+    seen.push({ at: Date.now(), path, keyDigest: key === null ? null : keyDigest(key), ...part });
+    if (seen.length > 1_000) seen.shift();
+  };
+  if (key === null) {
+    note({ model: null, stream: false, lastUserText: "" });
+    return json(response, 401, { error: { message: "no API key", type: "invalid_request_error" } });
+  }
+  if (request.method === "GET" && path === "/v1/models") {
+    note({ model: null, stream: false, lastUserText: "" });
+    return json(response, 200, {
+      object: "list",
+      data: models.map((id) => ({ id, object: "model", owned_by: "mock" })),
+    });
+  }
+  if (request.method !== "POST" || path !== "/v1/chat/completions") {
+    return json(response, 404, {
+      error: { message: `no ${request.method} ${path}`, type: "invalid_request_error" },
+    });
+  }
+  const body = parseChat(await readBody(request));
+  if (!body)
+    return json(response, 400, { error: { message: "want a chat request", type: "invalid_request_error" } });
+  note(body);
+  reply(response, body);
+}
+
+interface ChatRequest {
+  readonly model: string;
+  readonly stream: boolean;
+  readonly lastUserText: string;
+}
+
+function parseChat(text: string): ChatRequest | null {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof body !== "object" || body === null) return null;
+  const { model, messages, stream } = body as { model?: unknown; messages?: unknown; stream?: unknown };
+  if (typeof model !== "string" || !Array.isArray(messages)) return null;
+  const last = messages.findLast((message: { role?: unknown }) => message?.role === "user") as
+    | { content?: unknown }
+    | undefined;
+  return { model, stream: stream === true, lastUserText: textOf(last?.content) };
+}
+
+/** `content` is a string or a list of parts; only text parts count. */
+function textOf(content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  return content
+    .map((part: { text?: unknown }) => (typeof part?.text === "string" ? part.text : ""))
+    .filter((text) => text !== "")
+    .join("\n");
+}
+
+function reply(response: ServerResponse, { model, stream, lastUserText }: ChatRequest): void {
+  const text = `claw says: ${lastUserText.trim().split(/\s+/).slice(-24).join(" ")}`;
+  const id = `chatcmpl-${createHash("sha256").update(text).digest("hex").slice(0, 24)}`;
+  const created = Math.floor(Date.now() / 1_000);
+  const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 };
+  if (!stream) {
+    const choices = [{ index: 0, message: { role: "assistant", content: text }, finish_reason: "stop" }];
+    return json(response, 200, { id, object: "chat.completion", created, model, choices, usage });
+  }
+  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  const chunk = (delta: object, finish: string | null, more: object = {}) =>
+    response.write(
+      `data: ${JSON.stringify({ id, object: "chat.completion.chunk", created, model, choices: [{ index: 0, delta, finish_reason: finish }], ...more })}\n\n`,
+    );
+  chunk({ role: "assistant", content: "" }, null);
+  for (const word of text.split(/(?<= )/)) chunk({ content: word }, null);
+  chunk({}, "stop", { usage });
+  response.end("data: [DONE]\n\n");
+}
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify(body));
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBodyBytes) throw new Error(`a request body of more than ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
