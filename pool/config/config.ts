@@ -28,7 +28,6 @@ export interface Deadlines {
   readonly preparingMs: number;
   readonly provingMs: number;
   readonly handingOverMs: number;
-  readonly destroyingMs: number;
 }
 
 export interface Config {
@@ -73,7 +72,6 @@ export interface Config {
     readonly playbook: string;
     /** Where the `openclaw.installer` collection is found. */
     readonly collectionsPath: string;
-    readonly ansibleBin: string;
     /** Extra variables for the playbook, as the operator wrote them. */
     readonly vars: Readonly<Record<string, unknown>>;
   };

@@ -1,0 +1,245 @@
+/** Reads clawpool.yaml into the resolved Config, or says what is wrong with it: line, column, key and remedy. */
+import { readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { closest, distance } from "fastest-levenshtein";
+import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import type { z } from "zod";
+import { Secret } from "../secrets/secret.ts";
+import type { Config, PoolConfig } from "./config.ts";
+import { type ConfigFile, jsonSchema, shape } from "./shape.ts";
+
+/** Everything that is wrong with a file, each with its place; nothing of it was applied. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly string[];
+
+  constructor(file: string, problems: readonly string[]) {
+    super(`${file} is not usable:\n${problems.map((problem) => `  ${problem}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+type Path = readonly PropertyKey[];
+
+/** @throws ConfigError with every problem of the file. */
+export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): Config {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(file, [
+      `cannot be read: ${(error as Error).message}; make one with \`clawpool init\``,
+    ]);
+  }
+  return parseConfig(text, file, env);
+}
+
+/** @throws ConfigError with every problem of the text. */
+export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: true, uniqueKeys: true });
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      file,
+      document.errors.map((error) => error.message),
+    );
+  }
+  const at = (path: Path): string => place(document, lines, path);
+  const parsed = shape.safeParse(document.toJS() ?? {});
+  if (!parsed.success) {
+    throw new ConfigError(
+      file,
+      parsed.error.issues.flatMap((issue) => explain(issue, at)),
+    );
+  }
+  const problems: string[] = [];
+  const config = resolveConfig(parsed.data, dirname(resolve(file)), env, (path, text) =>
+    problems.push(`${at(path)}${path.join(".")}: ${text}`),
+  );
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return config;
+}
+
+/** `line 3, column 5: `, of the deepest part of the path that the document has. */
+function place(document: Document, lines: LineCounter, path: Path): string {
+  for (let length = path.length; length > 0; length--) {
+    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
+    const key = path[length - 1];
+    const pair = isMap(parent)
+      ? parent.items.find((item) => isScalar(item.key) && item.key.value === key)
+      : undefined;
+    const node = (pair?.key ?? document.getIn(path.slice(0, length), true)) as
+      | { range?: [number, number, number] }
+      | undefined;
+    if (node?.range) {
+      const { line, col } = lines.linePos(node.range[0]);
+      return `line ${line}, column ${col}: `;
+    }
+  }
+  return "";
+}
+
+function explain(issue: z.core.$ZodIssue, at: (path: Path) => string): string[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => {
+      const known = knownKeys(issue.path);
+      const nearest = known.length > 0 ? closest(key, known) : null;
+      const hint =
+        nearest && distance(key, nearest) <= 3
+          ? `; did you mean ${nearest}?`
+          : `; known: ${known.join(", ")}`;
+      const path = [...issue.path, key];
+      return `${at(path)}${path.join(".")}: unknown key${hint}`;
+    });
+  }
+  return [`${at(issue.path)}${issue.path.join(".") || "the file"}: ${issue.message}`];
+}
+
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly additionalProperties?: SchemaNode | boolean;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+/** The keys that the shape has at a path, by its JSON Schema. */
+function knownKeys(path: Path): string[] {
+  let node: SchemaNode | undefined = shapeSchema;
+  for (const key of path) {
+    const open: SchemaNode | undefined = node?.anyOf?.find((choice) => choice.properties) ?? node;
+    const additional: SchemaNode | boolean | undefined = open?.additionalProperties;
+    node = open?.properties?.[String(key)] ?? (typeof additional === "object" ? additional : undefined);
+  }
+  const open = node?.anyOf?.find((choice) => choice.properties) ?? node;
+  return Object.keys(open?.properties ?? {});
+}
+
+const shapeSchema = jsonSchema() as SchemaNode;
+
+const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Contradictions that one field alone does not show are reported through `wrong`. */
+function resolveConfig(
+  file: ConfigFile,
+  base: string,
+  env: NodeJS.ProcessEnv,
+  wrong: (path: Path, text: string) => void,
+): Config {
+  const secret = (source: { file: string } | { env: string }, path: Path): Secret => {
+    try {
+      const text =
+        "file" in source ? readFileSync(resolve(base, source.file), "utf8").trim() : env[source.env];
+      if (text) return new Secret(text);
+      wrong(
+        path,
+        "file" in source ? `${source.file} is empty` : `environment variable ${source.env} is not set`,
+      );
+    } catch (error) {
+      wrong(path, `the secret cannot be read: ${(error as Error).message}`);
+    }
+    return new Secret("");
+  };
+  const secrets = (sources: readonly ({ file: string } | { env: string })[], path: Path): Secret[] =>
+    sources.map((source, index) => secret(source, [...path, index]));
+
+  const [host, port] = file.api.listen.split(":");
+  const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(file, name, pool, wrong));
+  const token = secret(file.hetzner.token, ["hetzner", "token"]);
+  if (token.expose() !== "" && token.expose().length !== 64) {
+    wrong(["hetzner", "token"], `a Hetzner Cloud token has 64 characters, this one ${token.expose().length}`);
+  }
+  return {
+    instance: file.instance,
+    stateDir: file.state_dir,
+    plans: Object.entries(file.plans).map(([name, plan]) => ({ name, price: plan.price })),
+    pools,
+    regions: file.regions,
+    maxTotal: file.max_total,
+    maxParallelBuilds: file.max_parallel_builds,
+    deadlines: {
+      creatingMs: file.deadlines.creating,
+      bootingMs: file.deadlines.booting,
+      preparingMs: file.deadlines.preparing,
+      provingMs: file.deadlines.proving,
+      handingOverMs: file.deadlines.handing_over,
+    },
+    releaseGraceMs: file.release_grace,
+    api: {
+      listen: { host: host ?? "", port: Number(port) },
+      publicUrl: file.api.public_url,
+      tokens: secrets(file.api.tokens, ["api", "tokens"]),
+    },
+    stripe: {
+      key: secret(file.stripe.key, ["stripe", "key"]),
+      webhookSecrets: secrets(file.stripe.webhook_secrets, ["stripe", "webhook_secrets"]),
+      apiUrl: file.stripe.api_url,
+      successUrl: file.stripe.success_url,
+      cancelUrl: file.stripe.cancel_url,
+    },
+    hetzner: { endpoint: file.hetzner.endpoint, token, requestsPerHour: file.hetzner.requests_per_hour },
+    terraform: { bin: file.terraform.bin, cliConfig: file.terraform.cli_config },
+    network: { sshFrom: file.network.ssh_from, cidr: file.network.cidr, zone: file.network.zone },
+    ssh: { port: file.ssh.port },
+    tailnet: file.tailnet && {
+      apiUrl: file.tailnet.api_url,
+      controlUrl: file.tailnet.control_url,
+      clientId: file.tailnet.client_id,
+      clientSecret: secret(file.tailnet.client_secret, ["tailnet", "client_secret"]),
+      tags: file.tailnet.tags,
+      rehearsalTags: file.tailnet.rehearsal_tags,
+      keyStock: file.tailnet.key_stock,
+    },
+    prepare: {
+      playbook: file.prepare.playbook ?? join(packageRoot, "ansible", "prepare.yml"),
+      collectionsPath: file.prepare.collections_path ?? join(file.state_dir, "collections"),
+      vars: file.prepare.vars,
+    },
+    agent: { model: file.agent.model, gatewayPort: file.agent.gateway_port },
+    sealingKeys: secrets(file.sealing_keys, ["sealing_keys"]),
+    log: { level: file.log.level },
+  };
+}
+
+function resolvePool(
+  file: ConfigFile,
+  name: string,
+  pool: ConfigFile["pools"][string],
+  wrong: (path: Path, text: string) => void,
+): PoolConfig {
+  const path = ["pools", name];
+  if (!file.plans[pool.plan]) {
+    wrong([...path, "plan"], `there is no plan ${pool.plan}; known: ${Object.keys(file.plans).join(", ")}`);
+  }
+  const locations = pool.regions.flatMap((region, index) => {
+    const found = file.regions[region];
+    if (!found) {
+      wrong(
+        [...path, "regions", index],
+        `there is no region ${region}; known: ${Object.keys(file.regions).join(", ")}`,
+      );
+    }
+    return found ?? [];
+  });
+  if (pool.min_ready > pool.max_total) {
+    wrong(
+      [...path, "min_ready"],
+      `${pool.min_ready} warm machines can never fit into max_total ${pool.max_total}`,
+    );
+  }
+  if (pool.max_total > file.max_total) {
+    wrong(
+      [...path, "max_total"],
+      `${pool.max_total} is more than max_total ${file.max_total} of all pools together`,
+    );
+  }
+  return {
+    name,
+    plan: pool.plan,
+    locations: [...new Set(locations)],
+    serverType: pool.server_type,
+    image: pool.image,
+    minReady: pool.min_ready,
+    maxTotal: pool.max_total,
+    maxAgeMs: pool.max_age,
+  };
+}

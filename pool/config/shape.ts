@@ -1,0 +1,157 @@
+/**
+ * The shape of clawpool.yaml, in one place: validation, JSON Schema and the defaults (with their arithmetic) come from
+ * here. Keys are snake_case as in YAML; load.ts turns them into the resolved `Config`.
+ */
+import { z } from "zod";
+
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
+
+/** `90s`, `5m`, `14d` → milliseconds. */
+const duration = z
+  .string()
+  .regex(durationPattern, 'want a duration such as "90s", "5m", "12h" or "14d"')
+  .transform((text) => {
+    const [, count, unit] = durationPattern.exec(text) ?? [];
+    return Number(count) * units[unit as keyof typeof units];
+  });
+
+const name = z
+  .string()
+  .regex(
+    /^[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?$/,
+    "want a lower-case letter, then up to 19 of a-z 0-9 -, not ending in -",
+  );
+
+const location = z
+  .string()
+  .regex(/^[a-z]{3}\d?$/, "want a Hetzner location such as fsn1, nbg1, hel1, ash, hil, sin");
+
+/** Never the secret itself: a file or an environment variable that holds it. */
+const secret = z
+  .union([
+    z.strictObject({ file: z.string().min(1) }),
+    z.strictObject({ env: z.string().regex(/^[A-Z_][A-Z0-9_]*$/) }),
+  ])
+  .describe("where the secret is found: {file: PATH} or {env: NAME}");
+
+const url = z.url({ protocol: /^https?$/, error: "want an http or https URL" });
+const cidr = z.union([z.cidrv4(), z.cidrv6()], { error: "want a CIDR such as 203.0.113.7/32" });
+const tag = z.string().regex(/^tag:[a-z][a-z0-9-]*$/, "want a tag such as tag:claw-vm");
+const port = z.int().min(1).max(65_535);
+
+const pool = z.strictObject({
+  plan: name.describe("the plan whose orders this pool serves"),
+  regions: z.array(z.string()).min(1).describe("friendly names from `regions`, tried in this order"),
+  server_type: z.string().regex(/^[a-z]+\d+$/, "want a server type such as cx23"),
+  image: z.string().default("debian-12"),
+  min_ready: z.int().min(0).max(100).describe("how many warm machines to keep"),
+  max_total: z.int().min(1).max(1_000).describe("never more machines than this, customers' included"),
+  max_age: duration.default(14 * units.d).describe("a warm machine older than this is replaced"),
+});
+
+const deadlines = z.strictObject({
+  // A stock image is there in about 20 s; stock-outs and slow snapshots take minutes.
+  creating: duration.default(10 * units.m),
+  booting: duration.default(5 * units.m),
+  // apt, Node, OpenClaw (330 packages) and a gateway start: about 4 min on a small VM.
+  preparing: duration.default(20 * units.m),
+  proving: duration.default(3 * units.m),
+  handing_over: duration.default(60 * units.s),
+});
+
+export const shape = z.strictObject({
+  instance: name.describe(
+    "names this installation in labels and machine names; several may share a Hetzner project",
+  ),
+  state_dir: z.string().startsWith("/", "want an absolute path").default("/var/lib/clawpool"),
+  plans: z
+    .record(
+      name,
+      z.strictObject({ price: z.string().startsWith("price_", "want a Stripe price id (price_…)") }),
+    )
+    .refine((plans) => Object.keys(plans).length > 0, "want at least one plan"),
+  regions: z.record(z.string(), z.array(location).min(1)).default({
+    "eu-central": ["fsn1", "nbg1", "hel1"],
+    "us-east": ["ash"],
+    "us-west": ["hil"],
+    "ap-southeast": ["sin"],
+  }),
+  pools: z.record(name, pool),
+  max_total: z.int().min(1).max(1_000).describe("never more machines than this in all pools together"),
+  max_parallel_builds: z.int().min(1).max(50).default(4),
+  deadlines: deadlines.prefault({}),
+  release_grace: duration
+    .default(24 * units.h)
+    .describe("between the end of a subscription and the end of its machine"),
+  api: z.strictObject({
+    listen: z
+      .string()
+      .regex(/^[^:]+:\d{1,5}$/, "want HOST:PORT")
+      .default("127.0.0.1:8080"),
+    public_url: url,
+    tokens: z.array(secret).min(1).describe("bearer tokens of the product team's web app"),
+  }),
+  stripe: z.strictObject({
+    key: secret,
+    webhook_secrets: z
+      .array(secret)
+      .min(1)
+      .describe("the current signing secret, and the next during a rotation"),
+    api_url: url.nullable().default(null),
+    success_url: url,
+    cancel_url: url,
+  }),
+  hetzner: z.strictObject({
+    token: secret,
+    endpoint: url.default("https://api.hetzner.cloud/v1"),
+    requests_per_hour: z.int().min(60).max(100_000).default(3_600),
+  }),
+  terraform: z
+    .strictObject({ bin: z.string().default("terraform"), cli_config: z.string().nullable().default(null) })
+    .prefault({}),
+  network: z.strictObject({
+    ssh_from: z.array(cidr).min(1).describe("who may reach port 22: the controller's own addresses"),
+    cidr: z.cidrv4().default("10.60.0.0/16"),
+    zone: z.string().default("eu-central"),
+  }),
+  ssh: z.strictObject({ port: port.default(22) }).prefault({}),
+  tailnet: z
+    .strictObject({
+      client_id: z.string().min(1),
+      client_secret: secret,
+      api_url: url.default("https://api.tailscale.com/api/v2"),
+      control_url: url.nullable().default(null),
+      tags: z.array(tag).min(1).default(["tag:claw-vm"]),
+      rehearsal_tags: z.array(tag).min(1).default(["tag:claw-pool"]),
+      key_stock: z.int().min(0).max(20).default(2),
+    })
+    .nullable()
+    .default(null),
+  prepare: z
+    .strictObject({
+      playbook: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe("default: the playbook that comes with clawpool"),
+      collections_path: z.string().nullable().default(null),
+      vars: z.record(z.string(), z.unknown()).default({}),
+    })
+    .prefault({}),
+  agent: z
+    .strictObject({
+      model: z.string().min(1).max(200).default("openai/gpt-6-astra"),
+      gateway_port: port.default(18_789),
+    })
+    .prefault({}),
+  sealing_keys: z.array(secret).min(1).describe("32 bytes in base64 each; the first seals, all open"),
+  log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
+});
+
+export type ConfigFile = z.output<typeof shape>;
+
+/** For editors: `# yaml-language-server: $schema=…`. */
+export function jsonSchema(): unknown {
+  return z.toJSONSchema(shape, { io: "input", unrepresentable: "any" });
+}
