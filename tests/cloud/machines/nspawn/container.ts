@@ -1,0 +1,167 @@
+/** One switched-on machine: a systemd-nspawn that runs the init of the machine's disk. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { open, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { execa } from "execa";
+import { killCgroup, makeCgroup } from "./cgroup.ts";
+import type { MachineFolders } from "./disk.ts";
+import { removePort } from "./network.ts";
+
+export interface ContainerSpec {
+  /** At most 12 characters: the host's end of its network cable is called vb-<name>. */
+  readonly name: string;
+  readonly hostname: string;
+  readonly bridge: string;
+  /** Name of its own cgroup. */
+  readonly cgroup: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  /** Shared Debian root. */
+  readonly image: string;
+  readonly folders: MachineFolders;
+  /** Folders of the host, by the path where the machine sees a copy-on-write view of them. */
+  readonly mounts: Readonly<Record<string, string>>;
+}
+
+export interface Container {
+  /** Resolves when the machine is off or wants to be started again, and its processes are gone. */
+  readonly ended: Promise<"off" | "reboot">;
+  /** Pulls the plug; resolves when nothing of the machine runs. */
+  kill(): Promise<void>;
+  /** Sends a signal to the machine's init; nothing if it has none yet. */
+  signal(signal: "poweroff" | "reboot"): Promise<void>;
+  exec(argv: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }>;
+}
+
+/** systemd(1), "Signals": SIGRTMIN+4 starts poweroff.target, SIGRTMIN+5 reboot.target. SIGRTMIN is 34 with glibc. */
+const signals = { poweroff: 34 + 4, reboot: 34 + 5 };
+
+/** With --keep-unit systemd-nspawn ends with this status when its machine asked for a reboot (systemd, nspawn.c). */
+const rebootStatus = 133;
+
+/**
+ * Joins the machine's cgroup and mounts its layers in a mount name space of its own, then becomes systemd-nspawn.
+ * So no mount is ever seen on the host, and all of it ends with the last process.
+ */
+const boot = `echo $$ > "$1/cgroup.procs" && mount -t overlay overlay -o "$2" "$3" && shift 3 && exec systemd-nspawn "$@"`;
+
+/**
+ * Starts a machine; resolves when its init runs.
+ *
+ * @throws when it cannot be started, with the end of what it wrote.
+ */
+export async function startContainer(spec: ContainerSpec): Promise<Container> {
+  const cgroup = await makeCgroup(spec.cgroup, spec);
+  const { folders } = spec;
+  const layers = `lowerdir=${spec.image},upperdir=${folders.upper},workdir=${folders.work}`;
+  const argv = [
+    "--mount",
+    "--propagation",
+    "slave",
+    "--",
+    "sh",
+    "-c",
+    boot,
+    "sh",
+    cgroup,
+    layers,
+    folders.root,
+  ];
+  const console = await open(folders.console, "a");
+  try {
+    const child = spawn("unshare", [...argv, ...nspawnArguments(spec)], {
+      detached: true,
+      stdio: ["ignore", console.fd, console.fd],
+      // Its lock files would stay behind when the plug is pulled; a disk belongs to one machine by its path.
+      env: { PATH: process.env.PATH, SYSTEMD_NSPAWN_LOCK: "0", LC_ALL: "C.UTF-8" },
+    });
+    await once(child, "spawn");
+    const container = running(child, spec);
+    await hasInit(child, container, folders.console);
+    return container;
+  } finally {
+    await console.close();
+  }
+}
+
+/** Without this a machine whose disk or network cannot be set up would count as switched on. */
+async function hasInit(child: ChildProcess, container: Container, console: string): Promise<void> {
+  while (child.exitCode === null && child.signalCode === null) {
+    if (await initOf(child.pid)) return;
+    await delay(5);
+  }
+  await container.ended;
+  throw new Error(`a machine did not start: ${(await readFile(console, "utf8")).slice(-500)}`);
+}
+
+function nspawnArguments(spec: ContainerSpec): readonly string[] {
+  const mounts = Object.entries(spec.mounts).map(([target, source], index) => {
+    const upper = join(spec.folders.dir, `mount-${index}`);
+    return `--overlay=${[source, upper, target].map(escapeColon).join(":")}`;
+  });
+  return [
+    ...["--quiet", "--register=no", "--keep-unit", "--settings=no"],
+    ...[`--directory=${spec.folders.root}`, `--machine=${spec.name}`, `--hostname=${spec.hostname}`],
+    ...["--resolv-conf=off", "--timezone=off", "--link-journal=no"],
+    ...[`--network-bridge=${spec.bridge}`, "--capability=CAP_NET_ADMIN", "--bind=/dev/net/tun", ...mounts],
+    ...["--console=pipe", "--boot"],
+  ];
+}
+
+const escapeColon = (path: string): string => path.replaceAll(":", "\\:");
+
+function running(child: ChildProcess, spec: ContainerSpec): Container {
+  const pid = child.pid;
+  const ended = once(child, "exit").then(async ([code]) => {
+    await killCgroup(spec.cgroup);
+    await removePort(spec.name);
+    await removeTraces(new RegExp(`^${spec.name}$`));
+    return code === rebootStatus ? "reboot" : "off";
+  });
+  return {
+    ended: ended as Promise<"off" | "reboot">,
+    async kill() {
+      await killCgroup(spec.cgroup);
+      await ended;
+    },
+    async signal(signal) {
+      const init = await initOf(pid);
+      if (init) process.kill(init, signals[signal]);
+    },
+    async exec(argv) {
+      const init = await initOf(pid);
+      if (!init) throw new Error(`${spec.hostname} has no init yet`);
+      const enter = [`--target=${init}`, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"];
+      const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+      const result = await execa("nsenter", [...enter, ...argv], {
+        reject: false,
+        stdin: "ignore",
+        extendEnv: false,
+        env: { PATH: path, HOME: "/root", LC_ALL: "C.UTF-8" },
+      });
+      return { code: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };
+    },
+  };
+}
+
+/**
+ * systemd-nspawn keeps a folder for each machine on the host, for mounts that are made later, and removes it only
+ * when it ends by itself.
+ */
+export async function removeTraces(machine: RegExp): Promise<void> {
+  const folder = "/run/systemd/nspawn/propagate";
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (machine.test(name)) await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** The machine's process 1 is the only child of systemd-nspawn once the latter has set everything up. */
+async function initOf(nspawn: number | undefined): Promise<number | undefined> {
+  const children = await readFile(`/proc/${nspawn}/task/${nspawn}/children`, "utf8").catch(() => "");
+  const init = Number(children.trim().split(" ")[0]);
+  if (!init) return undefined;
+  const inside = await readFile(`/proc/${init}/status`, "utf8").catch(() => "");
+  return /^NSpid:\s+\d+\s+1$/m.test(inside) ? init : undefined;
+}
