@@ -1,0 +1,158 @@
+/** tailscaled's LocalAPI over its Unix socket: the calls that joining, leaving, serving and dialling need. */
+
+import { type IncomingMessage, request } from "node:http";
+import type { Duplex } from "node:stream";
+
+export interface LocalStatus {
+  readonly BackendState: string;
+  readonly Self?: {
+    readonly ID: string;
+    readonly DNSName: string;
+    readonly TailscaleIPs?: readonly string[];
+    readonly Tags?: readonly string[];
+    readonly Online?: boolean;
+  };
+}
+
+export interface JoinOptions {
+  readonly controlUrl: string;
+  readonly authKey: string;
+  readonly hostname: string;
+  /** Default 20 s. */
+  readonly timeoutMs?: number;
+}
+
+export interface LocalApi {
+  status(): Promise<LocalStatus>;
+  /** Resolves in state Running with the milliseconds it took. Rejects with the control server's refusal. */
+  join(options: JoinOptions): Promise<number>;
+  logout(): Promise<void>;
+  /** Forwards a port of the tailnet address to one on this host's loopback. */
+  serveTcp(port: number, target: string): Promise<void>;
+  /** A TCP connection through the tailnet. Rejects when the peer is unknown or does not answer. */
+  dial(address: string, port: number, signal?: AbortSignal): Promise<Duplex>;
+}
+
+/** Numbers of ipn.State as they come over the bus. */
+const running = 6;
+/** ipn.NotifyInitialState: the bus begins with the state as it is. */
+const initialState = 2;
+
+export function localApi(socketPath: string): LocalApi {
+  const send = (
+    method: string,
+    path: string,
+    options: {
+      readonly body?: string;
+      readonly headers?: Record<string, string>;
+      readonly signal?: AbortSignal;
+    } = {},
+  ) => {
+    const headers = { host: "local-tailscaled.sock", ...options.headers };
+    const outgoing = request({
+      socketPath,
+      method,
+      path: `/localapi/v0/${path}`,
+      headers,
+      agent: false,
+      signal: options.signal,
+    });
+    outgoing.end(options.body ?? "");
+    return outgoing;
+  };
+  const call = async (method: string, path: string, body?: unknown): Promise<string> => {
+    const outgoing = send(method, path, { body: body === undefined ? undefined : JSON.stringify(body) });
+    const response = await answered(outgoing);
+    const text = await readAll(response);
+    const status = response.statusCode ?? 0;
+    if (status >= 300) throw new Error(`LocalAPI ${path}: HTTP ${status} ${text.trim()}`);
+    return text;
+  };
+  const watchUntilRunning = async (signal: AbortSignal, begun: () => void) => {
+    const bus = await answered(send("GET", `watch-ipn-bus?mask=${initialState}`, { signal }));
+    begun();
+    for await (const line of lines(bus)) {
+      const { State, ErrMessage } = JSON.parse(line) as { State?: number; ErrMessage?: string };
+      if (ErrMessage) throw new Error(ErrMessage);
+      if (State === running) return;
+    }
+    throw new Error("tailscaled closed its notification bus");
+  };
+  return {
+    status: async () => JSON.parse(await call("GET", "status?peers=false")) as LocalStatus,
+    async join({ controlUrl, authKey, hostname, timeoutMs = 20_000 }) {
+      const started = performance.now();
+      const abort = new AbortController();
+      const late = setTimeout(
+        () => abort.abort(new Error(`not in the tailnet after ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      try {
+        const opened = Promise.withResolvers<void>();
+        const up = watchUntilRunning(abort.signal, opened.resolve);
+        up.catch(opened.reject);
+        await opened.promise;
+        const prefs = { ControlURL: controlUrl, Hostname: hostname, WantRunning: true, CorpDNS: false };
+        await call("POST", "start", { AuthKey: authKey, UpdatePrefs: prefs });
+        // Needed even with a key: `start` alone stays in NeedsLogin.
+        await call("POST", "login-interactive");
+        await up;
+        return performance.now() - started;
+      } catch (error) {
+        throw abort.signal.aborted ? abort.signal.reason : error;
+      } finally {
+        clearTimeout(late);
+        abort.abort();
+      }
+    },
+    logout: async () => void (await call("POST", "logout")),
+    serveTcp: async (port, target) => {
+      await call("POST", "serve-config", { TCP: { [port]: { TCPForward: target } } });
+    },
+    dial(address, port, signal) {
+      const headers = {
+        connection: "upgrade",
+        upgrade: "ts-dial",
+        "dial-host": address,
+        "dial-port": String(port),
+      };
+      const outgoing = send("POST", "dial", { headers, signal });
+      return new Promise((resolve, reject) => {
+        outgoing.once("upgrade", (_response, socket) => resolve(socket));
+        outgoing.once("error", reject);
+        outgoing.once("response", (response) => {
+          readAll(response).then((text) => {
+            const unknown = response.headers["dial-self"] === "true";
+            reject(
+              new Error(
+                unknown ? `${address} is not in the tailnet` : `dial ${address}:${port}: ${text.trim()}`,
+              ),
+            );
+          }, reject);
+        });
+      });
+    },
+  };
+}
+
+const answered = (outgoing: ReturnType<typeof request>): Promise<IncomingMessage> =>
+  new Promise((resolve, reject) => {
+    outgoing.once("response", resolve);
+    outgoing.once("error", reject);
+  });
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** Lines of a stream; leaving the loop closes it. (An interface of node:readline throws when its input is cut.) */
+async function* lines(input: IncomingMessage): AsyncGenerator<string> {
+  let rest = "";
+  for await (const chunk of input.setEncoding("utf8")) {
+    const parts = (rest + chunk).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts.filter((part) => part !== "");
+  }
+}
