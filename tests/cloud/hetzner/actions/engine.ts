@@ -1,0 +1,228 @@
+import { createHash } from "node:crypto";
+import type { Clock } from "../../../../pool/clock.ts";
+import { type Command, durations, jitter } from "../catalogue/durations.ts";
+import type { Context } from "../context.ts";
+import type { Store } from "../store/store.ts";
+
+export interface ActionResource {
+  readonly type: string;
+  readonly id: number;
+}
+
+export interface Action {
+  readonly id: number;
+  readonly project: number;
+  readonly command: Command;
+  readonly status: "running" | "success" | "error";
+  /** Milliseconds on the emulator's clock. */
+  readonly duration: number;
+  readonly started: number;
+  readonly began: number | null;
+  readonly finished: number | null;
+  readonly after: number | null;
+  readonly resources: readonly ActionResource[];
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly parameters: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * What an action does when its time has come. It may run again after a restart in the middle, so it must be
+ * repeatable. What it throws ends the action with `error`.
+ */
+export type Effect = (context: Context, action: Action) => void | Promise<void>;
+export type Effects = Partial<Record<Command, Effect>>;
+
+interface Row extends Omit<Action, "resources" | "error" | "parameters"> {
+  readonly resources: string;
+  readonly error: string | null;
+  readonly parameters: string;
+}
+
+const columns = `id, project, command, status, duration, started, began, finished, after, error, parameters,
+  (SELECT json_group_array(json_object('id', resource, 'type', type))
+     FROM action_resource WHERE action = action.id) AS resources`;
+
+/** Runs asynchronous actions on the clock and keeps every one of them readable for ever, over restarts too. */
+export class ActionEngine {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #effects: Effects;
+  readonly #speed: number;
+  readonly #seed: number;
+  readonly #running = new Map<number, Promise<void>>();
+  readonly #stop = new AbortController();
+  #context: Context | null = null;
+
+  constructor(
+    store: Store,
+    clock: Clock,
+    options: { effects: Effects /** Divides every duration. */; speed: number; seed: number },
+  ) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#effects = options.effects;
+    this.#speed = options.speed;
+    this.#seed = options.seed;
+  }
+
+  /** Hands over the context for the effects and goes on with what a restart interrupted. */
+  resume(context: Context): void {
+    this.#context = context;
+    const rows = this.#store
+      .prepare(`SELECT ${columns} FROM action WHERE status = 'running' ORDER BY id`)
+      .all() as Row[];
+    for (const row of rows) this.#launch(revive(row));
+  }
+
+  /** Call inside the transaction that changes the resources; the clock starts when the transaction is over. */
+  start(
+    project: number,
+    command: Command,
+    resources: readonly ActionResource[],
+    options: {
+      /** Other changes of these resources are refused with 423 meanwhile. Default true. */
+      readonly locks?: boolean;
+      /** Waits for this action and fails with it. */
+      readonly after?: number;
+      readonly parameters?: Readonly<Record<string, unknown>>;
+    } = {},
+  ): Action {
+    const id = this.#store.nextId();
+    const { locks = true, after = null, parameters = {} } = options;
+    this.#store
+      .prepare(
+        `INSERT INTO action (id, project, command, status, duration, started, after, locks, parameters)
+         VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        id,
+        project,
+        command,
+        this.#duration(command, id),
+        this.#clock.now(),
+        after,
+        locks ? 1 : 0,
+        JSON.stringify(parameters),
+      );
+    for (const resource of resources) {
+      this.#store
+        .prepare("INSERT INTO action_resource (action, type, resource) VALUES (?, ?, ?)")
+        .run(id, resource.type, resource.id);
+    }
+    const action = this.#read(id);
+    // A microtask later the surrounding (synchronous) transaction is committed or gone.
+    queueMicrotask(() => {
+      if (this.find(project, id)) this.#launch(action);
+    });
+    return action;
+  }
+
+  find(project: number, id: number): Action | null {
+    const row = this.#store
+      .prepare(`SELECT ${columns} FROM action WHERE id = ? AND project = ?`)
+      .get(id, project) as Row | undefined;
+    return row ? revive(row) : null;
+  }
+
+  /** In the order of ids; of one resource, of one type of resource, or all. */
+  list(project: number, of: { readonly type?: string; readonly id?: number } = {}): Action[] {
+    const rows = this.#store
+      .prepare(
+        `SELECT ${columns} FROM action WHERE project = :project AND (:type IS NULL OR EXISTS (
+           SELECT 1 FROM action_resource r
+           WHERE r.action = action.id AND r.type = :type AND (:id IS NULL OR r.resource = :id))) ORDER BY id`,
+      )
+      .all({ project, type: of.type ?? null, id: of.id ?? null }) as Row[];
+    return rows.map(revive);
+  }
+
+  isLocked(type: string, id: number): boolean {
+    return this.#isRunning("a.locks = 1", type, id);
+  }
+
+  isRunning(command: Command, type: string, id: number, other?: ActionResource): boolean {
+    const and = other
+      ? `AND EXISTS (SELECT 1 FROM action_resource o WHERE o.action = a.id AND o.type = '${other.type}' AND o.resource = ${other.id})`
+      : "";
+    return this.#isRunning(`a.command = '${command}' ${and}`, type, id);
+  }
+
+  /** Percent. */
+  progress(action: Action): number {
+    if (action.status !== "running") return 100;
+    if (action.began === null) return 0;
+    return Math.min(99, Math.floor((100 * (this.#clock.now() - action.began)) / action.duration));
+  }
+
+  /** Lets effects that have begun end; what still waits for its time goes on at the next start. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#running.values());
+  }
+
+  #isRunning(condition: string, type: string, id: number): boolean {
+    return (
+      this.#store
+        .prepare(
+          `SELECT 1 FROM action a JOIN action_resource r ON r.action = a.id
+           WHERE a.status = 'running' AND r.type = ? AND r.resource = ? AND ${condition} LIMIT 1`,
+        )
+        .get(type, id) !== undefined
+    );
+  }
+
+  /** The figure of the catalogue, spread by seed and id, divided by the speed. */
+  #duration(command: Command, id: number): number {
+    const hash = createHash("sha256").update(`${this.#seed}:${id}`).digest().readUInt32BE(0) / 2 ** 32;
+    return (durations[command] * (1 + jitter * (2 * hash - 1))) / this.#speed;
+  }
+
+  #launch(action: Action): void {
+    if (this.#stop.signal.aborted) return;
+    const done = this.#run(action).finally(() => this.#running.delete(action.id));
+    this.#running.set(action.id, done);
+  }
+
+  async #run(action: Action): Promise<void> {
+    const context = this.#context;
+    if (!context) throw new Error("an action was started before resume()");
+    if (action.after !== null) {
+      await this.#running.get(action.after);
+      const predecessor = this.#read(action.after);
+      if (predecessor.status === "running") return;
+      if (predecessor.status === "error") return this.#finish(action, predecessor.error);
+    }
+    const began = action.began ?? this.#clock.now();
+    this.#store.prepare("UPDATE action SET began = ? WHERE id = ?").run(began, action.id);
+    await this.#clock.delay(Math.max(0, began + action.duration - this.#clock.now()), this.#stop.signal);
+    if (this.#stop.signal.aborted) return;
+    try {
+      await this.#effects[action.command]?.(context, action);
+      this.#finish(action, null);
+    } catch (error) {
+      this.#finish(action, {
+        code: "action_failed",
+        message: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
+  #finish(action: Action, error: Action["error"]): void {
+    this.#store
+      .prepare("UPDATE action SET status = ?, error = ?, finished = ? WHERE id = ?")
+      .run(error ? "error" : "success", error && JSON.stringify(error), this.#clock.now(), action.id);
+  }
+
+  #read(id: number): Action {
+    return revive(this.#store.prepare(`SELECT ${columns} FROM action WHERE id = ?`).get(id) as Row);
+  }
+}
+
+function revive(row: Row): Action {
+  return {
+    ...row,
+    resources: JSON.parse(row.resources) as ActionResource[],
+    error: row.error === null ? null : (JSON.parse(row.error) as Action["error"]),
+    parameters: JSON.parse(row.parameters) as Record<string, unknown>,
+  };
+}

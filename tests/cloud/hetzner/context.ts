@@ -1,0 +1,18 @@
+import type { Clock } from "../../../pool/clock.ts";
+import type { MachineBackend } from "../machines/backend.ts";
+import type { ActionEngine } from "./actions/engine.ts";
+import type { Billing } from "./billing.ts";
+import type { Store } from "./store/store.ts";
+
+/** What every handler works with. One emulator is one Hetzner account with several projects. */
+export interface Context {
+  readonly store: Store;
+  readonly actions: ActionEngine;
+  readonly billing: Billing;
+  readonly backend: MachineBackend;
+  readonly clock: Clock;
+  readonly limits: {
+    /** Servers of the whole account: Hetzner counts by account, not by project. */
+    readonly servers: number;
+  };
+}

@@ -1,0 +1,29 @@
+import type { IncomingMessage } from "node:http";
+import { ApiError } from "./errors.ts";
+
+/** Far above the largest request that can be right (32 KiB of user_data, escaped). */
+const maxBodyBytes = 1024 * 1024;
+
+/**
+ * Reads and parses a JSON body; undefined when it is empty. What is too long is read to its end and thrown away, so
+ * that the client gets to see the answer.
+ * @throws ApiError 400 json_error, 413
+ */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes <= maxBodyBytes) chunks.push(chunk);
+  }
+  if (bytes > maxBodyBytes) {
+    throw new ApiError(413, "json_error", `the request body is too large (at most ${maxBodyBytes} bytes)`);
+  }
+  if (bytes === 0) return undefined;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new ApiError(400, "json_error", "invalid JSON in the request body");
+  }
+}

@@ -1,0 +1,43 @@
+import type { Context } from "../context.ts";
+import { isProtected, locked, notFound, unique } from "../http/errors.ts";
+import type { ApiRequest } from "../http/router.ts";
+import type { Kind, Stored } from "../store/documents.ts";
+
+const spoken = (kind: Kind) => kind.replaceAll("_", " ");
+
+/** The resource named by `{id}` in the path. @throws ApiError 404 */
+export function fromPath<K extends Kind>(context: Context, request: ApiRequest, kind: K): Stored<K> {
+  const text = request.parameters.id ?? "";
+  const found = /^[1-9][0-9]{0,15}$/.test(text)
+    ? context.store.get(kind, request.project, Number(text))
+    : null;
+  if (!found || ("reserved" in found && found.reserved)) throw notFound(spoken(kind), text);
+  return found;
+}
+
+/** @throws ApiError 423 while an action runs on it. */
+export function assertUnlocked(context: Context, kind: Kind, id: number): void {
+  if (context.actions.isLocked(kind, id)) throw locked(spoken(kind));
+}
+
+export function assertUnprotected(kind: Kind, protection: { readonly delete: boolean }): void {
+  if (protection.delete) throw isProtected(spoken(kind));
+}
+
+const taken: Partial<Record<Kind, string>> = {
+  server: "server name is already used",
+  ssh_key: "SSH key with the same name already exists",
+};
+
+/** @throws ApiError 409 when another resource of the kind has the name. */
+export function assertNameFree(
+  context: Context,
+  kind: Kind,
+  project: number,
+  name: string,
+  except?: number,
+): void {
+  if (context.store.hasName(kind, project, name, except)) {
+    throw unique("name", taken[kind] ?? "name is already used");
+  }
+}
