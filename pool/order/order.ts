@@ -27,7 +27,7 @@ export type OrderState = (typeof orderStates)[number];
 export interface Order {
   readonly id: OrderId;
   readonly state: OrderState;
-  /** The product team's own id of the customer; free text, at most 200 characters. */
+  /** The product team's own id of the customer, at most 200 of A-Z a-z 0-9 . _ : @ + | / = -. */
   readonly customer: string;
   readonly plan: string;
   readonly region: string;

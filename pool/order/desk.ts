@@ -1,0 +1,248 @@
+/** Where orders are made, paid and ended: everything between the product team's web app, Stripe and the store. */
+import { createHash, randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { MachineName, OrderId } from "../machine/machine.ts";
+import type { NewOrder, Store } from "../store/store.ts";
+import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
+import { objection, orderMetadataKey } from "./confirm.ts";
+import type { Order } from "./order.ts";
+import { acceptEvent, acceptPaidSession, type PaymentContext, type WebhookOutcome } from "./payments.ts";
+import { type OrderRequest, OrderRequestError, readOrderRequest } from "./request.ts";
+
+export interface OrderDeskOptions {
+  readonly store: Store;
+  readonly stripe: StripeGateway;
+  readonly clock: Clock;
+  /** Asked for anew each time, so that a reloaded configuration counts at once. */
+  readonly config: () => Pick<
+    Config,
+    "instance" | "plans" | "regions" | "stripe" | "releaseGraceMs" | "maxParallelBuilds"
+  >;
+  /** After the commit that bound the machine; starts the hand-over now instead of at the loop's next look. */
+  readonly onClaimed: (machine: MachineName, order: OrderId) => void;
+  /** After the commit that queued the order: build one. */
+  readonly onQueued: (order: OrderId) => void;
+  /** After the commit that ended the order. */
+  readonly onEnded?: (order: OrderId) => void;
+  /** How long building a machine of this plan takes, as measured; null while nobody knows. Milliseconds. */
+  readonly buildTimeMs: (plan: string) => number | null;
+  readonly log: Logger;
+}
+
+export interface OrderDesk {
+  /**
+   * Takes an order and makes its checkout. The same `idempotencyKey` (1-255 visible characters) with the same request
+   * gives the same order again.
+   * @throws OrderRequestError, BorderError (stripe)
+   */
+  create(body: unknown, options?: { idempotencyKey?: string }): Promise<Order>;
+  /**
+   * Takes a webhook; what it says is durable when the promise resolves, and only then may 200 be answered.
+   * @throws InvalidWebhookError; BorderError or the store's error when nothing was kept and Stripe must repeat it
+   */
+  webhook(raw: Uint8Array, header: string | undefined): Promise<WebhookOutcome>;
+  /**
+   * Whether Stripe, asked again, says that the order's session was paid, for this order and plan. One call for all who
+   * wait; asked anew after a restart. @throws BorderError when Stripe cannot be asked now.
+   */
+  confirmation(id: OrderId): Promise<"agreed" | "disagreed">;
+  /** Place in the queue (1 is next) and expected wait in milliseconds; null when the order does not queue. */
+  estimate(order: Order): { position: number; waitMs: number | null } | null;
+}
+
+/** How long an answer of Stripe's serves those who ask for it: the hand-over that it was fetched for, not the next. */
+const confirmationLastsMs = 60_000;
+
+export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
+  const { store, stripe, clock, config, log } = options;
+  const confirmations = new Map<OrderId, { at: number; answer: Promise<"agreed" | "disagreed"> }>();
+  const payments: PaymentContext = {
+    store,
+    stripe,
+    clock,
+    locationsOf: (region) => config().regions[region] ?? [],
+    graceMs: () => config().releaseGraceMs,
+  };
+
+  async function askStripe(id: OrderId): Promise<"agreed" | "disagreed"> {
+    const order = store.order(id);
+    if (!order?.checkoutSession) return "disagreed";
+    const session = await stripe.fetchSession(order.checkoutSession);
+    const why = objection(session, order, {
+      price: config().plans.find(({ name }) => name === order.plan)?.price ?? null,
+      isOrder: (text) => store.order(text as OrderId) !== null,
+    });
+    if (why === null) return "agreed";
+    store.audit("stripe", "payment.disagreed", id, { session: order.checkoutSession, why });
+    store.flag("payment-disagreed", id, `order ${id} is not served: ${why}`);
+    log.error({ order: id, session: order.checkoutSession, why }, "Stripe does not confirm the payment");
+    return "disagreed";
+  }
+
+  function confirmation(id: OrderId): Promise<"agreed" | "disagreed"> {
+    const now = clock.now();
+    for (const [order, { at }] of confirmations) {
+      if (now - at >= confirmationLastsMs) confirmations.delete(order);
+    }
+    const asked = confirmations.get(id);
+    if (asked) return asked.answer;
+    const answer = askStripe(id);
+    confirmations.set(id, { at: now, answer });
+    // A failure is nobody's answer: the next who asks asks Stripe.
+    answer.catch(() => confirmations.delete(id));
+    return answer;
+  }
+
+  /** Tells those who wait, after the commit. */
+  function announce(outcome: WebhookOutcome): void {
+    if (outcome.kind === "claimed") {
+      options.onClaimed(outcome.machine.name, outcome.order.id);
+      // Asked now, while the machine already works; whoever awaits it gets the error, if there is one.
+      confirmation(outcome.order.id).catch(() => {});
+    } else if (outcome.kind === "queued") options.onQueued(outcome.order.id);
+    else if (outcome.kind === "ended") options.onEnded?.(outcome.order.id);
+  }
+
+  async function create(body: unknown, given: { idempotencyKey?: string } = {}): Promise<Order> {
+    const request = readOrderRequest(body, config());
+    const id = orderId(config().instance, given.idempotencyKey);
+    const before = store.order(id);
+    if (before) {
+      assertSameRequest(before, request, store);
+      // Otherwise a crash came between row and session: the checkout is made again, with Stripe's key for it the same.
+      const complete = before.checkoutSession !== null || request.checkout.by === "caller";
+      if (complete || before.state !== "awaiting-payment") return before;
+    }
+    const checkout = await checkoutFor(id, request);
+    const order = save(id, request);
+    if (checkout === null) return order;
+    const attached = store.attachCheckout(id, checkout);
+    if (!checkout.paid) return attached;
+    // Its webhook came before the order and found nothing.
+    announce(acceptPaidSession(null, checkout.paid, payments));
+    return store.order(id) ?? attached;
+  }
+
+  /** Before the row: a session that nobody was told of cannot be paid, a row without a session can only be cleaned up. */
+  async function checkoutFor(
+    id: OrderId,
+    request: OrderRequest,
+  ): Promise<{ session: string; url: string | null; paid?: CheckoutSession } | null> {
+    const { instance, stripe: urls } = config();
+    if (request.checkout.by === "caller") return null;
+    if (request.checkout.by === "session") return callersSession(request.checkout.session, request);
+    return stripe.createCheckout({
+      reference: id,
+      price: request.plan.price,
+      successUrl: urls.successUrl,
+      cancelUrl: urls.cancelUrl,
+      metadata: { [orderMetadataKey]: id, clawpool_instance: instance },
+      idempotencyKey: `clawpool:${instance}:${id}:checkout:v1`,
+    });
+  }
+
+  async function callersSession(
+    id: string,
+    request: OrderRequest,
+  ): Promise<{ session: string; url: string | null; paid?: CheckoutSession }> {
+    const refuse = (kind: "invalid" | "conflict", detail: string, remedy: string) =>
+      new OrderRequestError(kind, [{ field: "checkout_session", detail, remedy }]);
+    if (store.orderBySession(id))
+      throw refuse("conflict", "another order has this session", "make a new one");
+    const session = await stripe.fetchSession(id);
+    if (!session) throw refuse("invalid", "Stripe has no such session", "use the key's own account and mode");
+    if (session.mode !== "subscription")
+      throw refuse("invalid", "it sells no subscription", "mode=subscription");
+    if (session.status === "expired") throw refuse("invalid", "it has expired", "make a new one");
+    if (!session.prices.includes(request.plan.price)) {
+      throw refuse("invalid", "it does not sell this plan", `a line item of price ${request.plan.price}`);
+    }
+    const paid = session.status === "complete" && session.paymentStatus !== "unpaid";
+    return { session: id, url: session.url, ...(paid ? { paid: session } : {}) };
+  }
+
+  function save(id: OrderId, request: OrderRequest): Order {
+    const { customer, plan, region, agentName } = request;
+    const order: NewOrder = {
+      id,
+      customer,
+      plan: plan.name,
+      region,
+      agentName,
+      secrets: { env: environmentOf(request), gatewayToken: randomBytes(32).toString("base64url") },
+    };
+    // Nothing is awaited between the look and the write, so the same key sent twice at once makes one order.
+    const before = store.order(id);
+    if (before) assertSameRequest(before, request, store);
+    return before ?? store.createOrder(order);
+  }
+
+  return {
+    create,
+    confirmation,
+    async webhook(raw, header) {
+      const event = stripe.verify(raw, header, config().stripe.webhookSecrets);
+      const outcome = await acceptEvent(event, payments);
+      const order = "order" in outcome ? outcome.order.id : undefined;
+      const { id, type, object, secretIndex } = event;
+      log.info({ event: id, type, object, secretIndex, outcome: outcome.kind, order }, "webhook taken");
+      announce(outcome);
+      return outcome;
+    },
+    estimate(order) {
+      const position = store.queuePosition(order.id);
+      if (position === null) return null;
+      const buildMs = options.buildTimeMs(order.plan);
+      const rounds = Math.ceil(position / Math.max(1, config().maxParallelBuilds));
+      return { position, waitMs: buildMs === null ? null : rounds * buildMs };
+    },
+  };
+}
+
+/** The model travels as a variable of the environment that no caller can set; the hand-over takes it out again. */
+function environmentOf(request: OrderRequest): Record<string, string> {
+  return request.model === null ? { ...request.env } : { ...request.env, OPENCLAW_MODEL: request.model };
+}
+
+/** 120 bits, in letters and digits that are good for Hetzner's labels and Stripe's references alike. With a key the
+ *  same id again, so that a repeated request finds its order without a table of keys. */
+function orderId(instance: string, idempotencyKey: string | undefined): OrderId {
+  if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey)) {
+    const remedy = "1-255 visible ASCII characters, e.g. a UUID";
+    throw new OrderRequestError("invalid", [
+      { field: "Idempotency-Key", detail: "not a usable key", remedy },
+    ]);
+  }
+  const bytes =
+    idempotencyKey === undefined
+      ? randomBytes(15)
+      : createHash("sha256")
+          .update(JSON.stringify([instance, idempotencyKey]))
+          .digest()
+          .subarray(0, 15);
+  const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  let bits = BigInt(`0x${bytes.toString("hex")}`);
+  let text = "";
+  for (let digit = 0; digit < 24; digit++, bits >>= 5n) text += alphabet[Number(bits & 31n)];
+  return `ord_${text}` as OrderId;
+}
+
+/** @throws OrderRequestError when the order was made by another request. */
+function assertSameRequest(order: Order, request: OrderRequest, store: Store): void {
+  const { env } = store.agentSecrets(order.id);
+  const text = (variables: Readonly<Record<string, string>>) =>
+    JSON.stringify(Object.entries(variables).sort());
+  const same =
+    order.customer === request.customer &&
+    order.plan === request.plan.name &&
+    order.region === request.region &&
+    order.agentName === request.agentName &&
+    // Forgotten once the agent runs.
+    (order.servingAt !== null || text(env) === text(environmentOf(request)));
+  if (same) return;
+  const detail = "this key was used for another request";
+  const remedy = "a new key for each order; the same key only to repeat the same request";
+  throw new OrderRequestError("conflict", [{ field: "Idempotency-Key", detail, remedy }]);
+}

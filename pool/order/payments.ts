@@ -1,0 +1,148 @@
+/**
+ * What a webhook does to an order. Stripe delivers at least once and in any order, so each branch may run again and
+ * before its predecessor: payments are recognised by checkout session, ends of subscriptions leave a tombstone.
+ *
+ *   checkout.session.completed, paid              inbox row, payment and claim in one transaction; answered at once
+ *   checkout.session.completed, unpaid            kept; the payment clears later or not
+ *   checkout.session.async_payment_succeeded      as completed, paid
+ *   checkout.session.async_payment_failed/expired fetched again; the order expires unless it was paid after all
+ *   customer.subscription.deleted                 fetched again; must be over; the order ends after the grace
+ *   anything else                                 not ours to act on
+ */
+import type { Clock } from "../clock.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { InboxEvent, Payment, Store } from "../store/store.ts";
+import type { CheckoutSession, StripeEvent, StripeGateway } from "../stripe/stripe.ts";
+import { isPaid, orderIdFrom } from "./confirm.ts";
+import type { Order } from "./order.ts";
+
+export type WebhookOutcome =
+  | { readonly kind: "claimed"; readonly order: Order; readonly machine: Machine }
+  | { readonly kind: "queued"; readonly order: Order }
+  | { readonly kind: "duplicate"; readonly order: Order }
+  | { readonly kind: "ended" | "expired"; readonly order: Order }
+  | { readonly kind: "awaiting-payment" | "unknown-order" | "disagreed" | "ignored" | "noted" };
+
+export interface PaymentContext {
+  readonly store: Store;
+  readonly stripe: StripeGateway;
+  readonly clock: Clock;
+  readonly locationsOf: (region: string) => readonly string[];
+  readonly graceMs: () => number;
+}
+
+/** Acts on a verified event. @throws BorderError when Stripe cannot be asked, or the store's error: then nothing was
+ *  kept, and Stripe will deliver the event again. */
+export async function acceptEvent(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
+  switch (event.type) {
+    case "checkout.session.completed":
+    case "checkout.session.async_payment_succeeded":
+      return accept(event, event.session ?? (await fetchSession(event, context)), context);
+    case "checkout.session.async_payment_failed":
+    case "checkout.session.expired":
+      return checkoutEnded(event, await fetchSession(event, context), context);
+    case "customer.subscription.deleted":
+      return subscriptionEnded(event, context);
+    default:
+      return { kind: "ignored" };
+  }
+}
+
+/** A paid session, from an event or found so when a caller attached it (then `event` is null). */
+export function acceptPaidSession(
+  event: InboxEvent | null,
+  session: CheckoutSession,
+  context: PaymentContext,
+): WebhookOutcome {
+  const { store } = context;
+  const order = orderOf(session, store);
+  const payment: Payment = {
+    order: order?.id ?? null,
+    checkoutSession: session.id,
+    subscription: session.subscription,
+    stripeCustomer: session.customer,
+  };
+  return store.acceptPayment(event, payment, order ? context.locationsOf(order.region) : []);
+}
+
+function accept(
+  event: StripeEvent,
+  session: CheckoutSession | null,
+  context: PaymentContext,
+): WebhookOutcome {
+  const kept = inboxEvent(event);
+  if (session === null) {
+    return disagreed(
+      event,
+      `Stripe has no session ${event.object}, though it signed that it completed`,
+      context,
+    );
+  }
+  // The account may sell other things, too; only subscriptions can be ours.
+  if (session.mode !== "subscription" && orderOf(session, context.store) === null) return { kind: "ignored" };
+  if (isPaid(session)) return acceptPaidSession(kept, session, context);
+  context.store.keepEvent(kept);
+  return { kind: "awaiting-payment" };
+}
+
+function checkoutEnded(
+  event: StripeEvent,
+  session: CheckoutSession | null,
+  context: PaymentContext,
+): WebhookOutcome {
+  const { store } = context;
+  if (session === null) return disagreed(event, `Stripe has no session ${event.object}`, context);
+  if (isPaid(session)) return acceptPaidSession(inboxEvent(event), session, context);
+  const order = orderOf(session, store);
+  // A caller's own session is known to us by its reference only, until something happens to it.
+  if (order && order.checkoutSession === null)
+    store.attachCheckout(order.id, { session: session.id, url: null });
+  const reason =
+    event.type === "checkout.session.expired" ? "the checkout expired" : "the payment did not clear";
+  const expired = store.expireOrder(inboxEvent(event), session.id, reason);
+  return expired ? { kind: "expired", order: expired } : { kind: "noted" };
+}
+
+async function subscriptionEnded(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
+  const { store, stripe, clock, graceMs } = context;
+  const id = event.object;
+  if (id === null) return { kind: "ignored" };
+  const subscription = await stripe.fetchSubscription(id);
+  if (subscription === null || !["canceled", "incomplete_expired"].includes(subscription.status)) {
+    const status = subscription === null ? "unknown to Stripe" : subscription.status;
+    return disagreed(event, `Stripe signed that subscription ${id} ended, but it is ${status}`, context);
+  }
+  const order = store.endSubscription(inboxEvent(event), {
+    subscription: id,
+    releaseAt: clock.now() + graceMs(),
+    reason: `subscription ended: ${subscription.cancelReason ?? "no reason given"}`,
+  });
+  return order ? { kind: "ended", order } : { kind: "noted" };
+}
+
+function disagreed(event: StripeEvent, text: string, { store }: PaymentContext): WebhookOutcome {
+  store.keepEvent(inboxEvent(event));
+  store.flag("stripe-disagrees", event.object ?? event.id, text);
+  return { kind: "disagreed" };
+}
+
+/**
+ * The order that a session pays for: the one it is attached to, else the one its reference names. A reference to an
+ * order that has another session already counts for nothing; that payment is flagged as one for an unknown order.
+ */
+function orderOf(session: CheckoutSession, store: Store): Order | null {
+  const attached = store.orderBySession(session.id);
+  if (attached) return attached;
+  const id = orderIdFrom(session.reference);
+  const named = id === null ? null : store.order(id);
+  return named?.checkoutSession == null ? named : null;
+}
+
+async function fetchSession(event: StripeEvent, { stripe }: PaymentContext): Promise<CheckoutSession | null> {
+  return event.object === null ? null : stripe.fetchSession(event.object);
+}
+
+function inboxEvent(event: StripeEvent): InboxEvent {
+  const { id, type, object, createdAt, body } = event;
+  return { id, type, object: object ?? "", createdAt, body };
+}
