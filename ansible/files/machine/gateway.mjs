@@ -75,9 +75,10 @@ export async function openControl(gateway, token, deadlineMs) {
   return { call, closed, alive: () => alive, close };
 }
 
-/** Status of a GET with a token; 0 when nothing answered. `from` keeps a refusal's delay off other callers. */
-export function httpStatus(gateway, path, { token, from, timeoutMs = 3_000 } = {}) {
+/** A GET with a token: status (0 when nothing answered) and text. `from` keeps a refusal's delay off other callers. */
+function get(gateway, path, { token, from, timeoutMs = 3_000 } = {}) {
   return new Promise((resolve) => {
+    const nothing = () => resolve({ status: 0, text: "" });
     const request = http.get({
       host: gateway.host,
       port: gateway.port,
@@ -88,16 +89,32 @@ export function httpStatus(gateway, path, { token, from, timeoutMs = 3_000 } = {
       headers: token ? { authorization: `Bearer ${token}` } : {},
     });
     request.on("response", (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
+      let text = "";
+      response.setEncoding("utf8").on("data", (part) => {
+        text += part;
+      });
+      response.on("end", () => resolve({ status: response.statusCode, text }));
+      response.on("error", nothing);
     });
     request.on("timeout", () => request.destroy());
-    request.on("error", () => resolve(0));
+    request.on("error", nothing);
   });
 }
+
+/** Milliseconds since the gateway's process has started, or null while it does not say that it has. */
+export async function gatewayUptime(gateway) {
+  const { status, text } = await get(gateway, "/startupz");
+  if (status !== 200) return null;
+  try {
+    return JSON.parse(text).uptimeMs ?? 0;
+  } catch {
+    return null;
+  }
+}
+
 /** A good token is answered at once here, and the page needs no endpoint to be enabled. */
 export const tokenAccepted = async (gateway, token) =>
-  (await httpStatus(gateway, "/control-ui-config.json", { token })) === 200;
+  (await get(gateway, "/control-ui-config.json", { token })).status === 200;
 /** /v1/models checks one secret (250 ms), /control-ui-config.json two (500 ms). */
 export const tokenRefused = async (gateway, token) =>
   (await httpStatus(gateway, "/v1/models", { token, from: gateway.refusalAddress, timeoutMs: 8_000 })) ===

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "./env-file.mjs";
-import { httpStatus } from "./gateway.mjs";
+import { gatewayUptime } from "./gateway.mjs";
 import { Failure, pause } from "./report.mjs";
 
 /** A restart takes 8-12 s; 20-22 s on a machine that was just booted. */
@@ -40,13 +40,17 @@ export const unitState = async (facts) =>
 
 /** Restarts the gateway's unit and waits until its new process says that it has started. */
 export async function restartUnit(facts, step) {
+  const began = performance.now();
   // systemctl returns before the gateway listens, and with success even when the gateway then dies.
   if (!(await run(facts.restartCommand, 60_000)).ok)
     throw new Failure("restart", "the unit's restart failed", true);
   step("restarted");
-  const deadline = Date.now() + restartDeadlineMs;
-  while ((await httpStatus(facts.gateway, "/startupz", { timeoutMs: 2_000 })) !== 200) {
-    if (Date.now() > deadline)
+  for (;;) {
+    const uptime = await gatewayUptime(facts.gateway);
+    const waited = performance.now() - began;
+    // An old process that still answers is older than our wait.
+    if (uptime !== null && uptime <= waited) break;
+    if (waited > restartDeadlineMs)
       throw new Failure("restart", `no gateway ${restartDeadlineMs} ms after the restart`, true);
     if ((await unitState(facts)) === "failed")
       throw new Failure("restart", "the gateway's unit failed", false);

@@ -10,7 +10,7 @@
 import { readFile } from "node:fs/promises";
 import { tokenIn } from "./env-file.mjs";
 import { readFrame } from "./frame.mjs";
-import { httpStatus, openControl } from "./gateway.mjs";
+import { gatewayUptime, openControl } from "./gateway.mjs";
 import { handOver } from "./hand-over.mjs";
 import { readFacts, restartUnit, unitState } from "./host.mjs";
 import { Failure, say } from "./report.mjs";
@@ -19,9 +19,9 @@ import { localApi } from "./tailnet.mjs";
 const programVersion = "1";
 
 async function health(facts) {
-  const [unit, startup, tailnet, installed] = await Promise.all([
+  const [unit, uptime, tailnet, installed] = await Promise.all([
     unitState(facts),
-    httpStatus(facts.gateway, "/startupz"),
+    gatewayUptime(facts.gateway),
     facts.tailscaleSocket === null
       ? "absent"
       : localApi(facts.tailscaleSocket, "GET", "status?peers=false").then(
@@ -30,7 +30,7 @@ async function health(facts) {
         ),
     readFile(facts.installedFile, "utf8").then(JSON.parse, () => null),
   ]);
-  return { type: "health", unit, gateway: startup === 200, tailnet, version: installed?.openclaw ?? null };
+  return { type: "health", unit, gateway: uptime !== null, tailnet, version: installed?.openclaw ?? null };
 }
 
 /**

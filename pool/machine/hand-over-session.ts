@@ -1,0 +1,180 @@
+/**
+ * The controller's end of the hand-over program: an exec that was started ahead of time and waits for one request.
+ * Connection, Node's start and the gateway's handshake are paid for before the customer comes.
+ */
+import { BorderError } from "../errors.ts";
+import type { RunningExec, Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
+import { type Attestation, encodeFrame, type MachineReply, type MachineRequest } from "./protocol.ts";
+
+export type HandOverRequest = Extract<MachineRequest, { op: "hand-over" }>;
+export type HealthReply = Extract<MachineReply, { type: "health" }>;
+export type Step = { readonly step: string; readonly ms: number };
+
+export interface HandOverResult {
+  readonly attestation: Attestation;
+  /** On the machine, from the whole frame to the attestation. */
+  readonly ms: number;
+}
+
+export interface ArmedMachine {
+  /** False once connection or program are gone, or a request was sent: one program serves one request. */
+  readonly alive: boolean;
+  readonly programVersion: string;
+  /** Whether the program holds an open control connection to the gateway; without one a hand-over takes longer. */
+  readonly gateway: boolean;
+  /**
+   * Sends the one request. @throws BorderError of border `machine`: `permanent` when the program says that a
+   * repetition cannot help, else `transient` (also when the connection is lost: ask again, the machine knows whether
+   * it was done).
+   */
+  run(request: HandOverRequest, onStep?: (step: Step) => void): Promise<HandOverResult>;
+  /** `repair` restarts the gateway's unit first: give it 130 s. */
+  inspect(op: "health" | "repair", onStep?: (step: Step) => void): Promise<HealthReply>;
+  close(): void;
+  /** Called once, when it is lost before it was used or closed. */
+  onLost(listener: (error: Error | null) => void): void;
+}
+
+/** sshd runs the forced command whatever is asked for; process machines too. */
+const command = "clawpool-machine";
+const armTimeoutMs = 10_000;
+/** A restart of the gateway's unit may take 120 s on the machine (ansible/files/machine/host.mjs), then proofs. */
+const runTimeoutMs = 150_000;
+
+const problem = (kind: "transient" | "permanent", code: string, message: string, cause?: unknown) =>
+  new BorderError(message, { border: "machine", kind, code, cause });
+
+/** Opens a connection of its own to `target` (root's forced command), starts the program, waits until it is armed. */
+export async function arm(
+  ssh: Ssh,
+  target: SshTarget,
+  options: { timeoutMs?: number } = {},
+): Promise<ArmedMachine> {
+  const timeoutMs = options.timeoutMs ?? armTimeoutMs;
+  const connection = await ssh.connect(target);
+  try {
+    const exec = await connection.start(command);
+    const replies = parsed(exec);
+    const first = await deadline(timeoutMs, "arming", replies.next());
+    if (first.done)
+      throw problem("transient", "ended", `the hand-over program on ${target.host} ended at once`);
+    if (first.value.type === "failed") throw failure(first.value);
+    if (first.value.type !== "armed")
+      throw problem("permanent", "protocol", `unexpected ${first.value.type} while arming`);
+    return armed(connection, exec, replies, first.value);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+function armed(
+  connection: SshConnection,
+  exec: RunningExec,
+  replies: AsyncGenerator<MachineReply>,
+  hello: Extract<MachineReply, { type: "armed" }>,
+): ArmedMachine {
+  let state: "waiting" | "used" | "closed" | "lost" = "waiting";
+  let gateway = hello.gateway;
+  const listeners: ((error: Error | null) => void)[] = [];
+  const lose = (error: Error | null) => {
+    if (state !== "waiting") return;
+    state = "lost";
+    connection.close();
+    for (const listener of listeners.splice(0)) listener(error);
+  };
+  connection.onClose(lose);
+
+  // One reader for the exec's whole life: it follows the gateway's state while armed, then hands on to the request.
+  let deliver: ((reply: MachineReply) => void) | null = null;
+  const over = Promise.withResolvers<never>();
+  over.promise.catch(() => {});
+  const read = async () => {
+    for await (const reply of replies) {
+      if (reply.type === "armed") gateway = reply.gateway;
+      else if (deliver) deliver(reply);
+      else return lose(reply.type === "failed" ? failure(reply) : null);
+    }
+    over.reject(
+      problem(
+        "transient",
+        "ended",
+        `the hand-over program on ${connection.target.host} ended without a result`,
+      ),
+    );
+    lose(null);
+  };
+  read().catch((error: Error) => {
+    over.reject(error);
+    lose(error);
+  });
+
+  const request = async <T extends MachineReply["type"]>(
+    body: MachineRequest,
+    wanted: T,
+    onStep: (step: Step) => void,
+  ): Promise<Extract<MachineReply, { type: T }>> => {
+    if (state !== "waiting")
+      throw problem("transient", "not-armed", `the program on ${connection.target.host} is ${state}`);
+    state = "used";
+    const answer = Promise.withResolvers<Extract<MachineReply, { type: T }>>();
+    deliver = (reply) => {
+      if (reply.type === "step") onStep({ step: reply.step, ms: reply.ms });
+      else if (reply.type === "failed") answer.reject(failure(reply));
+      else if (reply.type === wanted) answer.resolve(reply as Extract<MachineReply, { type: T }>);
+    };
+    try {
+      exec.end(encodeFrame(body));
+      return await deadline(runTimeoutMs, body.op, Promise.race([answer.promise, over.promise]));
+    } finally {
+      connection.close();
+    }
+  };
+
+  return {
+    get alive() {
+      return state === "waiting" && connection.alive;
+    },
+    programVersion: hello.program,
+    get gateway() {
+      return gateway;
+    },
+    async run(body, onStep = () => {}) {
+      const { attestation, ms } = await request(body, "attested", onStep);
+      return { attestation, ms };
+    },
+    inspect: (op, onStep = () => {}) => request({ op }, "health", onStep),
+    close() {
+      if (state === "waiting") state = "closed";
+      connection.close();
+    },
+    onLost(listener) {
+      if (state === "lost") listener(null);
+      else listeners.push(listener);
+    },
+  };
+}
+
+const failure = (reply: Extract<MachineReply, { type: "failed" }>) =>
+  problem(reply.retryable ? "transient" : "permanent", reply.step, reply.reason);
+
+async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
+  for await (const line of exec.lines()) {
+    let reply: MachineReply;
+    try {
+      reply = JSON.parse(line) as MachineReply;
+    } catch (error) {
+      // The line itself is not told: a program that broke the protocol may have printed anything.
+      throw problem("permanent", "protocol", "the hand-over program said something that is not JSON", error);
+    }
+    yield reply;
+  }
+}
+
+async function deadline<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(problem("transient", "timeout", `${what} took more than ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
