@@ -61,6 +61,9 @@ export interface StateSummary {
   readonly serial: number;
   readonly lineage: string;
   readonly resources: number;
+  /** The file exists and has no content: a run was cut off before it saved anything, and what it made only the
+   *  cloud knows. Never the same as "nothing was made". */
+  readonly empty: boolean;
 }
 
 export interface Terraform {
@@ -70,6 +73,7 @@ export interface Terraform {
   destroyMachine(name: string, access: Access): Promise<RunResult>;
   /** Removes the taint that a failed poll leaves on a healthy server. */
   untaintServer(name: string, access: Access): Promise<RunResult>;
+  /** Throws the run's BorderError when it was not ok: without ids nothing can follow. */
   applyPlatform(input: PlatformStackInput, access: Access): Promise<{ result: RunResult; ids: PlatformIds }>;
   state(name: string): Promise<StateSummary | null>;
   /** The folder of a destroyed machine; its logs are kept under `<root>/archive`. */

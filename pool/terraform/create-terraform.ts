@@ -1,0 +1,210 @@
+/** The daemon's Terraform: one folder a stack, one run at a time in each. */
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Clock, systemClock } from "../clock.ts";
+import { BorderError } from "../errors.ts";
+import { terraformError } from "./errors.ts";
+import { platformName, stackFolder } from "./folders.ts";
+import type { LogLine } from "./json-log.ts";
+import { serverAddress } from "./machine-stack.ts";
+import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
+import { readPlatformIds, readState } from "./state-file.ts";
+import { synthMachine, synthPlatform } from "./synth.ts";
+import type { Access, ResourceChange, RunResult, Terraform } from "./terraform.ts";
+
+export interface TerraformOptions {
+  /** Absolute; holds `machines/<name>`, `platform` and `archive`. */
+  readonly root: string;
+  /** Name or path of the terraform program. */
+  readonly bin: string;
+  /** For TF_CLI_CONFIG_FILE; null leaves terraform to its own default. */
+  readonly cliConfig: string | null;
+  readonly clock?: Clock;
+  /** Sees each line of terraform's output as it is written, and nothing after the run's promise has resolved. */
+  readonly onRun?: (event: { readonly stack: string; readonly run: string; readonly line: LogLine }) => void;
+}
+
+const init = ["init", "-json", "-input=false"];
+// A person's `cdktf` may hold the state for a moment.
+const common = ["-json", "-input=false", "-lock-timeout=60s"];
+const planFile = "plan.bin";
+
+export function createTerraform(options: TerraformOptions): Terraform {
+  const { root, bin, cliConfig, onRun } = options;
+  const clock = options.clock ?? systemClock;
+  const queues = new Map<string, Promise<unknown>>();
+
+  /** One after the other in a folder, behind whatever an earlier daemon left running there. */
+  function inTurn<T>(name: string, work: (folder: string) => Promise<T>): Promise<T> {
+    const folder = stackFolder(root, name);
+    const before = queues.get(name) ?? Promise.resolve();
+    const turn = before
+      .catch(() => {})
+      .then(async () => {
+        const leftover = await leftoverIn(folder);
+        if (leftover) await untilGone(folder, leftover, clock);
+        return work(folder);
+      });
+    queues.set(name, turn);
+    const forget = () => {
+      if (queues.get(name) === turn) queues.delete(name);
+    };
+    turn.then(forget, forget);
+    return turn;
+  }
+
+  /** Runs the commands in order until one fails; `check` sees the changes planned so far before the next begins. */
+  async function commands(
+    name: string,
+    folder: string,
+    access: Access,
+    list: readonly (readonly string[])[],
+    check?: (changes: readonly ResourceChange[]) => void,
+  ): Promise<RunResult> {
+    const startedAt = clock.now();
+    const run = `${new Date(startedAt).toISOString().replace(/[-:.]/g, "")}-${randomBytes(3).toString("hex")}`;
+    const lines: LogLine[] = [];
+    let exitCode: number | null = 0;
+    for (const args of list) {
+      const outcome: Outcome = await runTerraform(
+        {
+          bin,
+          folder,
+          run,
+          access,
+          cliConfig,
+          ...(onRun ? { onLine: (line: LogLine) => onRun({ stack: name, run, line }) } : {}),
+        },
+        args,
+      );
+      lines.push(...outcome.lines);
+      exitCode = outcome.exitCode;
+      if (exitCode !== 0) break;
+      check?.(changesIn(lines));
+    }
+    return {
+      run,
+      ok: exitCode === 0,
+      exitCode,
+      changes: changesIn(lines),
+      errors: exitCode === 0 ? [] : errorsIn(lines),
+      logFile: logFileOf(folder, run),
+      startedAt,
+      endedAt: clock.now(),
+    };
+  }
+
+  const apply = ["apply", "-auto-approve", ...common];
+
+  return {
+    applyMachine: (input, access, { guard = false } = {}) =>
+      inTurn(input.name, async (folder) => {
+        await synthMachine(root, input);
+        if (!guard) return commands(input.name, folder, access, [init, apply]);
+        try {
+          const plan = ["plan", `-out=${planFile}`, ...common];
+          return await commands(
+            input.name,
+            folder,
+            access,
+            [init, plan, [...apply.filter((arg) => arg !== "-auto-approve"), planFile]],
+            (changes) => refuseLoss(input.name, changes),
+          );
+        } finally {
+          await rm(join(folder, planFile), { force: true });
+        }
+      }),
+
+    destroyMachine: (name, access) =>
+      inTurn(name, async (folder) => {
+        if (!(await exists(folder))) {
+          throw new BorderError(`machine ${name} has no terraform folder`, {
+            border: "terraform",
+            kind: "permanent",
+            code: "no-stack",
+          });
+        }
+        return commands(name, folder, access, [init, ["destroy", "-auto-approve", ...common]]);
+      }),
+
+    untaintServer: (name, access) =>
+      inTurn(name, (folder) =>
+        commands(name, folder, access, [init, ["untaint", "-no-color", "-lock-timeout=60s", serverAddress]]),
+      ),
+
+    applyPlatform: (input, access) =>
+      inTurn(platformName, async (folder) => {
+        await synthPlatform(root, input);
+        const result = await commands(platformName, folder, access, [init, apply]);
+        if (!result.ok) throw terraformError(result);
+        return { result, ids: await readPlatformIds(folder) };
+      }),
+
+    state: (name) => readState(stackFolder(root, name)),
+
+    forget: (name) =>
+      inTurn(name, async (folder) => {
+        const state = await readState(folder);
+        if (state && state.resources > 0) {
+          throw new BorderError(`machine ${name}: terraform's state still has ${state.resources} resources`, {
+            border: "terraform",
+            kind: "permanent",
+            code: "state-not-empty",
+          });
+        }
+        if (await exists(join(folder, "runs"))) {
+          const archive = join(root, "archive");
+          await mkdir(archive, { recursive: true, mode: 0o700 });
+          await rename(join(folder, "runs"), join(archive, name)).catch(async (error) => {
+            if ((error as NodeJS.ErrnoException).code !== "ENOTEMPTY") throw error;
+            await rename(join(folder, "runs"), join(archive, `${name}-${clock.now()}`));
+          });
+        }
+        await rm(folder, { recursive: true, force: true });
+      }),
+
+    leftovers: async () => {
+      const machines = await readdir(join(root, "machines")).catch(() => []);
+      const found: { name: string; ended: Promise<void> }[] = [];
+      for (const name of [platformName, ...machines]) {
+        const folder = stackFolder(root, name);
+        const leftover = await leftoverIn(folder);
+        if (leftover) found.push({ name, ended: untilGone(folder, leftover, clock) });
+      }
+      return found;
+    },
+  };
+}
+
+/** @throws BorderError permanent `plan-refused` */
+function refuseLoss(name: string, changes: readonly ResourceChange[]): void {
+  const losses = changes.filter(({ action }) => action === "delete" || action === "replace");
+  if (losses.length === 0) return;
+  const list = losses.map(({ action, address }) => `${action} ${address}`).join(", ");
+  throw new BorderError(`machine ${name}: the plan would ${list}; nothing was applied`, {
+    border: "terraform",
+    kind: "permanent",
+    code: "plan-refused",
+  });
+}
+
+function changesIn(lines: readonly LogLine[]): ResourceChange[] {
+  return lines.flatMap((line) => (line.type === "planned_change" ? [line.change] : []));
+}
+
+/** The error diagnostics; where terraform printed none, what it printed as plain text. */
+function errorsIn(lines: readonly LogLine[]): RunResult["errors"] {
+  const errors = lines.flatMap((line) =>
+    line.type === "diagnostic" && line.diagnostic.severity === "error" ? [line.diagnostic] : [],
+  );
+  if (errors.length > 0) return errors.map(({ summary, detail, address }) => ({ summary, detail, address }));
+  const text = lines.flatMap((line) => (line.type === "text" ? [line.text] : []));
+  return text.length > 0 ? [{ summary: text.join("\n"), detail: "", address: null }] : [];
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
