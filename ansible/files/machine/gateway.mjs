@@ -116,6 +116,7 @@ export async function gatewayUptime(gateway) {
 export const tokenAccepted = async (gateway, token) =>
   (await get(gateway, "/control-ui-config.json", { token })).status === 200;
 /** /v1/models checks one secret (250 ms), /control-ui-config.json two (500 ms). */
-export const tokenRefused = async (gateway, token) =>
-  (await httpStatus(gateway, "/v1/models", { token, from: gateway.refusalAddress, timeoutMs: 8_000 })) ===
-  401;
+export async function tokenRefused(gateway, token) {
+  const from = gateway.refusalAddress;
+  return (await get(gateway, "/v1/models", { token, from, timeoutMs: 8_000 })).status === 401;
+}
