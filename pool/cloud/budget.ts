@@ -99,7 +99,7 @@ export function createBudget(options: { requestsPerHour: number; clock: Clock })
       refill();
       if (remaining !== null) tokens = Math.min(tokens, remaining);
       if (status === 429) {
-        tokens = 0;
+        // Without a header it may be another limit than the hour's: nobody asks for a second, nothing else is known.
         notBefore = Math.max(notBefore, clock.now() + (retryAfterMs ?? 1_000));
         pump();
       }

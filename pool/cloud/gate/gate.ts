@@ -65,6 +65,8 @@ export const defaultTiming = {
 /** user_data may have 32 KiB, which JSON can make six times as long. */
 const maxBodyBytes = 256 * 1024;
 
+const gateClosed = errorReply(503, "unavailable", "the gate is closed");
+
 /** Starts the gate. @throws when the port cannot be had. */
 export async function createGate(options: GateOptions): Promise<Gate> {
   const { ledger, budget, log, clock = systemClock } = options;
@@ -107,6 +109,7 @@ export async function createGate(options: GateOptions): Promise<Gate> {
     request: GateRequest,
     body: string,
   ): Promise<Reply> {
+    if (closesAt !== null) return gateClosed;
     const row = rowOf(run);
     const decision = decide(run.permit, request, row);
     if (!decision.allowed) {
@@ -212,7 +215,7 @@ export async function createGate(options: GateOptions): Promise<Gate> {
 
   async function handle(message: IncomingMessage): Promise<Reply> {
     const run = runs.find(message.headers.authorization);
-    if (closesAt !== null) return errorReply(503, "unavailable", "the gate is closed");
+    if (closesAt !== null) return gateClosed;
     if (!run) return errorReply(401, "unauthorized", "the token you have provided is invalid");
     run.asked += 1;
     const url = new URL(message.url ?? "/", "http://gate");

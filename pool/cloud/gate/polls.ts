@@ -112,7 +112,6 @@ export function createPolls(options: { clock: Clock; minPollMs: number; deadline
 
   /** One loop for all; it ends when nobody waits for anything. */
   async function run(): Promise<void> {
-    running = true;
     let pauses = createPauses(clock, () => Number.POSITIVE_INFINITY);
     try {
       while (!closed) {
@@ -203,8 +202,11 @@ export function createPolls(options: { clock: Clock; minPollMs: number; deadline
     entry.askedAt = now;
     entry.asker = asker;
     if (!isOpen(entry)) return;
-    if (!running) void run();
-    else if (entry.lookAt < sleepsUntil) wake.abort();
+    if (!running) {
+      running = true;
+      // After the caller's other ids are in, so that one look asks for all of them.
+      queueMicrotask(() => void run());
+    } else if (entry.lookAt < sleepsUntil) wake.abort();
   }
 
   function isOverdue(id: number): boolean {
