@@ -18,6 +18,15 @@ export function generateKeyPair(comment = ""): SshKeyPair {
   return { privateKey: new Secret(pair.private), publicKey: pair.public.trim() };
 }
 
+/** The public line of an OpenSSH PEM. @throws Error if it is not an unencrypted ed25519 key */
+export function publicKeyOf(privateKey: string): string {
+  const key = utils.parseKey(privateKey);
+  if (key instanceof Error || !key.isPrivateKey()) throw new Error("not an OpenSSH private key");
+  const line = `ssh-ed25519 ${key.getPublicSSH().toString("base64")}`;
+  publicKeyBytes(line);
+  return line;
+}
+
 const linePattern = /^ssh-ed25519 ([A-Za-z0-9+/]{68}={0,2})(?: [^\r\n]*)?$/;
 
 /** The wire form of an `ssh-ed25519 AAAA…` line. @throws Error if it is not one */
