@@ -40,18 +40,18 @@ func createFirewall(ctx context.Context, d *schema.ResourceData, meta any) diag.
 	client := meta.(*hcloud.Client)
 	rules, err := rulesOf(d)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	result, _, err := client.Firewall.Create(ctx, hcloud.FirewallCreateOpts{
 		Name: d.Get("name").(string), Labels: labelsOf(d), Rules: rules,
 		ApplyTo: resourcesOf(d.Get("apply_to").(*schema.Set)),
 	})
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	// Recorded: unlike a server, a firewall gets its id only after the wait.
 	if err := waitFor(ctx, client, result.Actions...); err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	d.SetId(formatID(result.Firewall.ID))
 	return readFirewall(ctx, d, meta)
@@ -61,7 +61,7 @@ func readFirewall(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	client := meta.(*hcloud.Client)
 	firewall, _, err := client.Firewall.Get(ctx, d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if firewall == nil {
 		d.SetId("")
@@ -102,25 +102,25 @@ func updateFirewall(ctx context.Context, d *schema.ResourceData, meta any) diag.
 	firewall := &hcloud.Firewall{ID: id}
 	if d.HasChange("name") {
 		if _, _, err := client.Firewall.Update(ctx, firewall, hcloud.FirewallUpdateOpts{Name: d.Get("name").(string)}); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.HasChange("labels") {
 		if _, _, err := client.Firewall.Update(ctx, firewall, hcloud.FirewallUpdateOpts{Labels: changedLabels(d)}); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.HasChange("rule") {
 		rules, err := rulesOf(d)
 		if err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 		actions, _, err := client.Firewall.SetRules(ctx, firewall, hcloud.FirewallSetRulesOpts{Rules: rules})
 		if err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 		if err := waitFor(ctx, client, actions...); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.HasChange("apply_to") {
@@ -128,15 +128,15 @@ func updateFirewall(ctx context.Context, d *schema.ResourceData, meta any) diag.
 		removed := before.(*schema.Set).Difference(after.(*schema.Set))
 		added := after.(*schema.Set).Difference(before.(*schema.Set))
 		if err := detachFirewall(ctx, client, firewall, resourcesOf(removed)); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 		if resources := resourcesOf(added); len(resources) > 0 {
 			actions, _, err := client.Firewall.ApplyResources(ctx, firewall, resources)
 			if err != nil {
-				return diag.FromErr(err)
+				return failure(err)
 			}
 			if err := waitFor(ctx, client, actions...); err != nil {
-				return diag.FromErr(err)
+				return failure(err)
 			}
 		}
 	}
@@ -151,16 +151,16 @@ func deleteFirewall(ctx context.Context, d *schema.ResourceData, meta any) diag.
 	}
 	firewall, _, err := client.Firewall.GetByID(ctx, id)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if firewall == nil {
 		return nil
 	}
 	if err := detachFirewall(ctx, client, firewall, firewall.AppliedTo); err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	// A firewall stays in use for a moment after the last server has gone.
-	return diag.FromErr(retried(ctx, 10, func() error {
+	return failure(retried(ctx, 10, func() error {
 		_, err := client.Firewall.Delete(ctx, firewall)
 		if hcloud.IsError(err, hcloud.ErrorCodeNotFound) {
 			return nil

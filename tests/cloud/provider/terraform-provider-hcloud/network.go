@@ -30,19 +30,19 @@ func createNetwork(ctx context.Context, d *schema.ResourceData, meta any) diag.D
 	client := meta.(*hcloud.Client)
 	_, ipRange, err := net.ParseCIDR(d.Get("ip_range").(string))
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	network, _, err := client.Network.Create(ctx, hcloud.NetworkCreateOpts{
 		Name: d.Get("name").(string), IPRange: ipRange, Labels: labelsOf(d),
 		ExposeRoutesToVSwitch: d.Get("expose_routes_to_vswitch").(bool),
 	})
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	d.SetId(formatID(network.ID))
 	if d.Get("delete_protection").(bool) {
 		if err := protectNetwork(ctx, client, network, true); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	return readNetwork(ctx, d, meta)
@@ -59,7 +59,7 @@ func protectNetwork(ctx context.Context, client *hcloud.Client, network *hcloud.
 func readNetwork(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	network, _, err := meta.(*hcloud.Client).Network.Get(ctx, d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if network == nil {
 		d.SetId("")
@@ -91,12 +91,12 @@ func updateNetwork(ctx context.Context, d *schema.ResourceData, meta any) diag.D
 	}
 	for _, update := range updates {
 		if _, _, err := client.Network.Update(ctx, network, update); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.HasChange("delete_protection") {
 		if err := protectNetwork(ctx, client, network, d.Get("delete_protection").(bool)); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	return readNetwork(ctx, d, meta)
@@ -111,7 +111,7 @@ func deleteNetwork(ctx context.Context, d *schema.ResourceData, meta any) diag.D
 	if hcloud.IsError(err, hcloud.ErrorCodeNotFound) {
 		return nil
 	}
-	return diag.FromErr(err)
+	return failure(err)
 }
 
 func networkSubnetResource() *schema.Resource {
@@ -136,7 +136,7 @@ func createSubnet(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	client := meta.(*hcloud.Client)
 	_, ipRange, err := net.ParseCIDR(d.Get("ip_range").(string))
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	network := &hcloud.Network{ID: int64(d.Get("network_id").(int))}
 	err = retried(ctx, 10, func() error {
@@ -150,7 +150,7 @@ func createSubnet(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 		return waitFor(ctx, client, action)
 	}, hcloud.ErrorCodeConflict, hcloud.ErrorCodeLocked)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	d.SetId(fmt.Sprintf("%d-%s", network.ID, ipRange))
 	return readSubnet(ctx, d, meta)
@@ -173,11 +173,11 @@ func subnetOf(id string) (int64, *net.IPNet, error) {
 func readSubnet(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	id, ipRange, err := subnetOf(d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	network, _, err := meta.(*hcloud.Client).Network.GetByID(ctx, id)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if network != nil {
 		for _, subnet := range network.Subnets {
@@ -202,7 +202,7 @@ func deleteSubnet(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	client := meta.(*hcloud.Client)
 	id, ipRange, err := subnetOf(d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	err = retried(ctx, 50, func() error {
 		action, _, err := client.Network.DeleteSubnet(ctx, &hcloud.Network{ID: id}, hcloud.NetworkDeleteSubnetOpts{
@@ -216,5 +216,5 @@ func deleteSubnet(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 		}
 		return waitFor(ctx, client, action)
 	}, hcloud.ErrorCodeConflict, hcloud.ErrorCodeLocked)
-	return diag.FromErr(err)
+	return failure(err)
 }

@@ -28,11 +28,11 @@ func createPlacementGroup(ctx context.Context, d *schema.ResourceData, meta any)
 		Name: d.Get("name").(string), Type: hcloud.PlacementGroupType(d.Get("type").(string)), Labels: labelsOf(d),
 	})
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	d.SetId(formatID(result.PlacementGroup.ID))
 	if err := waitFor(ctx, client, result.Action); err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	return readPlacementGroup(ctx, d, meta)
 }
@@ -44,7 +44,7 @@ func readPlacementGroup(ctx context.Context, d *schema.ResourceData, meta any) d
 	}
 	group, _, err := meta.(*hcloud.Client).PlacementGroup.GetByID(ctx, id)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if group == nil {
 		d.SetId("")
@@ -77,7 +77,7 @@ func updatePlacementGroupResource(ctx context.Context, d *schema.ResourceData, m
 	}
 	for _, update := range updates {
 		if _, _, err := client.PlacementGroup.Update(ctx, &hcloud.PlacementGroup{ID: id}, update); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	return readPlacementGroup(ctx, d, meta)
@@ -90,5 +90,5 @@ func deletePlacementGroup(ctx context.Context, d *schema.ResourceData, meta any)
 		return problem
 	}
 	_, err := meta.(*hcloud.Client).PlacementGroup.Delete(ctx, &hcloud.PlacementGroup{ID: id})
-	return diag.FromErr(err)
+	return failure(err)
 }

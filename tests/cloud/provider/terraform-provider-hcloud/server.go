@@ -98,24 +98,25 @@ func createServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	client := meta.(*hcloud.Client)
 	serverType, _, err := client.ServerType.Get(ctx, d.Get("server_type").(string))
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if serverType == nil {
 		return diag.Errorf("server type %s not found", d.Get("server_type"))
 	}
 	image, err := findImage(ctx, client, d.Get("image").(string), serverType.Architecture)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	options := hcloud.ServerCreateOpts{
-		Name: d.Get("name").(string), ServerType: serverType, Image: image,
+		// Recorded: the type goes out as its name, though it was looked up, and the image as its id.
+		Name: d.Get("name").(string), ServerType: &hcloud.ServerType{Name: serverType.Name}, Image: image,
 		UserData: d.Get("user_data").(string), Labels: labelsOf(d),
 	}
 	for _, reference := range d.Get("ssh_keys").([]any) {
 		name, _ := reference.(string)
 		key, _, err := client.SSHKey.Get(ctx, name)
 		if err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 		if key == nil {
 			return diag.Errorf("SSH key not found: %s", name)
@@ -132,7 +133,7 @@ func createServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	if id, ok := d.GetOk("placement_group_id"); ok {
 		group, _, err := client.PlacementGroup.GetByID(ctx, int64(id.(int)))
 		if err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 		if group == nil {
 			return diag.Errorf("placement group not found: %d", id)
@@ -143,26 +144,26 @@ func createServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 
 	result, _, err := client.Server.Create(ctx, options)
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	// Before any waiting: whatever fails from here on leaves the server in the state, tainted.
 	d.SetId(formatID(result.Server.ID))
 	if err := waitFor(ctx, client, append([]*hcloud.Action{result.Action}, result.NextActions...)...); err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	for _, network := range d.Get("network").(*schema.Set).List() {
 		if err := attachToNetwork(ctx, client, result.Server, network.(map[string]any)); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.Get("backups").(bool) {
 		if err := setBackups(ctx, client, result.Server, true); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	if d.Get("delete_protection").(bool) || d.Get("rebuild_protection").(bool) {
 		if err := setProtection(ctx, client, result.Server, d); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	return readServer(ctx, d, meta)
@@ -211,7 +212,7 @@ func readServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diag
 	// Get, not GetByID: like the real provider this asks for a server *named* like the id after a 404.
 	server, _, err := client.Server.Get(ctx, d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if server == nil {
 		d.SetId("")
@@ -267,16 +268,16 @@ func deleteServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	server := &hcloud.Server{ID: id}
 	if d.Get("shutdown_before_deletion").(bool) {
 		if err := shutdown(ctx, client, server); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	result, _, err := client.Server.DeleteWithResult(ctx, server)
 	if err != nil {
 		// A 404 here is an error too; only a refresh takes a vanished server out of the state.
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if err := waitFor(ctx, client, result.Action); err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	return nil
 }

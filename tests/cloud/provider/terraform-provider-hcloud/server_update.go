@@ -18,7 +18,7 @@ func updateServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	client := meta.(*hcloud.Client)
 	server, _, err := client.Server.Get(ctx, d.Id())
 	if err != nil {
-		return diag.FromErr(err)
+		return failure(err)
 	}
 	if server == nil {
 		d.SetId("")
@@ -30,7 +30,7 @@ func updateServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 		updateName, updateLabels, updateType, updateFirewalls, updateNetworks, updateBackups, updatePlacementGroup, updateProtection,
 	} {
 		if err := step(ctx, client, server, d); err != nil {
-			return diag.FromErr(err)
+			return failure(err)
 		}
 	}
 	d.Partial(false)
