@@ -1,0 +1,129 @@
+/**
+ * What the commands of this machine's operator talk to: HTTP on a Unix socket in the state folder. Whoever can open the
+ * socket (mode 0600) may ask; there is no token.
+ */
+import { chmodSync, existsSync, unlinkSync } from "node:fs";
+import { createServer } from "node:http";
+import { connect } from "node:net";
+import Router from "@koa/router";
+import Koa, { type Middleware } from "koa";
+import type { Logger } from "pino";
+import { z } from "zod";
+import { adminSocket } from "../pool/cli/admin-client.ts";
+import type { PoolStatus } from "../pool/observe/status.ts";
+import { BusyError, type People } from "../pool/people.ts";
+import type { Store } from "../pool/store/store.ts";
+import { closeServer } from "./api.ts";
+import { readJson } from "./body.ts";
+import { notFound, Problem, problems } from "./problem.ts";
+
+export interface AdminOptions {
+  readonly stateDir: string;
+  readonly store: Store;
+  readonly status: () => PoolStatus;
+  readonly people: Pick<People, "begin" | "end">;
+  readonly log: Logger;
+}
+
+export interface Admin {
+  readonly app: Koa;
+  /** @throws Error when another daemon listens on this state folder. */
+  listen(): Promise<{ path: string; close(): Promise<void> }>;
+}
+
+export function createAdmin({ stateDir, store, status, people, log }: AdminOptions): Admin {
+  const app = new Koa();
+  app.silent = true;
+  app.use(problems(log));
+  app.use(lookRoutes(store, status));
+  app.use(peopleRoutes(people));
+
+  return {
+    app,
+    async listen() {
+      const path = adminSocket(stateDir);
+      if (existsSync(path)) {
+        if (await answers(path)) throw new Error(`another clawpool daemon listens on ${path}`);
+        unlinkSync(path);
+      }
+      const server = createServer(app.callback());
+      // The socket is made inside listen(), at once: at no time can anybody else open it.
+      const before = process.umask(0o177);
+      const listening = new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(path, resolve);
+      });
+      process.umask(before);
+      await listening;
+      chmodSync(path, 0o600);
+      return { path, close: () => closeServer(server) };
+    },
+  };
+}
+
+function lookRoutes(store: Store, status: () => PoolStatus): Middleware {
+  const router = new Router();
+  router.get("/status", (context) => {
+    context.body = status();
+  });
+  router.get("/orders", (context) => {
+    context.body = store.orders();
+  });
+  router.get("/machines", (context) => {
+    context.body = store.machines({ live: true });
+  });
+  router.get("/machines/:name", (context) => {
+    const machine = store.machines().find(({ name }) => name === context.params.name);
+    if (!machine) throw notFound();
+    context.body = { ...machine, history: store.auditRows({ subject: machine.name, limit: 200 }) };
+  });
+  return router.routes() as Middleware;
+}
+
+const beginShape = z.strictObject({
+  command: z.string().min(1).max(32),
+  stacks: z.array(z.string().min(1).max(64)).max(1_000),
+  actor: z.string().min(1).max(100),
+});
+const endShape = z.strictObject({ id: z.string().min(1).max(64), exitCode: z.int().nullable() });
+
+function peopleRoutes(people: Pick<People, "begin" | "end">): Middleware {
+  const router = new Router();
+  router.post("/people/begin", async (context) => {
+    const request = checked(beginShape, await readJson(context, 64 * 1024));
+    try {
+      context.body = people.begin(request);
+    } catch (error) {
+      if (error instanceof BusyError) {
+        throw new Problem({ status: 409, code: "busy", title: "The machine is held", detail: error.message });
+      }
+      const detail = error instanceof Error ? error.message : String(error);
+      throw new Problem({ status: 422, code: "stacks", title: "These stacks cannot be worked on", detail });
+    }
+  });
+  router.post("/people/end", async (context) => {
+    const { id, exitCode } = checked(endShape, await readJson(context, 64 * 1024));
+    people.end(id, exitCode);
+    context.body = {};
+  });
+  return router.routes() as Middleware;
+}
+
+function checked<Shape extends z.ZodType>(shape: Shape, body: unknown): z.output<Shape> {
+  const parsed = shape.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const detail = z.prettifyError(parsed.error);
+  throw new Problem({ status: 422, code: "invalid-field", title: "A field is not as it must be", detail });
+}
+
+/** Whether somebody listens there; a daemon that was killed leaves a socket that nobody answers. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,113 @@
+/**
+ * `GET /v1/orders/:id/events`: the order's history as server-sent events, first what was, then what comes. A reader
+ * that was cut off sends Last-Event-ID and misses nothing: the notifier only wakes the stream, every event is read from
+ * the store by its number.
+ */
+import { PassThrough } from "node:stream";
+import type { ParameterizedContext } from "koa";
+import type { OrderId } from "../pool/machine/machine.ts";
+import type { OrderNotifier } from "../pool/order/notifier.ts";
+import type { Order, OrderState } from "../pool/order/order.ts";
+import type { Store } from "../pool/store/store.ts";
+import { Problem } from "./problem.ts";
+import { viewEvent } from "./views.ts";
+
+export interface StreamOptions {
+  readonly store: Store;
+  readonly events: OrderNotifier;
+  /** Pause between comments that keep proxies from cutting the connection. Milliseconds. */
+  readonly heartbeatMs: number;
+  /** Streams at the same time; each costs a socket. */
+  readonly maxStreams: number;
+}
+
+const terminal: readonly OrderState[] = ["released", "failed", "expired"];
+
+export interface OrderStreams {
+  open(context: ParameterizedContext, order: Order): void;
+  /** Ends all streams, e.g. at shutdown; readers come back with Last-Event-ID. */
+  close(): void;
+}
+
+export function createOrderStreams({ store, events, heartbeatMs, maxStreams }: StreamOptions): OrderStreams {
+  const ends = new Set<() => void>();
+
+  return {
+    open(context, order) {
+      if (ends.size >= maxStreams) {
+        throw new Problem({
+          status: 503,
+          code: "streams",
+          title: "Too many streams are open",
+          headers: { "retry-after": "5" },
+        });
+      }
+      const from = lastEventId(context);
+      // An EventSource comes back by itself after the end; 204 tells it that there is nothing more to come.
+      if (from > 0 && terminal.includes(order.state) && store.orderEvents(order.id, from).length === 0) {
+        context.status = 204;
+        return;
+      }
+      const stream = new PassThrough();
+      context.status = 200;
+      context.set({ "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" });
+      context.body = stream;
+
+      const end = follow(stream, order.id, from);
+      ends.add(end);
+      stream.once("close", end);
+    },
+    close() {
+      for (const end of [...ends]) end();
+    },
+  };
+
+  /** Writes from event number `seq` on until the order is over or the reader is gone. @returns a function that ends it */
+  function follow(stream: PassThrough, order: OrderId, seq: number): () => void {
+    let last = seq;
+    let full = false;
+    const pump = (): void => {
+      // A reader that is slower than the events waits in the store, not in our memory.
+      for (const event of full ? [] : store.orderEvents(order, last)) {
+        if (full) break;
+        last = event.seq;
+        const data = JSON.stringify(viewEvent(event));
+        full = !stream.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${data}\n\n`);
+      }
+      const now = store.order(order);
+      if (!full && (!now || terminal.includes(now.state))) end();
+    };
+    const drained = (): void => {
+      full = false;
+      pump();
+    };
+    const heartbeat = setInterval(() => {
+      if (!full) full = !stream.write(": still here\n\n");
+    }, heartbeatMs);
+    const unsubscribe = events.subscribe(order, pump);
+    const end = (): void => {
+      clearInterval(heartbeat);
+      unsubscribe();
+      ends.delete(end);
+      stream.end();
+    };
+    stream.on("drain", drained);
+    stream.write("retry: 1000\n\n");
+    // After the caller has put `end` where it belongs: the order may be over at once.
+    queueMicrotask(pump);
+    return end;
+  }
+}
+
+function lastEventId(context: ParameterizedContext): number {
+  const text = context.get("last-event-id");
+  if (text === "") return 0;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new Problem({
+    status: 400,
+    code: "last-event-id",
+    title: "Last-Event-ID is no number of an event",
+    field: "Last-Event-ID",
+    remedy: "the `id` of the last event that was received, or no such header",
+  });
+}

@@ -1,0 +1,181 @@
+/** What callers see of orders and pools. No secret is in any of these. Times are ISO 8601, durations seconds. */
+import type { Clock } from "../pool/clock.ts";
+import type { Machine, MachineState } from "../pool/machine/machine.ts";
+import type { PoolStatus } from "../pool/observe/status.ts";
+import type { OrderDesk } from "../pool/order/desk.ts";
+import type { Order, OrderEvent, OrderState } from "../pool/order/order.ts";
+import type { Flag, Store } from "../pool/store/store.ts";
+
+export interface OrderView {
+  readonly id: string;
+  readonly state: OrderState;
+  readonly customer: string;
+  readonly plan: string;
+  readonly region: string;
+  readonly agent_name: string;
+  readonly created_at: string;
+  readonly paid_at: string | null;
+  readonly running_since: string | null;
+  readonly release_at: string | null;
+  readonly checkout_session: string | null;
+  readonly checkout_url: string | null;
+  /** While queued: 1 is next. */
+  readonly position: number | null;
+  /** While queued; null as long as no build was measured. */
+  readonly estimate_seconds: number | null;
+  readonly steps: readonly Readonly<Record<string, unknown>>[];
+  /** Once the agent runs. */
+  readonly machine: {
+    readonly name: string;
+    readonly ip: string | null;
+    readonly tailnet_address: string | null;
+    readonly region: string;
+    readonly size: string;
+  } | null;
+  readonly reason: string | null;
+}
+
+const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+
+export function viewOrder(order: Order, { store, desk }: { store: Store; desk: OrderDesk }): OrderView {
+  const estimate = desk.estimate(order);
+  const machine = order.machine === null ? null : store.machine(order.machine);
+  const shown = machine !== null && (order.state === "running" || order.state === "releasing");
+  return {
+    id: order.id,
+    state: order.state,
+    customer: order.customer,
+    plan: order.plan,
+    region: order.region,
+    agent_name: order.agentName,
+    created_at: new Date(order.createdAt).toISOString(),
+    paid_at: iso(order.paidAt),
+    running_since: iso(order.servingAt),
+    release_at: iso(order.releaseAt),
+    checkout_session: order.checkoutSession,
+    checkout_url: order.state === "awaiting-payment" ? order.checkoutUrl : null,
+    position: estimate?.position ?? null,
+    estimate_seconds: estimate?.waitMs == null ? null : Math.ceil(estimate.waitMs / 1000),
+    steps: store
+      .orderEvents(order.id, 0)
+      .filter(({ type }) => type === "step")
+      .map(viewEvent),
+    machine: shown
+      ? {
+          name: machine.name,
+          ip: machine.ipv4,
+          tailnet_address: machine.tailnetAddress,
+          region: machine.location,
+          size: machine.serverType,
+        }
+      : null,
+    reason: order.reason,
+  };
+}
+
+export function viewEvent(event: OrderEvent): Readonly<Record<string, unknown>> {
+  return { ...event.data, seq: event.seq, at: new Date(event.at).toISOString() };
+}
+
+interface MachineView {
+  readonly name: string;
+  readonly state: MachineState;
+  readonly pool: string;
+  readonly location: string;
+  readonly type: string;
+  readonly ip: string | null;
+  readonly tailnet_address: string | null;
+  readonly server_id: number | null;
+  readonly order: string | null;
+  readonly created_at: string;
+  readonly state_since: string;
+  readonly deadline: string | null;
+  readonly attempts: number;
+  readonly reason: string | null;
+}
+
+function viewMachine(machine: Machine): MachineView {
+  return {
+    name: machine.name,
+    state: machine.state,
+    pool: machine.pool,
+    location: machine.location,
+    type: machine.serverType,
+    ip: machine.ipv4,
+    tailnet_address: machine.tailnetAddress,
+    server_id: machine.serverId,
+    order: machine.order,
+    created_at: new Date(machine.createdAt).toISOString(),
+    state_since: new Date(machine.stateSince).toISOString(),
+    deadline: iso(machine.deadline),
+    attempts: machine.attempts,
+    reason: machine.reason,
+  };
+}
+
+interface PoolView {
+  readonly at: string;
+  readonly instance: string;
+  readonly pools: readonly {
+    readonly name: string;
+    readonly plan: string;
+    readonly locations: readonly string[];
+    readonly size: string;
+    readonly ready: number;
+    readonly min_ready: number;
+    readonly live: number;
+    readonly max_total: number;
+    readonly states: Readonly<Partial<Record<MachineState, number>>>;
+    readonly queued: number;
+    readonly build_seconds: number | null;
+  }[];
+  readonly machines: readonly MachineView[];
+  /** The newest 50. */
+  readonly orders: readonly {
+    readonly id: string;
+    readonly state: OrderState;
+    readonly plan: string;
+    readonly region: string;
+    readonly agent_name: string;
+    readonly created_at: string;
+    readonly machine: string | null;
+    readonly position: number | null;
+    readonly reason: string | null;
+  }[];
+  /** What a person must look at. */
+  readonly flags: readonly Flag[];
+}
+
+/** Pools, live machines and the newest orders at a glance. */
+export function viewPool(status: PoolStatus, store: Store, clock: Clock): PoolView {
+  return {
+    at: new Date(clock.now()).toISOString(),
+    instance: status.instance,
+    pools: status.pools.map((pool) => ({
+      name: pool.name,
+      plan: pool.plan,
+      locations: pool.locations,
+      size: pool.serverType,
+      ready: pool.claimable,
+      min_ready: pool.minReady,
+      live: pool.live,
+      max_total: pool.maxTotal,
+      states: pool.states,
+      queued: pool.queued,
+      build_seconds: pool.buildMs === null ? null : Math.round(pool.buildMs / 1000),
+    })),
+    machines: store.machines({ live: true }).map(viewMachine),
+    orders: store.orders({ limit: 50 }).map((order) => ({
+      id: order.id,
+      state: order.state,
+      plan: order.plan,
+      region: order.region,
+      agent_name: order.agentName,
+      created_at: new Date(order.createdAt).toISOString(),
+      machine: order.machine,
+      position: order.state === "queued" ? store.queuePosition(order.id) : null,
+      reason: order.reason,
+    })),
+    flags: status.flags,
+  };
+}

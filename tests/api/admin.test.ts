@@ -1,0 +1,101 @@
+import { strict as assert } from "node:assert";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pino from "pino";
+import { type Admin, createAdmin } from "../../api/admin.ts";
+import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/cli/admin-client.ts";
+import { BusyError, type PeopleRequest } from "../../pool/people.ts";
+import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
+import { makeReady } from "../store/rows.ts";
+
+describe("the admin socket", () => {
+  let rig: DeskRig;
+  let stateDir: string;
+  let admin: Admin;
+  let listening: { close(): Promise<void> };
+  const begun: PeopleRequest[] = [];
+  const ended: [string, number | null][] = [];
+
+  beforeEach(async () => {
+    rig = await startDesk();
+    stateDir = mkdtempSync(join(tmpdir(), "clawpool-admin-"));
+    begun.length = 0;
+    ended.length = 0;
+    const people = {
+      begin(request: PeopleRequest) {
+        if (request.stacks.includes("busy")) throw new BusyError("the daemon works on busy now");
+        if (request.stacks.includes("none")) throw new Error("there is no stack none");
+        begun.push(request);
+        return { id: "g1", endpoint: "http://127.0.0.1:1/v1", token: "t", stacks: {} as never };
+      },
+      end: (id: string, exitCode: number | null) => void ended.push([id, exitCode]),
+    };
+    const status = () => ({ instance: "test", pools: [], flags: [] });
+    admin = createAdmin({ stateDir, store: rig.store, status, people, log: pino({ level: "silent" }) });
+    listening = await admin.listen();
+  });
+  afterEach(async () => {
+    await listening.close();
+    await rig.close();
+    rmSync(stateDir, { recursive: true });
+  });
+
+  it("can be opened by its owner alone", () => {
+    assert.equal(statSync(adminSocket(stateDir)).mode & 0o777, 0o600);
+  });
+
+  it("answers with status, orders, machines, and one machine with its history", async () => {
+    makeReady(rig.store, "claw-a");
+    const { id } = await rig.desk.create(orderBody());
+    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), { instance: "test", pools: [], flags: [] });
+    const [order] = await askDaemon<{ id: string }[]>(stateDir, "GET", "/orders");
+    assert.equal(order?.id, id);
+    const [machine] = await askDaemon<{ name: string }[]>(stateDir, "GET", "/machines");
+    assert.equal(machine?.name, "claw-a");
+    const shown = await askDaemon<{ state: string; history: unknown[] }>(stateDir, "GET", "/machines/claw-a");
+    assert.equal(shown.state, "ready");
+    assert(shown.history.length >= 5);
+    const none = askDaemon(stateDir, "GET", "/machines/none");
+    await assert.rejects(none, (error) => error instanceof RefusedError && error.status === 404);
+  });
+
+  it("passes people's work on, and says who holds a machine", async () => {
+    const request = { command: "diff", stacks: ["claw-a"], actor: "ada" };
+    assert.equal((await askDaemon<{ id: string }>(stateDir, "POST", "/people/begin", request)).id, "g1");
+    await askDaemon(stateDir, "POST", "/people/end", { id: "g1", exitCode: null });
+    assert.deepEqual([begun, ended], [[request], [["g1", null]]]);
+    for (const [stack, status, text] of [
+      ["busy", 409, /the daemon works on busy/],
+      ["none", 422, /no stack none/],
+    ] as const) {
+      await assert.rejects(
+        askDaemon(stateDir, "POST", "/people/begin", { ...request, stacks: [stack] }),
+        (error) => error instanceof RefusedError && error.status === status && text.test(error.message),
+      );
+    }
+    for (const body of [{}, { ...request, stacks: "claw-a" }, { ...request, extra: 1 }]) {
+      await assert.rejects(
+        askDaemon(stateDir, "POST", "/people/begin", body),
+        (error) => error instanceof RefusedError && error.status === 422,
+      );
+    }
+  });
+
+  it("does not take the socket from a daemon that runs, but takes over one that was left behind", async () => {
+    await assert.rejects(admin.listen(), /another clawpool daemon listens/);
+    await listening.close();
+    await assert.rejects(askDaemon(stateDir, "GET", "/status"), NoDaemonError);
+    const dead = createServer();
+    await new Promise<void>((resolve) => dead.listen(adminSocket(stateDir), resolve));
+    // Stops answering and leaves the file, as a killed process does.
+    const path = adminSocket(stateDir);
+    const { renameSync } = await import("node:fs");
+    renameSync(path, `${path}.kept`);
+    await new Promise<void>((resolve) => dead.close(() => resolve()));
+    renameSync(`${path}.kept`, path);
+    listening = await admin.listen();
+    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), { instance: "test", pools: [], flags: [] });
+  });
+});

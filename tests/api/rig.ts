@@ -1,0 +1,61 @@
+/** The API on a free port, over an order desk with the real store and the stand-in for Stripe. */
+import pino from "pino";
+import { createApi } from "../../api/api.ts";
+import type { PoolStatus } from "../../pool/observe/status.ts";
+import { Secret } from "../../pool/secrets/secret.ts";
+import { type DeskRig, startDesk } from "../order/rig.ts";
+
+export interface ApiRig extends DeskRig {
+  readonly url: string;
+  /** A request with the API token, JSON both ways. */
+  ask(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; headers: Headers; json: Record<string, unknown> }>;
+}
+
+export const token = "token-of-the-product-team-0123456789";
+
+export async function startApi(options: { heartbeatMs?: number } = {}): Promise<ApiRig> {
+  const rig = await startDesk({ retryDelaysMs: [] });
+  const status = (): PoolStatus => ({ instance: "test", pools: [], flags: rig.store.flags() });
+  const api = createApi({
+    desk: rig.desk,
+    store: rig.store,
+    clock: rig.clock,
+    config: () => ({
+      api: {
+        listen: { host: "127.0.0.1", port: 0 },
+        publicUrl: "https://pool.example",
+        tokens: [new Secret("an-older-token"), new Secret(token)],
+      },
+      agent: { model: "mock/small", gatewayPort: 18789 },
+    }),
+    log: pino({ level: "silent" }),
+    events: rig.notifier,
+    status,
+    ...options,
+  });
+  const { url, close } = await api.listen();
+  rig.stripe.setWebhook(`${url}/webhooks/stripe`);
+  return Object.assign(rig, {
+    url,
+    async ask(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
+      const answer = await fetch(`${url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+      const text = await answer.text();
+      return { status: answer.status, headers: answer.headers, json: text === "" ? {} : JSON.parse(text) };
+    },
+    close: closeBoth(rig.close, close),
+  });
+}
+
+const closeBoth = (first: () => Promise<void>, second: () => Promise<void>) => async () => {
+  await second();
+  await first();
+};

@@ -1,0 +1,136 @@
+import { strict as assert } from "node:assert";
+import { orderBody } from "../order/rig.ts";
+import { makeReady } from "../store/rows.ts";
+import { type ApiRig, startApi, token } from "./rig.ts";
+
+interface Message {
+  readonly id: string;
+  readonly event: string;
+  readonly data: Record<string, unknown>;
+}
+
+/** Reads server-sent events one by one; null when the stream has ended. */
+async function open(url: string, lastEventId?: string) {
+  const stop = new AbortController();
+  const answer = await fetch(url, {
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }),
+    },
+    signal: stop.signal,
+  });
+  const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  const block = async (): Promise<string | null> => {
+    for (;;) {
+      const end = text.indexOf("\n\n");
+      if (end !== -1) {
+        const found = text.slice(0, end);
+        text = text.slice(end + 2);
+        return found;
+      }
+      const chunk = await reader?.read();
+      if (!chunk || chunk.done) return null;
+      text += chunk.value;
+    }
+  };
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    block,
+    async next(): Promise<Message | null> {
+      for (;;) {
+        const found = await block();
+        if (found === null) return null;
+        const fields = Object.fromEntries(found.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+        if (fields.data !== undefined) {
+          return { id: fields.id ?? "", event: fields.event ?? "", data: JSON.parse(fields.data) };
+        }
+      }
+    },
+    close: () => stop.abort(),
+  };
+}
+
+describe("GET /v1/orders/:id/events", () => {
+  let rig: ApiRig;
+  afterEach(() => rig.close());
+
+  const made = async () => {
+    const { json } = await rig.ask("POST", "/v1/orders", orderBody());
+    return { url: `${rig.url}/v1/orders/${json.id}/events`, session: String(json.checkout_session) };
+  };
+
+  it("tells what was, then what comes, and ends when the order is over", async () => {
+    rig = await startApi();
+    const { url, session } = await made();
+    const stream = await open(url);
+    assert.equal(stream.headers.get("content-type"), "text/event-stream; charset=utf-8");
+    const first = await stream.next();
+    assert.deepEqual([first?.id, first?.event, first?.data.state], ["1", "state", "awaiting-payment"]);
+
+    const name = makeReady(rig.store, "claw-a");
+    const { subscription, sent } = rig.stripe.console.buy(session);
+    await sent;
+    const states = [(await stream.next())?.data.state, (await stream.next())?.data.state];
+    assert.deepEqual(states, ["queued", "provisioning"]);
+    const order = rig.store.orderBySession(session);
+    assert(order);
+    rig.store.changeMachine(name, "claimed", { state: "handing-over" }, "test");
+    rig.store.appendStep(order.id, { step: "env", ms: 3 });
+    const step = await stream.next();
+    assert.deepEqual([step?.event, step?.data.step, step?.data.ms], ["step", "env", 3]);
+    rig.store.recordServing(name, { tailnetNode: null, tailnetAddress: null });
+    assert.equal((await stream.next())?.data.state, "running");
+    await rig.stripe.console.cancel(subscription.id).sent;
+    assert.equal((await stream.next())?.data.state, "releasing");
+    rig.store.releaseOrder(order.id, "test");
+    rig.store.recordDestroyed(name);
+    assert.equal((await stream.next())?.data.state, "released");
+    assert.equal(await stream.next(), null);
+  });
+
+  it("goes on after the event that Last-Event-ID names, and says 204 when nothing is left", async () => {
+    rig = await startApi();
+    const { url, session } = await made();
+    await rig.stripe.console.expire(session).sent;
+    const again = await open(url, "1");
+    const message = await again.next();
+    assert.deepEqual([message?.id, message?.data.state], ["2", "expired"]);
+    assert.equal(await again.next(), null);
+    assert.equal((await open(url, "2")).status, 204);
+    const whole = await open(url);
+    assert.deepEqual(
+      [(await whole.next())?.id, (await whole.next())?.id, await whole.next()],
+      ["1", "2", null],
+    );
+  });
+
+  it("refuses a Last-Event-ID that is none", async () => {
+    rig = await startApi();
+    const { url } = await made();
+    for (const id of ["x", "-1", "1.5", "9".repeat(30)]) assert.equal((await open(url, id)).status, 400, id);
+  });
+
+  it("keeps the connection alive with comments", async () => {
+    rig = await startApi({ heartbeatMs: 1 });
+    const { url } = await made();
+    const stream = await open(url);
+    assert.equal(await stream.block(), "retry: 1000");
+    assert.match((await stream.block()) ?? "", /^id: 1\n/);
+    assert.equal(await stream.block(), ": still here");
+    stream.close();
+  });
+
+  it("serves many readers of one order alike", async () => {
+    rig = await startApi();
+    const { url, session } = await made();
+    const streams = await Promise.all([open(url), open(url), open(url)]);
+    await rig.stripe.console.expire(session).sent;
+    for (const stream of streams) {
+      assert.equal((await stream.next())?.data.state, "awaiting-payment");
+      assert.equal((await stream.next())?.data.state, "expired");
+      assert.equal(await stream.next(), null);
+    }
+  });
+});
