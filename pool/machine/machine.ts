@@ -112,6 +112,10 @@ export interface Machine {
   readonly generation: number;
   readonly tailnetNode: string | null;
   readonly tailnetAddress: string | null;
+  /** Tailscale's own side confirmed the enrolment (only meaningful while serving). */
+  readonly enrolled: boolean;
+  /** Order and Stripe customer are labels of the VM (only meaningful while serving). */
+  readonly labelled: boolean;
   /** Why the machine failed or was retired, in words. */
   readonly reason: string | null;
 }

@@ -44,12 +44,19 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   generation: "generation",
   tailnetNode: "tailnet_node",
   tailnetAddress: "tailnet_address",
+  enrolled: "enrolled",
+  labelled: "labelled",
   reason: "reason",
 };
 
 export function machineFromRow(row: MachineRow): Machine {
   const machine = Object.fromEntries(Object.entries(columns).map(([field, column]) => [field, row[column]]));
-  return { ...machine, installed: row.installed ? JSON.parse(row.installed) : null } as unknown as Machine;
+  return {
+    ...machine,
+    enrolled: row.enrolled === 1,
+    labelled: row.labelled === 1,
+    installed: row.installed ? JSON.parse(row.installed) : null,
+  } as unknown as Machine;
 }
 
 /** Where a machine's secrets belong; part of what is authenticated. */
@@ -79,7 +86,9 @@ export function writeMachineChange(
   const { installed, poolToken, ...plain } = change;
   const set: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(plain)) {
-    if (value !== undefined) set[columns[field as keyof typeof columns]] = value;
+    // SQLite has no booleans.
+    const stored = typeof value === "boolean" ? Number(value) : value;
+    if (value !== undefined) set[columns[field as keyof typeof columns]] = stored;
   }
   if (installed) set.installed = JSON.stringify(installed);
   if (poolToken) {

@@ -55,6 +55,8 @@ const migrations: readonly string[] = [
     generation       INTEGER NOT NULL DEFAULT 0,
     tailnet_node     TEXT,
     tailnet_address  TEXT,
+    enrolled         INTEGER NOT NULL DEFAULT 0,
+    labelled         INTEGER NOT NULL DEFAULT 0,
     reason           TEXT,
     secrets          TEXT NOT NULL,
     CHECK (state NOT IN ('claimed','handing-over','serving') OR order_id IS NOT NULL),

@@ -40,6 +40,8 @@ export interface MachineChange {
   readonly generation?: number;
   readonly tailnetNode?: string | null;
   readonly tailnetAddress?: string | null;
+  readonly enrolled?: boolean;
+  readonly labelled?: boolean;
   readonly poolToken?: string;
   readonly reason?: string | null;
 }

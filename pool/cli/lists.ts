@@ -1,0 +1,57 @@
+import type { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Order } from "../order/order.ts";
+import { askDaemon } from "./admin-client.ts";
+import { age, table } from "./table.ts";
+
+/** `clawpool machines` and `clawpool orders`. */
+export function registerLists(program: Command): void {
+  const stateDir = () => loadConfig(program.opts().config).stateDir;
+
+  program
+    .command("machines")
+    .description("every machine that is not destroyed")
+    .option("--json", "as JSON")
+    .action(async (options: { json?: boolean }) => {
+      const machines = await askDaemon<Machine[]>(stateDir(), "GET", "/machines");
+      if (options.json) return console.log(JSON.stringify(machines, null, 2));
+      console.log(
+        table(
+          ["NAME", "POOL", "STATE", "FOR", "LOCATION", "IP", "ORDER"],
+          machines.map((machine) => [
+            machine.name,
+            machine.pool,
+            machine.state,
+            age(machine.stateSince),
+            machine.location,
+            machine.ipv4 ?? "-",
+            machine.order ?? "-",
+          ]),
+        ),
+      );
+    });
+
+  program
+    .command("orders")
+    .description("the newest orders")
+    .option("--json", "as JSON")
+    .action(async (options: { json?: boolean }) => {
+      const orders = await askDaemon<Order[]>(stateDir(), "GET", "/orders");
+      if (options.json) return console.log(JSON.stringify(orders, null, 2));
+      console.log(
+        table(
+          ["ORDER", "STATE", "AGE", "PLAN", "REGION", "MACHINE", "REASON"],
+          orders.map((order) => [
+            order.id,
+            order.state,
+            age(order.createdAt),
+            order.plan,
+            order.region,
+            order.machine ?? "-",
+            order.reason ?? "",
+          ]),
+        ),
+      );
+    });
+}

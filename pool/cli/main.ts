@@ -1,0 +1,35 @@
+/** The `clawpool` command: one file for each subcommand, here only the list. */
+import { Command } from "commander";
+import { registerConfig } from "./config.ts";
+import { registerDoctor } from "./doctor.ts";
+import { registerInit } from "./init.ts";
+import { registerLists } from "./lists.ts";
+import { registerCdktf } from "./people.ts";
+import { registerServe } from "./serve.ts";
+import { registerStatus } from "./status.ts";
+
+const program = new Command("clawpool")
+  .description("A warm pool of Hetzner VMs for OpenClaw")
+  .option("-c, --config <file>", "configuration file", process.env.CLAWPOOL_CONFIG ?? "clawpool.yaml")
+  .showHelpAfterError()
+  .showSuggestionAfterError();
+
+for (const register of [
+  registerServe,
+  registerInit,
+  registerDoctor,
+  registerStatus,
+  registerLists,
+  registerConfig,
+  registerCdktf,
+]) {
+  register(program);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // An operator wants the sentence, not our stack; DEBUG=1 gives both.
+  console.error(process.env.DEBUG ? error : `clawpool: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,47 @@
+import type { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import type { PoolStatus } from "../observe/status.ts";
+import { askDaemon } from "./admin-client.ts";
+import { table } from "./table.ts";
+
+/** Between two looks of --watch. */
+const everyMs = 1_000;
+
+/** `clawpool status [--watch] [--json]`. */
+export function registerStatus(program: Command): void {
+  program
+    .command("status")
+    .description("the pools at a glance")
+    .option("-w, --watch", "again every second, until Ctrl-C")
+    .option("--json", "as JSON")
+    .action(async (options: { watch?: boolean; json?: boolean }) => {
+      const { stateDir } = loadConfig(program.opts().config);
+      for (;;) {
+        const status = await askDaemon<PoolStatus>(stateDir, "GET", "/status");
+        // Clear the screen only on a terminal: a log of --watch should stay a log.
+        if (options.watch && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
+        console.log(options.json ? JSON.stringify(status) : describe(status));
+        if (!options.watch) return;
+        await new Promise((resolve) => setTimeout(resolve, everyMs));
+      }
+    });
+}
+
+export function describe(status: PoolStatus): string {
+  const seconds = (ms: number | null) => (ms === null ? "-" : `${Math.round(ms / 1_000)}s`);
+  const rows = status.pools.map((pool) => [
+    pool.name,
+    pool.plan,
+    `${pool.claimable}/${pool.minReady}`,
+    `${pool.live}/${pool.maxTotal}`,
+    String(pool.states.serving ?? 0),
+    String(pool.queued),
+    seconds(pool.buildMs),
+    Object.entries(pool.states)
+      .map(([state, count]) => `${count} ${state}`)
+      .join(", ") || "empty",
+  ]);
+  const pools = table(["POOL", "PLAN", "READY", "LIVE", "SERVING", "QUEUED", "BUILD", "STATES"], rows);
+  const flags = status.flags.map((flag) => `  ! ${flag.kind} ${flag.subject}: ${flag.text}`);
+  return flags.length > 0 ? `${pools}\n\nNeeds a person:\n${flags.join("\n")}` : pools;
+}

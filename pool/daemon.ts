@@ -1,0 +1,194 @@
+/**
+ * The controller daemon: everything is wired here, by hand, in the order in which it depends on each other. Read this
+ * file first; it is the table of contents of the program.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { schedule } from "node-cron";
+import type { Logger } from "pino";
+import { createAdmin } from "../api/admin.ts";
+import { createApi } from "../api/api.ts";
+import { createAnsible } from "./ansible/ansible.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { createBudget } from "./cloud/budget.ts";
+import { createGate } from "./cloud/gate/gate.ts";
+import { createCloud } from "./cloud/hetzner.ts";
+import type { Config } from "./config/config.ts";
+import { watchConfig } from "./config/watch.ts";
+import { createLedger } from "./ledger.ts";
+import { createLoop } from "./loop.ts";
+import { createArmedMachines } from "./machine/armed.ts";
+import { reconcile } from "./machine/lifecycle.ts";
+import type { StageContext } from "./machine/stage.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { poolStatus } from "./observe/status.ts";
+import { createOrderDesk } from "./order/desk.ts";
+import { createOrderNotifier } from "./order/notifier.ts";
+import { createPeople, type People } from "./people.ts";
+import { createPlatform } from "./platform.ts";
+import { Releasers } from "./releasers.ts";
+import { createSealer } from "./secrets/seal.ts";
+import { ensureAnsible } from "./setup/venv.ts";
+import { leadTimeMs } from "./sizing/lead-time.ts";
+import { serveQueue } from "./sizing/queue.ts";
+import { refill } from "./sizing/refill.ts";
+import { createSsh } from "./ssh/ssh2.ts";
+import { lockInstance } from "./store/instance-lock.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import { createStripeGateway } from "./stripe/gateway.ts";
+import { createCloudSweep } from "./sweep/cloud.ts";
+import { createTailnet } from "./tailnet/client.ts";
+import { createKeyStock } from "./tailnet/key-stock.ts";
+import { createTerraform } from "./terraform/create-terraform.ts";
+
+export interface DaemonOptions {
+  readonly config: Config;
+  /** Watched for changes when given. */
+  readonly configFile?: string;
+  readonly log: Logger;
+  readonly clock?: Clock;
+}
+
+export interface Daemon {
+  /** Where the API listens. */
+  readonly url: string;
+  /** Takes no new work, waits for terraform and hand-overs in flight, closes everything. */
+  stop(): Promise<void>;
+}
+
+const keySeconds = 600;
+const keyMinTtlMs = 180_000;
+
+/** Starts everything or nothing. @throws Error naming what could not be started. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { log, clock = systemClock } = options;
+  const releasers = new Releasers();
+  try {
+    const config = watchConfig(options.config, options.configFile, log, releasers);
+    const { stateDir } = options.config;
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    const unlock = lockInstance(join(stateDir, "daemon.lock"));
+    if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
+    releasers.add("instance lock", unlock);
+
+    const notifier = createOrderNotifier();
+    const sealer = createSealer(options.config.sealingKeys);
+    const store = openSqliteStore({
+      file: join(stateDir, "clawpool.sqlite"),
+      sealer,
+      clock,
+      onOrderEvent: (event) => notifier.notify(event.order),
+    });
+    releasers.add("store", () => store.close());
+    const metrics = createMetrics(store, config);
+
+    const { hetzner } = options.config;
+    const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
+    const cloud = createCloud({ ...hetzner, budget, clock });
+    let people: People | null = null;
+    const ledger = createLedger(store, (name) => people?.holds(name) ?? false);
+    const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
+    releasers.add("gate", () => gate.close());
+
+    const terraformRoot = join(stateDir, "terraform");
+    const terraform = createTerraform({ root: terraformRoot, ...options.config.terraform, clock });
+    const platform = createPlatform({ store, sealer, terraform, gate, config, log });
+    const ansible = createAnsible({
+      bin: (await ensureAnsible({ onProgress: (text) => log.info(text) })).bin,
+      ...options.config.prepare,
+      logDir: join(stateDir, "ansible"),
+    });
+
+    const { tailnet: tailnetConfig } = options.config;
+    const tailnet = tailnetConfig && createTailnet({ ...tailnetConfig, clock });
+    const keys =
+      tailnet &&
+      createKeyStock({
+        tailnet,
+        clock,
+        tags: tailnetConfig.tags,
+        size: tailnetConfig.keyStock,
+        ttlSeconds: keySeconds,
+        minTtlMs: keyMinTtlMs,
+        onRevokeFailed: (key, err) => log.warn({ key, err }, "an old Tailscale key was not revoked"),
+      });
+    if (keys) releasers.add("Tailscale keys", () => keys.close());
+
+    const ssh = createSsh();
+    const armed = createArmedMachines(ssh, (name) => loop.poke(name));
+    releasers.add("armed machines", () => armed.close());
+    const stripe = createStripeGateway({ ...options.config.stripe, clock });
+    const desk = createOrderDesk({
+      store,
+      stripe,
+      clock,
+      config,
+      log,
+      onClaimed: (machine) => loop.poke(machine),
+      onQueued: () => loop.poke(),
+      onEnded: (order) => loop.poke(store.order(order)?.machine ?? undefined),
+      buildTimeMs: (plan) => leadTimeMs(store, plan),
+    });
+    const context: StageContext = {
+      store,
+      clock,
+      config,
+      cloud,
+      gate,
+      terraform,
+      platform: platform.ids,
+      ansible,
+      ssh,
+      armed,
+      tailnet,
+      keys,
+      confirmation: desk.confirmation,
+      log,
+    };
+    const loop = createLoop({
+      clock,
+      log,
+      live: () => store.machines({ live: true }),
+      reconcile: (name, signal) => reconcile(name, context, signal),
+      maxParallelBuilds: () => config().maxParallelBuilds,
+      afterRound() {
+        const claimed = serveQueue(store, config());
+        const planned = refill(store, config(), clock);
+        for (const machine of [...claimed, ...planned]) loop.poke(machine.name);
+      },
+    });
+    people = createPeople({ context, gate, loop, platform, terraformRoot });
+    const status = () => poolStatus(store, config());
+
+    for (const { name, ended } of await terraform.leftovers()) {
+      log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
+      await ended;
+    }
+    await platform.ensure();
+    await keys?.replenish();
+
+    const sweep = createCloudSweep({ store, cloud, instance: () => config().instance, log, poke: loop.poke });
+    const cron = schedule("* * * * *", () => {
+      void sweep.run();
+      keys
+        ?.replenish()
+        .catch((error: unknown) => log.warn({ err: error }, "no Tailscale key could be minted"));
+    });
+    releasers.add("cron", () => cron.destroy());
+
+    const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
+    const admin = createAdmin({ stateDir, store, status, people, log });
+    const socket = await admin.listen();
+    releasers.add("admin socket", () => socket.close());
+    const { url, close } = await api.listen();
+    releasers.add("api", close);
+    loop.start();
+    // What can be begun again is ended; terraform and hand-overs finish.
+    releasers.add("loop", () => loop.stop({ abort: true }));
+    log.info({ url, stateDir }, "clawpool runs");
+    return { url, stop: () => releasers.release(log) };
+  } catch (error) {
+    await releasers.release(log);
+    throw error;
+  }
+}

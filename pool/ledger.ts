@@ -1,0 +1,32 @@
+/** What the gate is told of the store: which machine may be bought, changed, destroyed at this moment. */
+import type { GateLedger } from "./cloud/cloud.ts";
+import type { Machine, MachineName } from "./machine/machine.ts";
+import type { Store } from "./store/store.ts";
+
+/** @param heldByPerson whether a person works on this machine now (`cdktf destroy` on a warm machine is theirs to give). */
+export function createLedger(store: Store, heldByPerson: (name: string) => boolean): GateLedger {
+  const mayDestroy = (machine: Machine): boolean => {
+    if (machine.state === "releasing" || machine.state === "retiring") return true;
+    return machine.order === null && heldByPerson(machine.name);
+  };
+  return {
+    machine(name) {
+      const machine = store.machine(name as MachineName);
+      if (!machine) return null;
+      const { state, serverId, order } = machine;
+      return { state, serverId, order, mayDestroy: mayDestroy(machine) };
+    },
+    machineByServerId: (id) => store.machineByServerId(id),
+    recordServerId(name, id) {
+      const machine = store.machine(name as MachineName);
+      if (!machine) throw new Error(`no row has the name ${name}`);
+      store.changeMachine(machine.name, machine.state, { serverId: id }, "Hetzner made the server");
+    },
+    recordRefusal(run, request, reason) {
+      store.audit(run.actor, "gate.refused", run.kind === "machine" ? run.machine : run.kind, {
+        request,
+        reason,
+      });
+    },
+  };
+}

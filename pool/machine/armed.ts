@@ -1,0 +1,54 @@
+/**
+ * The open, armed connections to warm machines. An armed machine runs the hand-over program already, holding a control
+ * connection to its gateway: a claim only has to send the document. It is also the cheapest proof of liveness there is.
+ */
+import type { Ssh, SshTarget } from "../ssh/ssh.ts";
+import { type ArmedMachine, arm } from "./hand-over-session.ts";
+import type { MachineName } from "./machine.ts";
+
+export interface ArmedMachines {
+  /** The armed connection of this machine, made if there is none. Concurrent calls share one attempt. */
+  ensure(name: MachineName, target: SshTarget): Promise<ArmedMachine>;
+  isArmed(name: MachineName): boolean;
+  /** Closes the machine's connection; a program takes one document, so this follows every use. */
+  drop(name: MachineName): void;
+  close(): void;
+}
+
+/** `onLost` hears of connections that died without being dropped. */
+export function createArmedMachines(ssh: Ssh, onLost: (name: MachineName) => void): ArmedMachines {
+  const machines = new Map<MachineName, ArmedMachine>();
+  const attempts = new Map<MachineName, Promise<ArmedMachine>>();
+
+  const connect = async (name: MachineName, target: SshTarget): Promise<ArmedMachine> => {
+    const machine = await arm(ssh, target);
+    machines.set(name, machine);
+    machine.onLost(() => {
+      if (machines.get(name) !== machine) return;
+      machines.delete(name);
+      onLost(name);
+    });
+    return machine;
+  };
+
+  return {
+    async ensure(name, target) {
+      const present = machines.get(name);
+      if (present?.alive) return present;
+      const running = attempts.get(name);
+      if (running) return running;
+      const attempt = connect(name, target).finally(() => attempts.delete(name));
+      attempts.set(name, attempt);
+      return attempt;
+    },
+    isArmed: (name) => machines.get(name)?.alive ?? false,
+    drop(name) {
+      const machine = machines.get(name);
+      machines.delete(name);
+      machine?.close();
+    },
+    close() {
+      for (const name of [...machines.keys()]) this.drop(name);
+    },
+  };
+}

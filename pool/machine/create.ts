@@ -1,0 +1,130 @@
+/**
+ * planned → creating → booting: terraform buys the server.
+ *
+ * Each look first asks what is already there (state file, server id recorded by the gate) and never applies over it:
+ * the provider leaves a healthy server *tainted* when a poll failed, and a second apply would delete it and buy another
+ * (terraform-provider-hcloud 1.68.0, recorded).
+ */
+import { BorderError } from "../errors.ts";
+import { publicKeyOf } from "../ssh/keys.ts";
+import { terraformError } from "../terraform/errors.ts";
+import { labels } from "./labels.ts";
+import type { Machine } from "./machine.ts";
+import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { userData } from "./user-data.ts";
+
+/** planned: the intent row is durable, so money may be spent. */
+export const plan: Stage = async (machine, { store, clock, config }) => {
+  const deadline = clock.now() + config().deadlines.creatingMs;
+  store.changeMachine(machine.name, "planned", { state: "creating", deadline }, "intent is written");
+  return atOnce;
+};
+
+export const create: Stage = async (machine, context) => {
+  const { terraform, store, gate } = context;
+  const state = await terraform.state(machine.name);
+  if (state?.serverId && state.tainted) return adoptTainted(machine, context);
+  if (state?.serverId) return booting(machine, state.serverId, context);
+  if (machine.serverId !== null) {
+    // The gate saw the server being made, but terraform's state did not survive to hold it. Nobody has used it:
+    // let go of it by its id, and build another under another name.
+    const reason = "the server was made, but terraform's state does not know it";
+    store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
+    return atOnce;
+  }
+  const run = gate.openRun({
+    kind: "machine",
+    machine: machine.name,
+    actor: "daemon",
+    create: true,
+    update: false,
+    destroy: false,
+    priority: "refill",
+  });
+  try {
+    const result = await terraform.applyMachine(stackInput(machine, context), run);
+    store.audit("daemon", "terraform.apply", machine.name, {
+      run: result.run,
+      ok: result.ok,
+      ms: result.endedAt - result.startedAt,
+      calls: run.counts(),
+    });
+    if (!result.ok) throw terraformError(result);
+  } finally {
+    run.close();
+  }
+  return atOnce;
+};
+
+/** Everything about the machine that terraform is told; used again, with the order's labels, after serving. */
+export function stackInput(machine: Machine, context: StageContext) {
+  const { config, platform, store } = context;
+  const secrets = store.machineSecrets(machine.name);
+  return {
+    name: machine.name,
+    serverType: machine.serverType,
+    image: machine.image,
+    location: machine.location,
+    userData: userData({
+      bootHostKey: secrets.bootHostKey,
+      bootHostPublicKey: publicKeyOf(secrets.bootHostKey),
+      controllerPublicKey: publicKeyOf(secrets.controllerKey),
+    }),
+    labels: labels(config().instance, machine, machine.order ? store.order(machine.order) : null),
+    platform: platform(),
+    placementGroup: machine.placementGroup,
+  };
+}
+
+async function booting(machine: Machine, serverId: number, context: StageContext): Promise<Next> {
+  const { cloud, store, clock, config } = context;
+  const server = await cloud.server(serverId);
+  if (!server) throw new BorderError(`server ${serverId} is gone`, { border: "cloud", kind: "permanent" });
+  if (server.name !== machine.name) {
+    const text = `server ${serverId} is named ${server.name}, not ${machine.name}`;
+    throw new BorderError(text, { border: "cloud", kind: "permanent" });
+  }
+  if (!server.ipv4)
+    throw new BorderError(`server ${serverId} has no IPv4 address`, { border: "cloud", kind: "transient" });
+  store.changeMachine(
+    machine.name,
+    "creating",
+    { state: "booting", serverId, ipv4: server.ipv4, deadline: clock.now() + config().deadlines.bootingMs },
+    "terraform made the server",
+  );
+  return atOnce;
+}
+
+/** The provider gave up on a poll, the server may be well: look, and take the taint away if it runs. */
+async function adoptTainted(machine: Machine, context: StageContext): Promise<Next> {
+  const { cloud, terraform, gate, store } = context;
+  const state = await terraform.state(machine.name);
+  const server = state?.serverId ? await cloud.server(state.serverId) : null;
+  if (!server) {
+    const reason = "the server that terraform's state names does not exist";
+    store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
+    return atOnce;
+  }
+  if (server.status !== "running") return { againInMs: 2_000 };
+  const run = gate.openRun({
+    kind: "machine",
+    machine: machine.name,
+    actor: "daemon",
+    create: false,
+    update: false,
+    destroy: false,
+    priority: "refill",
+  });
+  try {
+    const result = await terraform.untaintServer(machine.name, run);
+    store.audit("daemon", "terraform.untaint", machine.name, {
+      run: result.run,
+      ok: result.ok,
+      server: server.id,
+    });
+    if (!result.ok) throw terraformError(result);
+  } finally {
+    run.close();
+  }
+  return atOnce;
+}

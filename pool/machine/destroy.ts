@@ -1,0 +1,68 @@
+/**
+ * failed → retiring | releasing → destroyed: the machine goes. First its device leaves the tailnet (that cuts off even
+ * a machine which no longer answers), then `terraform destroy` until the cloud says 404, and only then is the row closed.
+ */
+
+import { deleteThroughGate } from "../cloud/delete.ts";
+import { terraformError } from "../terraform/errors.ts";
+import type { Machine } from "./machine.ts";
+import { atOnce, type Stage, type StageContext } from "./stage.ts";
+
+/** failed: what never saw an order is retired, what did is released. */
+export const failed: Stage = async (machine, { store }) => {
+  const state = machine.order ? "releasing" : "retiring";
+  store.changeMachine(machine.name, "failed", { state }, machine.reason ?? "failed");
+  return atOnce;
+};
+
+export const destroy: Stage = async (machine, context) => {
+  const { store, armed, tailnet, terraform } = context;
+  armed.drop(machine.name);
+  if (tailnet && machine.tailnetNode) await tailnet.deleteDevice(machine.tailnetNode);
+  await runDestroy(machine, context);
+  if (await stillThere(machine, context)) return { againInMs: 2_000 };
+  store.recordDestroyed(machine.name);
+  await terraform.forget(machine.name);
+  return atOnce;
+};
+
+async function runDestroy(machine: Machine, context: StageContext): Promise<void> {
+  const { terraform, gate, store } = context;
+  const state = await terraform.state(machine.name);
+  // A machine that was retired before terraform ever ran has nothing to destroy.
+  if (state === null && machine.serverId === null) return;
+  const run = gate.openRun({
+    kind: "machine",
+    machine: machine.name,
+    actor: "daemon",
+    create: false,
+    update: false,
+    destroy: true,
+    priority: "destroy",
+  });
+  try {
+    if (state !== null) {
+      const result = await terraform.destroyMachine(machine.name, run);
+      store.audit("daemon", "terraform.destroy", machine.name, {
+        run: result.run,
+        ok: result.ok,
+        ms: result.endedAt - result.startedAt,
+        calls: run.counts(),
+      });
+      if (!result.ok) throw terraformError(result);
+    }
+    // What the cloud says decides, not terraform's exit code: a state that was lost destroys nothing and exits 0.
+    // The gate knows the server by the id that it recorded, and lets it go only because the row says so.
+    if (machine.serverId !== null && (state?.serverId ?? null) === null) {
+      await deleteThroughGate(run, machine.serverId);
+    }
+  } finally {
+    run.close();
+  }
+}
+
+async function stillThere(machine: Machine, { cloud }: StageContext): Promise<boolean> {
+  const server =
+    machine.serverId === null ? await cloud.serverByName(machine.name) : await cloud.server(machine.serverId);
+  return server !== null;
+}

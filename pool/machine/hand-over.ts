@@ -1,0 +1,108 @@
+/**
+ * claimed → handing-over → serving: the claimed machine becomes the customer's.
+ *
+ * One document over the armed connection; the program's attestation and Stripe's word, asked for at the same time, must
+ * both be good before the order is told that it runs. A machine on which this failed has seen a customer: it is never
+ * offered again, and the order takes the next one.
+ */
+import { BorderError } from "../errors.ts";
+import { target } from "./boot.ts";
+import type { Machine, OrderId } from "./machine.ts";
+import type { TailnetJoin } from "./protocol.ts";
+import { refuseUnproved } from "./prove.ts";
+import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+
+export const claimed: Stage = async (machine, { store, clock, config }) => {
+  const deadline = clock.now() + config().deadlines.handingOverMs;
+  store.changeMachine(machine.name, "claimed", { state: "handing-over", deadline }, "the hand-over starts");
+  return atOnce;
+};
+
+export const handOver: Stage = async (machine, context) => {
+  const { store, log } = context;
+  const order = machine.order as OrderId;
+  const started = performance.now();
+  // Both at once; the payment is Stripe's signed word already, this asks again and must agree.
+  const confirmation = context.confirmation(order);
+  confirmation.catch(() => {}); // awaited below; until then a rejection must not count as unhandled
+  try {
+    const attested = await sendDocument(machine, order, context);
+    if ((await confirmation) === "disagreed") {
+      throw new BorderError(`Stripe does not confirm the payment of order ${order}`, {
+        border: "stripe",
+        kind: "permanent",
+        code: "not-paid",
+      });
+    }
+    store.recordServing(machine.name, {
+      tailnetNode: attested.tailnetNode,
+      tailnetAddress: attested.tailnetAddress,
+    });
+    const ms = Math.round(performance.now() - started);
+    store.audit("daemon", "machine.handed-over", machine.name, { order, ms, way: attested.way });
+    log.info({ machine: machine.name, order, ms, way: attested.way }, "handed over");
+    return atOnce;
+  } catch (error) {
+    return giveUp(machine, order, error, context);
+  }
+};
+
+async function sendDocument(machine: Machine, order: OrderId, context: StageContext) {
+  const { store, armed, keys, config } = context;
+  const connecting = armed.ensure(machine.name, target(machine, context, "root"));
+  const [connection, key] = await Promise.all([connecting, keys?.take() ?? null]);
+  const { env, gatewayToken } = store.agentSecrets(order);
+  const controlUrl = config().tailnet?.controlUrl;
+  const tailnet: TailnetJoin | null = key
+    ? { key: key.key.expose(), hostname: machine.name, ...(controlUrl ? { controlUrl } : {}) }
+    : null;
+  const { OPENCLAW_MODEL: model, ...variables } = env;
+  try {
+    const { attestation } = await connection.run(
+      {
+        op: "hand-over",
+        rehearsal: false,
+        order,
+        generation: machine.generation,
+        currentToken: store.machineSecrets(machine.name).poolToken,
+        gatewayToken,
+        env: variables,
+        ...(model ? { model: { primary: model } } : {}),
+        tailnet,
+        dropAdmin: true,
+      },
+      (step) => store.appendStep(order, { step: step.step, ms: step.ms }),
+    );
+    refuseUnproved(attestation, tailnet !== null);
+    return attestation;
+  } finally {
+    armed.drop(machine.name);
+  }
+}
+
+/**
+ * A cut connection leaves open whether the document arrived: the same document again is harmless (the program knows
+ * order and generation), so the state's deadline decides how often. Everything else moves the order to another machine.
+ */
+async function giveUp(
+  machine: Machine,
+  order: OrderId,
+  error: unknown,
+  context: StageContext,
+): Promise<Next> {
+  const { store, clock, log } = context;
+  const reason = error instanceof Error ? error.message : String(error);
+  log.warn({ machine: machine.name, order, err: error }, "hand-over failed");
+  if (error instanceof BorderError && error.code === "not-paid") {
+    store.recordHandOverFailure(machine.name, reason);
+    store.failOrder(order, reason);
+    return atOnce;
+  }
+  const again = error instanceof BorderError && error.kind === "transient" && machine.attempts < 2;
+  if (again && clock.now() < (machine.deadline ?? 0)) {
+    store.changeMachine(machine.name, "handing-over", { attempts: machine.attempts + 1 }, reason);
+    return { againInMs: 100 };
+  }
+  store.recordHandOverFailure(machine.name, reason);
+  return atOnce;
+}

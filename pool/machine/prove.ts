@@ -1,0 +1,83 @@
+/**
+ * proving → ready: the hand-over is rehearsed through the same program, over the same kind of connection, with a
+ * throw-away identity of the pool: new gateway token, join of the tailnet with an ephemeral key, log-out. What could
+ * fail at a customer's hand-over fails here, where nobody waits.
+ */
+import { randomBytes } from "node:crypto";
+import { BorderError } from "../errors.ts";
+import { target } from "./boot.ts";
+import type { Machine } from "./machine.ts";
+import type { Attestation, TailnetJoin } from "./protocol.ts";
+import { atOnce, type Stage, type StageContext } from "./stage.ts";
+
+const rehearsalKeySeconds = 600;
+
+export const prove: Stage = async (machine, context) => {
+  const { store, armed } = context;
+  const gatewayToken = randomBytes(32).toString("base64url");
+  const { poolToken } = store.machineSecrets(machine.name);
+  const join = await rehearsalJoin(machine, context);
+  const connection = await armed.ensure(machine.name, target(machine, context, "root"));
+  try {
+    const { attestation, ms } = await connection.run({
+      op: "hand-over",
+      rehearsal: true,
+      order: `rehearsal-${machine.name}`,
+      generation: machine.attempts + 1,
+      currentToken: poolToken,
+      gatewayToken,
+      env: { CLAW_MODEL_API_KEY: randomBytes(24).toString("base64url") },
+      tailnet: join?.join ?? null,
+      dropAdmin: false,
+    });
+    refuseUnproved(attestation, join !== null);
+    store.audit("daemon", "machine.rehearsed", machine.name, { ms, way: attestation.way });
+  } finally {
+    armed.drop(machine.name);
+    // Used up by a join that worked; harmless to revoke, and needed when it did not.
+    if (join) await context.tailnet?.revokeKey(join.id).catch(() => {});
+  }
+  store.changeMachine(
+    machine.name,
+    "proving",
+    { state: "ready", poolToken: gatewayToken, deadline: null },
+    "rehearsed the hand-over",
+  );
+  return atOnce;
+};
+
+async function rehearsalJoin(
+  machine: Machine,
+  { tailnet, config }: StageContext,
+): Promise<{ id: string; join: TailnetJoin } | null> {
+  const settings = config().tailnet;
+  if (!tailnet || !settings) return null;
+  const key = await tailnet.mintKey({
+    tags: settings.rehearsalTags,
+    expirySeconds: rehearsalKeySeconds,
+    description: `rehearsal ${machine.name}`.slice(0, 50),
+    ephemeral: true,
+  });
+  return {
+    id: key.id,
+    join: {
+      key: key.key.expose(),
+      hostname: machine.name,
+      ...(settings.controlUrl ? { controlUrl: settings.controlUrl } : {}),
+      logout: true,
+    },
+  };
+}
+
+/** @throws BorderError naming what the machine could not attest. */
+export function refuseUnproved(attestation: Attestation, tailnet: boolean): void {
+  const missing = [
+    attestation.newTokenAccepted ? null : "the new gateway token is not accepted",
+    attestation.oldTokenRefused ? null : "the pool's gateway token is still accepted",
+    attestation.unitActive ? null : "the gateway's unit is not active",
+    !tailnet || attestation.tailnetAddress ? null : "there is no tailnet address",
+  ].filter((item) => item !== null);
+  if (missing.length > 0) {
+    throw new BorderError(missing.join("; "), { border: "machine", kind: "permanent", code: "not-attested" });
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * serving: what remains to be done for a customer's machine once it serves (Tailscale's own side confirms the
+ * enrolment; order and customer become labels), and its end when the order's time has come.
+ */
+import { terraformError } from "../terraform/errors.ts";
+import { stackInput } from "./create.ts";
+import type { Machine, OrderId } from "./machine.ts";
+import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+
+/** How long a device may take to show up connected before a person is told. */
+const enrolmentMs = 60_000;
+
+export const serve: Stage = async (machine, context) => {
+  const { store, clock } = context;
+  const order = store.order(machine.order as OrderId);
+  if (order?.releaseAt != null && order.releaseAt <= clock.now()) {
+    store.releaseOrder(order.id, order.reason ?? "the subscription has ended");
+    return atOnce;
+  }
+  if (!machine.enrolled) return confirmEnrolment(machine, context);
+  if (!machine.labelled) return applyLabels(machine, context);
+  return { againInMs: order?.releaseAt != null ? order.releaseAt - clock.now() : 60_000 };
+};
+
+async function confirmEnrolment(machine: Machine, context: StageContext): Promise<Next> {
+  const { tailnet, store, clock, config } = context;
+  const wanted = config().tailnet?.tags ?? [];
+  const device = tailnet && machine.tailnetNode ? await tailnet.device(machine.tailnetNode) : null;
+  const known =
+    device?.authorized && device.connectedToControl && wanted.every((tag) => device.tags.includes(tag));
+  if (tailnet && machine.tailnetNode && !known) {
+    if (clock.now() - machine.stateSince > enrolmentMs) {
+      const text = `Tailscale does not show ${machine.name} (node ${machine.tailnetNode}) as connected and tagged`;
+      store.flag("not-enrolled", machine.name, text);
+      store.changeMachine(machine.name, "serving", { enrolled: true }, "enrolment not confirmed; flagged");
+      return atOnce;
+    }
+    return { againInMs: 1_000 };
+  }
+  store.changeMachine(machine.name, "serving", { enrolled: true }, "enrolment confirmed");
+  return atOnce;
+}
+
+/** An in-place update by rule: the plan may not delete or replace anything, and the gate holds the same on the wire. */
+async function applyLabels(machine: Machine, context: StageContext): Promise<Next> {
+  const { terraform, gate, store } = context;
+  const run = gate.openRun({
+    kind: "machine",
+    machine: machine.name,
+    actor: "daemon",
+    create: false,
+    update: true,
+    destroy: false,
+    priority: "refill",
+  });
+  try {
+    const result = await terraform.applyMachine(stackInput(machine, context), run, { guard: true });
+    store.audit("daemon", "terraform.label", machine.name, {
+      run: result.run,
+      ok: result.ok,
+      calls: run.counts(),
+    });
+    if (!result.ok) throw terraformError(result);
+  } finally {
+    run.close();
+  }
+  store.changeMachine(
+    machine.name,
+    "serving",
+    { labelled: true },
+    "order and customer are labels of the server",
+  );
+  return atOnce;
+}

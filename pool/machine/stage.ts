@@ -1,0 +1,41 @@
+/** What every stage of a machine's life gets, and what it answers. */
+import type { Logger } from "pino";
+import type { Ansible } from "../ansible/ansible.ts";
+import type { Clock } from "../clock.ts";
+import type { Cloud, Gate } from "../cloud/cloud.ts";
+import type { Config } from "../config/config.ts";
+import type { Ssh } from "../ssh/ssh.ts";
+import type { Store } from "../store/store.ts";
+import type { KeyStock, Tailnet } from "../tailnet/tailnet.ts";
+import type { PlatformIds, Terraform } from "../terraform/terraform.ts";
+import type { ArmedMachines } from "./armed.ts";
+import type { Machine, OrderId } from "./machine.ts";
+
+export interface StageContext {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly config: () => Config;
+  readonly cloud: Cloud;
+  readonly gate: Gate;
+  readonly terraform: Terraform;
+  readonly platform: () => PlatformIds;
+  readonly ansible: Ansible;
+  readonly ssh: Ssh;
+  readonly armed: ArmedMachines;
+  readonly tailnet: Tailnet | null;
+  readonly keys: KeyStock | null;
+  /** Stripe, asked again, agrees that the order's session was paid. Survives a restart by asking again. */
+  readonly confirmation: (order: OrderId) => Promise<"agreed" | "disagreed">;
+  readonly log: Logger;
+}
+
+/** When to look at the machine again; a stage that moved the machine on answers "at once". */
+export type Next = { readonly againInMs: number };
+
+export const atOnce: Next = { againInMs: 0 };
+
+/**
+ * A small idempotent reconciler: it looks at what is, does one thing, and says when to look again. Errors of borders
+ * go up; policy.ts decides what becomes of the machine. `signal` aborts at the state's deadline and at shutdown.
+ */
+export type Stage = (machine: Machine, context: StageContext, signal: AbortSignal) => Promise<Next>;

@@ -1,0 +1,34 @@
+/**
+ * JSON lines with the ids of order, machine and operation on each. Secrets are wrapped types that print as `[secret]`;
+ * the scrubber here is the second line: whatever reaches the stream passes a filter of the known shapes.
+ */
+import { type DestinationStream, destination, type Logger, pino } from "pino";
+
+/** Shapes of secrets by their owners' own prefixes; PEM blocks; a Hetzner token is 64 letters and digits. */
+const shapes: readonly RegExp[] = [
+  /tskey-(?:auth|client|api|webhook)-[A-Za-z0-9-]+/g,
+  /\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9_]+/g,
+  /\bwhsec_[A-Za-z0-9+/=_-]+/g,
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----/g,
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\n[A-Za-z0-9+/=]*)+(?:\\n-----END [A-Z ]*PRIVATE KEY-----)?/g,
+  /\bBearer [A-Za-z0-9._~+/=-]{16,}/g,
+  /\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{64}\b/g,
+];
+
+/** Replaces everything that has the shape of a secret. */
+export function scrub(text: string): string {
+  return shapes.reduce((clean, shape) => clean.replace(shape, "[secret]"), text);
+}
+
+/** @param to where lines go; standard output if absent. */
+export function createLog(level: string, to: DestinationStream = destination({ fd: 1, sync: true })): Logger {
+  return pino(
+    {
+      level,
+      base: {},
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => to.write(scrub(line)) },
+  );
+}

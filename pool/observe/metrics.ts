@@ -1,0 +1,98 @@
+/** Prometheus metrics, computed from the store when they are read: what a row says cannot drift from what is shown. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Config } from "../config/config.ts";
+import { isClaimable, machineStates } from "../machine/machine.ts";
+import type { Store } from "../store/store.ts";
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Webhook received → serving, in seconds. */
+  handedOver(seconds: number, source: "warm" | "cold"): void;
+  webhook(outcome: string): void;
+}
+
+export function createMetrics(store: Store, config: () => Config): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+
+  new Gauge({
+    name: "clawpool_machines",
+    help: "Machines by pool and state",
+    labelNames: ["pool", "state"],
+    registers,
+    collect() {
+      this.reset();
+      const live = store.machines({ live: true });
+      for (const pool of config().pools) {
+        for (const state of machineStates) {
+          const count = live.filter(
+            (machine) => machine.pool === pool.name && machine.state === state,
+          ).length;
+          this.set({ pool: pool.name, state }, count);
+        }
+      }
+    },
+  });
+  new Gauge({
+    name: "clawpool_claimable",
+    help: "Machines that a payment would get at once",
+    labelNames: ["pool"],
+    registers,
+    collect() {
+      this.reset();
+      const live = store.machines({ live: true });
+      for (const pool of config().pools) {
+        this.set(
+          { pool: pool.name },
+          live.filter((machine) => machine.pool === pool.name && isClaimable(machine)).length,
+        );
+      }
+    },
+  });
+  new Gauge({
+    name: "clawpool_pool_target",
+    help: "Warm machines wanted",
+    labelNames: ["pool"],
+    registers,
+    collect() {
+      this.reset();
+      for (const pool of config().pools) this.set({ pool: pool.name }, pool.minReady);
+    },
+  });
+  new Gauge({
+    name: "clawpool_orders_queued",
+    help: "Paid orders that wait for a machine",
+    registers,
+    collect() {
+      this.set(store.orders({ states: ["queued"] }).length);
+    },
+  });
+  new Gauge({
+    name: "clawpool_flags",
+    help: "Things a person must look at",
+    registers,
+    collect() {
+      this.set(store.flags().length);
+    },
+  });
+
+  const handOver = new Histogram({
+    name: "clawpool_handover_seconds",
+    help: "Webhook received to serving",
+    labelNames: ["source"],
+    buckets: [0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 900],
+    registers,
+  });
+  const webhooks = new Counter({
+    name: "clawpool_webhooks_total",
+    help: "Webhooks by outcome",
+    labelNames: ["outcome"],
+    registers,
+  });
+
+  return {
+    registry,
+    handedOver: (seconds, source) => handOver.observe({ source }, seconds),
+    webhook: (outcome) => webhooks.inc({ outcome }),
+  };
+}

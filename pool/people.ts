@@ -1,0 +1,151 @@
+/**
+ * People's `cdktf diff|deploy|destroy` while the daemon runs: one lock a machine (the daemon waits for the person, the
+ * person is told when the daemon works on it), and a token of the gate, so that the same rules hold for both.
+ */
+import { randomUUID } from "node:crypto";
+import type { Gate, GateRun } from "./cloud/cloud.ts";
+import type { Loop } from "./loop.ts";
+import { stackInput } from "./machine/create.ts";
+import type { MachineName } from "./machine/machine.ts";
+import type { StageContext } from "./machine/stage.ts";
+import type { Platform } from "./platform.ts";
+import type { StackInputs } from "./terraform/stack-inputs.ts";
+
+export interface PeopleRequest {
+  readonly command: string;
+  /** Stack names; empty means none is locked (`list`, `synth`). */
+  readonly stacks: readonly string[];
+  readonly actor: string;
+}
+
+export interface PeopleGrant {
+  readonly id: string;
+  readonly endpoint: string;
+  readonly token: string;
+  readonly stacks: StackInputs;
+}
+
+/** The daemon or somebody else works on the machine; the sentence says who. */
+export class BusyError extends Error {
+  override readonly name = "BusyError";
+}
+
+export interface People {
+  /** @throws BusyError; Error when a stack is unknown. */
+  begin(request: PeopleRequest): PeopleGrant;
+  /** Looks at what the person left behind. Unknown ids are ignored: the daemon was restarted meanwhile. */
+  end(id: string, exitCode: number | null): void;
+  holds(name: string): boolean;
+  close(): void;
+}
+
+const writing = ["deploy", "apply", "destroy"];
+
+export function createPeople(options: {
+  context: StageContext;
+  gate: Gate;
+  loop: Loop;
+  platform: Platform;
+  /** The `root` of the daemon's terraform folders. */
+  terraformRoot: string;
+}): People {
+  const { context, gate, loop, platform } = options;
+  const { store, log } = context;
+  const grants = new Map<
+    string,
+    { run: GateRun; names: MachineName[]; release: () => void; actor: string }
+  >();
+  const held = new Map<string, string>();
+
+  function hold(names: readonly MachineName[], actor: string): () => void {
+    const releases: (() => void)[] = [];
+    const undo = () => {
+      for (const release of releases) release();
+      for (const name of names) if (held.get(name) === actor) held.delete(name);
+    };
+    for (const name of names) {
+      const state = store.machine(name)?.state;
+      const release = loop.hold(name);
+      if (!release) {
+        undo();
+        const who = held.get(name) ?? "the daemon";
+        throw new BusyError(`${who} works on ${name} now (${state}); try again when it has finished`);
+      }
+      releases.push(release);
+    }
+    for (const name of names) held.set(name, actor);
+    return undo;
+  }
+
+  return {
+    begin({ command, stacks, actor }) {
+      const live = store.machines({ live: true });
+      const names = live.filter((machine) => stacks.includes(machine.name)).map((machine) => machine.name);
+      const unknown = stacks.filter((stack) => stack !== "platform" && !names.includes(stack as MachineName));
+      if (unknown.length > 0)
+        throw new Error(`no live machine is named ${unknown.join(", ")}; see \`clawpool machines\``);
+      const mayWrite = writing.includes(command);
+      const release = mayWrite ? hold(names, actor) : () => {};
+      const run = gate.openRun({
+        kind: "people",
+        actor,
+        machines: names,
+        platform: stacks.includes("platform"),
+        update: mayWrite,
+        destroy: command === "destroy",
+        priority: "person",
+      });
+      const id = randomUUID();
+      grants.set(id, { run, names, release, actor });
+      store.audit(actor, `people.${command}`, stacks.join(" ") || "-", { id });
+      return {
+        id,
+        endpoint: run.endpoint,
+        token: run.token.expose(),
+        stacks: {
+          platform: platform.inputs(),
+          machines: live
+            .filter((machine) => machine.serverId !== null)
+            .map((machine) => stackInput(machine, context)),
+          stateDir: options.terraformRoot,
+        },
+      };
+    },
+
+    end(id, exitCode) {
+      const grant = grants.get(id);
+      if (!grant) return;
+      grants.delete(id);
+      grant.run.close();
+      grant.release();
+      store.audit(grant.actor, "people.end", grant.names.join(" ") || "-", {
+        id,
+        exitCode,
+        calls: grant.run.counts(),
+      });
+      for (const name of grant.names) void lookAfter(name, grant.actor);
+    },
+
+    holds: (name) => held.has(name),
+    close() {
+      for (const id of [...grants.keys()]) this.end(id, null);
+    },
+  };
+
+  /** A person may have destroyed the server; the row has to follow at once, not at the next sweep. */
+  async function lookAfter(name: MachineName, actor: string): Promise<void> {
+    const machine = store.machine(name);
+    if (!machine || machine.serverId === null || machine.state === "destroyed") return;
+    try {
+      if ((await context.cloud.server(machine.serverId)) !== null) return;
+      const reason = `destroyed by ${actor}`;
+      const now = store.machine(name);
+      if (!now || now.order !== null || ["retiring", "releasing", "destroyed"].includes(now.state))
+        return loop.poke(name);
+      store.changeMachine(name, now.state, { state: "retiring", deadline: null, reason }, reason);
+      loop.poke(name);
+    } catch (error) {
+      log.warn({ machine: name, err: error }, "could not look after a person's command; the sweep will");
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * What all machines share (the platform stack): the controller's SSH key, a firewall, a private network and spread
+ * placement groups. Applied when its inputs changed, and remembered as ids, so that a start costs no call at Hetzner.
+ */
+import { createHash } from "node:crypto";
+import type { Logger } from "pino";
+import type { Gate } from "./cloud/cloud.ts";
+import type { Config } from "./config/config.ts";
+import type { Sealer } from "./secrets/seal.ts";
+import { generateKeyPair, publicKeyOf } from "./ssh/keys.ts";
+import type { Store } from "./store/store.ts";
+import { terraformError } from "./terraform/errors.ts";
+import type { PlatformIds, PlatformStackInput, Terraform } from "./terraform/terraform.ts";
+
+/** Hetzner's spread groups take ten servers. */
+export const placementGroupSize = 10;
+
+const controllerKeySetting = "platform/controller-key";
+const appliedSetting = "platform/applied";
+
+export interface Platform {
+  /** Applies the stack if its inputs changed. @throws BorderError as terraform's. */
+  ensure(): Promise<PlatformIds>;
+  /** @throws Error before the first `ensure`. */
+  ids(): PlatformIds;
+  inputs(): PlatformStackInput;
+}
+
+export function createPlatform(options: {
+  store: Store;
+  sealer: Sealer;
+  terraform: Terraform;
+  gate: Gate;
+  config: () => Config;
+  log: Logger;
+}): Platform {
+  const { store, sealer, terraform, gate, log } = options;
+  let ids: PlatformIds | null = null;
+
+  /** Hetzner wants a key with each server, or it mails a root password; no machine is ever entered with this one. */
+  function controllerPublicKey(): string {
+    const sealed = store.setting(controllerKeySetting);
+    if (sealed) return publicKeyOf(sealer.open(sealed, controllerKeySetting));
+    const pair = generateKeyPair();
+    store.putSetting(controllerKeySetting, sealer.seal(pair.privateKey.expose(), controllerKeySetting));
+    return pair.publicKey;
+  }
+
+  function inputs(): PlatformStackInput {
+    const { instance, network, maxTotal } = options.config();
+    return {
+      instance,
+      controllerPublicKey: controllerPublicKey(),
+      sshFrom: network.sshFrom,
+      networkCidr: network.cidr,
+      networkZone: network.zone,
+      placementGroups: Math.max(1, Math.ceil(maxTotal / placementGroupSize)),
+    };
+  }
+
+  return {
+    inputs,
+    ids() {
+      if (!ids) throw new Error("the platform stack was not applied yet");
+      return ids;
+    },
+    async ensure() {
+      const input = inputs();
+      const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
+      const applied = JSON.parse(store.setting(appliedSetting) ?? "null") as {
+        digest: string;
+        ids: PlatformIds;
+      } | null;
+      if (applied?.digest === digest) {
+        ids = applied.ids;
+        return ids;
+      }
+      const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });
+      try {
+        const { result, ids: made } = await terraform.applyPlatform(input, run);
+        store.audit("daemon", "terraform.platform", "platform", {
+          run: result.run,
+          ok: result.ok,
+          calls: run.counts(),
+        });
+        if (!result.ok) throw terraformError(result);
+        ids = made;
+      } finally {
+        run.close();
+      }
+      store.putSetting(appliedSetting, JSON.stringify({ digest, ids }));
+      log.info({ ids }, "platform stack applied");
+      return ids;
+    },
+  };
+}

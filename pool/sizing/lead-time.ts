@@ -1,0 +1,16 @@
+/** How long a machine takes from intent to ready, as measured on this installation. */
+import type { Store } from "../store/store.ts";
+
+/** Enough to be steady, few enough to follow a new image within a day. */
+const newest = 20;
+
+/** Median build time of a plan's newest machines in milliseconds; null before the first. */
+export function leadTimeMs(store: Store, plan: string): number | null {
+  const times = store
+    .machines()
+    .filter((machine) => machine.plan === plan && machine.readyAt !== null)
+    .slice(-newest)
+    .map((machine) => (machine.readyAt ?? 0) - machine.createdAt)
+    .sort((a, b) => a - b);
+  return times[Math.floor(times.length / 2)] ?? null;
+}

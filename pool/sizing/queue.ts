@@ -1,0 +1,18 @@
+/** Queued orders take machines that got ready, the longest-waiting first. */
+import type { Config } from "../config/config.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Store } from "../store/store.ts";
+
+/** Binds until nothing fits any more; each claim is a transaction of its own. */
+export function serveQueue(store: Store, config: Config): Machine[] {
+  const machines: Machine[] = [];
+  const locationsOf = (region: string): readonly string[] => config.regions[region] ?? [];
+  for (const pool of config.pools) {
+    for (;;) {
+      const claimed = store.claimForQueue({ name: pool.name, plan: pool.plan, locationsOf });
+      if (!claimed) break;
+      machines.push(claimed.machine);
+    }
+  }
+  return machines;
+}

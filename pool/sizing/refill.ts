@@ -1,0 +1,83 @@
+/**
+ * Keeps every pool at its wanted number of warm machines: writes intents, nothing else. What is being built counts, and
+ * what is queued for is built on top, so that a customer who found the pool empty does not wait for the pool's own
+ * refill. The caps hold in the store's transaction, not here.
+ */
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../clock.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import { type Machine, type MachineState, machineName } from "../machine/machine.ts";
+import { generateKeyPair } from "../ssh/keys.ts";
+import type { Store } from "../store/store.ts";
+
+/** What will be claimable if all goes well. */
+const comingStates: readonly MachineState[] = [
+  "planned",
+  "creating",
+  "booting",
+  "preparing",
+  "proving",
+  "ready",
+];
+
+/** Hetzner's spread groups take ten servers. */
+const groupSize = 10;
+
+/** How many machines the pool lacks. */
+export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number): number {
+  const coming = machines.filter(
+    (machine) => machine.pool === pool.name && comingStates.includes(machine.state),
+  );
+  return Math.max(0, pool.minReady + queued - coming.length);
+}
+
+/** Writes the intents that are missing; stops at the first cap. */
+export function refill(store: Store, config: Config, clock: Clock): Machine[] {
+  const planned: Machine[] = [];
+  for (const pool of config.pools) {
+    const live = store.machines({ live: true });
+    const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
+    for (let wanted = missing(pool, live, queued); wanted > 0; wanted--) {
+      const machine = planOne(store, config, pool, clock);
+      if (!machine) break;
+      planned.push(machine);
+    }
+  }
+  return planned;
+}
+
+function planOne(store: Store, config: Config, pool: PoolConfig, clock: Clock): Machine | null {
+  const bootHostKey = generateKeyPair();
+  const groups = Math.max(1, Math.ceil(config.maxTotal / groupSize));
+  return store.planMachine(
+    {
+      name: machineName(`claw-${config.instance}-${newSuffix()}`),
+      pool: pool.name,
+      plan: pool.plan,
+      serverType: pool.serverType,
+      location: pool.locations[0] ?? "",
+      image: pool.image,
+      placementGroup: emptiestGroup(store.machines({ live: true }), groups),
+      deadline: clock.now() + config.deadlines.creatingMs,
+      hostKey: bootHostKey.publicKey,
+      secrets: {
+        controllerKey: generateKeyPair().privateKey.expose(),
+        bootHostKey: bootHostKey.privateKey.expose(),
+        poolToken: randomBytes(32).toString("base64url"),
+      },
+    },
+    { maxTotal: pool.maxTotal, maxTotalAll: config.maxTotal },
+  );
+}
+
+function emptiestGroup(live: readonly Machine[], groups: number): number {
+  const sizes = Array.from({ length: groups }, () => 0);
+  for (const machine of live) sizes[machine.placementGroup] = (sizes[machine.placementGroup] ?? 0) + 1;
+  return sizes.indexOf(Math.min(...sizes));
+}
+
+/** Ten characters of lower-case base32: 50 bits, so that a name never comes back. */
+function newSuffix(): string {
+  const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  return Array.from(randomBytes(10), (byte) => alphabet[byte % 32]).join("");
+}

@@ -1,0 +1,89 @@
+/** The daemon as its operator runs it: `clawpool serve` in a process of its own, its log in a file. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, createReadStream, openSync, statSync } from "node:fs";
+import { watch } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+export const clawpoolArgs = (configFile: string, ...args: string[]): string[] => [
+  "--disable-warning=ExperimentalWarning",
+  join(root, "pool/cli/main.ts"),
+  "--config",
+  configFile,
+  ...args,
+];
+
+export interface DaemonProcess {
+  readonly url: string;
+  readonly logFile: string;
+  readonly pid: number;
+  /** SIGTERM, and the exit code once it has ended. */
+  stop(): Promise<number | null>;
+  /** SIGKILL, as a crash would. */
+  kill(): Promise<void>;
+}
+
+/** @throws Error with the end of the log when the daemon ended instead of starting. */
+export async function startDaemonProcess(configFile: string, logFile: string): Promise<DaemonProcess> {
+  const fd = openSync(logFile, "a");
+  const from = statSync(logFile).size;
+  const child = spawn(process.execPath, clawpoolArgs(configFile, "serve"), {
+    stdio: ["ignore", fd, fd],
+    detached: true,
+  });
+  closeSync(fd);
+  const exited = once(child, "exit") as Promise<[number | null]>;
+  const url = await Promise.race([announcedUrl(logFile, from), exited.then(() => null)]);
+  if (url === null) throw new Error(`the daemon did not start:\n${await lastLines(logFile, from)}`);
+  const end = async (signal: NodeJS.Signals): Promise<number | null> => {
+    if (isRunning(child)) child.kill(signal);
+    const [code] = await exited;
+    return code;
+  };
+  return {
+    url,
+    logFile,
+    pid: child.pid ?? 0,
+    stop: () => end("SIGTERM"),
+    kill: async () => {
+      await end("SIGKILL");
+    },
+  };
+}
+
+const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
+
+/** Follows the log until the daemon says where it listens. */
+async function announcedUrl(logFile: string, from: number): Promise<string> {
+  const changes = new AbortController();
+  const events = watch(dirname(logFile), { signal: changes.signal });
+  try {
+    for (;;) {
+      const found = (await lines(logFile, from)).map(parse).find((line) => line?.msg === "clawpool runs");
+      if (found?.url) return found.url;
+      await events[Symbol.asyncIterator]().next();
+    }
+  } finally {
+    changes.abort();
+  }
+}
+
+async function lines(file: string, start: number): Promise<string[]> {
+  const found: string[] = [];
+  for await (const line of createInterface({ input: createReadStream(file, { start }) })) found.push(line);
+  return found;
+}
+
+const lastLines = async (file: string, from: number): Promise<string> =>
+  (await lines(file, from)).slice(-15).join("\n");
+
+function parse(line: string): { msg?: string; url?: string } | null {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * The local cloud: everything that belongs to other people, on this machine. The product gets endpoints, tokens and a
+ * terraform CLI config out of it, as an operator would set them, and never knows.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
+import { ensureAnsible } from "../../pool/setup/venv.ts";
+import { type Hetzner, startHetzner } from "./hetzner/hetzner.ts";
+import type { MachineBackend } from "./machines/backend.ts";
+import { createNspawnBackend, type NspawnBackend } from "./machines/nspawn/backend.ts";
+import { createProcessBackend } from "./machines/process/backend.ts";
+import { type ModelServer, startModelServer } from "./model/server.ts";
+import { ensureProviderMirror } from "./provider/mirror.ts";
+import { ensureLocalMirror, mirrorMount } from "./role/mirror.ts";
+import { type LocalStripe, startStripe } from "./stripe/stripe.ts";
+import { type LocalTailscale, startTailscale } from "./tailscale/api.ts";
+import { ensureTailscale, type TailscaleBinaries } from "./tailscale/build.ts";
+
+export type MachineKind = "nspawn" | "process";
+
+export interface LocalCloudOptions {
+  readonly machines: MachineKind;
+  /** State of this cloud: disks, databases, logs, the operator's files. */
+  readonly dir: string;
+  /** How long Hetzner's actions take. */
+  readonly profile?: "realistic" | "fast";
+  readonly onProgress?: (text: string) => void;
+}
+
+export interface LocalCloud {
+  readonly machines: MachineKind;
+  readonly backend: MachineBackend;
+  /** Only with nspawn machines. */
+  readonly nspawn: NspawnBackend | null;
+  readonly hetzner: Hetzner;
+  readonly tailscale: LocalTailscale;
+  /** Built only for nspawn machines. */
+  readonly binaries: TailscaleBinaries | null;
+  readonly stripe: LocalStripe;
+  readonly model: ModelServer;
+  /** What an operator would write into clawpool.yaml to use all this, secrets by file. */
+  writeConfig(change?: ConfigChange): Promise<OperatorFiles>;
+  stop(): Promise<void>;
+}
+
+export interface ConfigChange {
+  readonly minReady?: number;
+  readonly maxTotal?: number;
+  readonly maxParallelBuilds?: number;
+  readonly releaseGrace?: string;
+  readonly listen?: string;
+}
+
+export interface OperatorFiles {
+  readonly configFile: string;
+  readonly stateDir: string;
+  readonly apiToken: string;
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+const processSshPort = 22_022;
+const price = "price_clawpool_small";
+
+/** Takes what needs building from the cache or builds it; several at once, as far as they do not need each other. */
+async function ingredients(kind: MachineKind, onProgress: (text: string) => void) {
+  const provider = ensureProviderMirror(onProgress);
+  const ansible = ensureAnsible({ onProgress });
+  if (kind === "process") {
+    const [{ cliConfigFile }] = await Promise.all([provider, ansible]);
+    return { cliConfigFile, binaries: null, mirror: null };
+  }
+  const binaries = await ensureTailscale({ onProgress });
+  const [{ cliConfigFile }, mirror] = await Promise.all([
+    provider,
+    ensureLocalMirror({ tailscale: binaries, onProgress }),
+    ansible,
+  ]);
+  return { cliConfigFile, binaries, mirror: mirror.dir };
+}
+
+/** @throws Error that names each part which is missing on this host, and how to get it. */
+export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
+  const { machines, dir, onProgress = () => {} } = options;
+  await mkdir(dir, { recursive: true });
+  const stops: (() => Promise<unknown>)[] = [];
+  try {
+    const { cliConfigFile, binaries, mirror } = await ingredients(machines, onProgress);
+    const machineDir = join(dir, "machines");
+    const nspawn =
+      machines === "nspawn"
+        ? createNspawnBackend({
+            stateDir: machineDir,
+            onProgress,
+            ...(mirror ? { mounts: { [mirrorMount]: mirror } } : {}),
+          })
+        : null;
+    if (nspawn) await nspawn.installMissing();
+    const tailscaleEarly = nspawn
+      ? null
+      : await startTailscale({ mode: "simulated", dir: join(dir, "tailscale") });
+    const backend: MachineBackend =
+      nspawn ??
+      createProcessBackend({
+        stateDir: machineDir,
+        sshPort: processSshPort,
+        registerUrl: tailscaleEarly?.registerUrl ?? "",
+      });
+    if (tailscaleEarly) stops.push(() => tailscaleEarly.close());
+    const missing = await backend.missing();
+    if (missing.length > 0) {
+      const list = missing.map(({ part, remedy }) => `  ${part}: ${remedy}`).join("\n");
+      throw new Error(`${machines} machines cannot run here; missing:\n${list}`);
+    }
+    await backend.start();
+    stops.push(() => backend.stop());
+
+    const host = nspawn?.gateway ?? "127.0.0.1";
+    const tailscale =
+      tailscaleEarly ??
+      (await startTailscale({
+        mode: "real",
+        dir: join(dir, "tailscale"),
+        listenHost: host,
+        ...(binaries ? { binaries } : {}),
+      }));
+    if (!tailscaleEarly) stops.push(() => tailscale.close());
+    const model = await startModelServer({ host });
+    stops.push(() => model.close());
+    const stripe = await startStripe({ prices: [price] });
+    stops.push(() => stripe.close());
+    const hetzner = await startHetzner({
+      stateDir: join(dir, "hetzner"),
+      backend,
+      profile: options.profile ?? "fast",
+    });
+    // Servers are the emulator's: it goes before the machines do.
+    stops.push(() => hetzner.close());
+
+    return {
+      machines,
+      backend,
+      nspawn,
+      hetzner,
+      tailscale,
+      binaries,
+      stripe,
+      model,
+      writeConfig: (change = {}) =>
+        writeConfig({ dir, machines, hetzner, tailscale, stripe, model, cliConfigFile, change }),
+      stop: () => unwind(stops),
+    };
+  } catch (error) {
+    await unwind(stops);
+    throw error;
+  }
+}
+
+/** Last started, first stopped; what fails does not keep the rest from stopping. */
+async function unwind(stops: (() => Promise<unknown>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (let stop = stops.pop(); stop; stop = stops.pop())
+    await stop().catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw new AggregateError(errors, "the local cloud did not stop cleanly");
+}
+
+async function writeConfig(cloud: {
+  dir: string;
+  machines: MachineKind;
+  hetzner: Hetzner;
+  tailscale: LocalTailscale;
+  stripe: LocalStripe;
+  model: ModelServer;
+  cliConfigFile: string;
+  change: ConfigChange;
+}): Promise<OperatorFiles> {
+  const { dir, hetzner, tailscale, stripe, model, change } = cloud;
+  const secrets = join(dir, "secrets");
+  const stateDir = join(dir, "state");
+  await mkdir(secrets, { recursive: true, mode: 0o700 });
+  const apiToken = randomBytes(24).toString("base64url");
+  const secret = async (name: string, text: string) => {
+    const file = join(secrets, name);
+    await writeFile(file, text, { mode: 0o600 });
+    return { file };
+  };
+  const listen = change.listen ?? "127.0.0.1:0";
+  const config = {
+    instance: "local",
+    state_dir: stateDir,
+    plans: { small: { price } },
+    pools: {
+      "small-eu": {
+        plan: "small",
+        regions: ["eu-central"],
+        server_type: "cx23",
+        image: "debian-12",
+        min_ready: change.minReady ?? 1,
+        max_total: change.maxTotal ?? 10,
+      },
+    },
+    max_total: change.maxTotal ?? 10,
+    max_parallel_builds: change.maxParallelBuilds ?? 3,
+    release_grace: change.releaseGrace ?? "0s",
+    api: {
+      listen,
+      public_url: `http://${listen}`,
+      tokens: [await secret("api.token", apiToken)],
+    },
+    stripe: {
+      key: await secret("stripe.key", stripe.key),
+      webhook_secrets: [await secret("stripe.webhook", stripe.webhookSecret)],
+      api_url: stripe.apiUrl,
+      success_url: "https://shop.example/thanks",
+      cancel_url: "https://shop.example/cart",
+    },
+    hetzner: {
+      token: await secret("hetzner.token", hetzner.token),
+      endpoint: hetzner.endpoint,
+      requests_per_hour: 36_000,
+    },
+    terraform: { cli_config: cloud.cliConfigFile },
+    network: { ssh_from: ["127.0.0.1/32"] },
+    ssh: { port: cloud.machines === "nspawn" ? 22 : processSshPort },
+    tailnet: {
+      client_id: tailscale.clientId,
+      client_secret: await secret("tailscale.secret", tailscale.clientSecret),
+      api_url: tailscale.apiUrl,
+      control_url: tailscale.controlUrl,
+    },
+    prepare: {
+      ...(cloud.machines === "process"
+        ? { playbook: join(here, "machines", "process", "prepare.yml") }
+        : { collections_path: join(here, "role") }),
+      vars: {
+        clawpool_providers: [
+          {
+            id: "local",
+            key_variable: "CLAW_MODEL_API_KEY",
+            base_url: `${model.url}/v1`,
+            api: "openai-completions",
+            models: [{ id: "claw", name: "Claw" }],
+          },
+        ],
+        ...(cloud.machines === "nspawn" ? { clawpool_npm_cache: `${mirrorMount}/npm-cache` } : {}),
+      },
+    },
+    agent: { model: "local/claw" },
+    sealing_keys: [await secret("sealing.key", randomBytes(32).toString("base64"))],
+  };
+  const configFile = join(dir, "clawpool.yaml");
+  await writeFile(configFile, stringify(config), { mode: 0o600 });
+  return { configFile, stateDir, apiToken };
+}
