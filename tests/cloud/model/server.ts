@@ -19,7 +19,7 @@ export interface ModelRequest {
 }
 
 export interface ModelServer {
-  /** Base URL for `models.providers.*.baseUrl`: `http://<host>:<port>/v1`. */
+  /** `http://<host>:<port>`; OpenAI clients want `/v1` behind it. */
   readonly url: string;
   readonly port: number;
   /** What was asked so far, oldest first; the last 1,000. */
@@ -49,7 +49,7 @@ export async function startModelServer(options: { host: string; port?: number })
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://${options.host}:${port}/v1`,
+    url: `http://${options.host}:${port}`,
     port,
     requests: () => [...seen],
     close: async () => {
@@ -109,10 +109,18 @@ function parseChat(text: string): ChatRequest | null {
   if (typeof body !== "object" || body === null) return null;
   const { model, messages, stream } = body as { model?: unknown; messages?: unknown; stream?: unknown };
   if (typeof model !== "string" || !Array.isArray(messages)) return null;
-  const last = messages.findLast((message: { role?: unknown }) => message?.role === "user") as
-    | { content?: unknown }
-    | undefined;
-  return { model, stream: stream === true, lastUserText: textOf(last?.content) };
+  const texts = messages
+    .filter((message: { role?: unknown }) => message?.role === "user")
+    .map((message: { content?: unknown }) => spoken(textOf(message.content)))
+    .filter((said) => said !== "");
+  return { model, stream: stream === true, lastUserText: texts.at(-1) ?? "" };
+}
+
+/** What the user said. OpenClaw puts context of its own into user messages, between marks, and a time before. */
+function spoken(text: string): string {
+  return text
+    .replace(/<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>[\s\S]*?<<<END_OPENCLAW_INTERNAL_CONTEXT>>>/g, "")
+    .trim();
 }
 
 /** `content` is a string or a list of parts; only text parts count. */
