@@ -9,6 +9,7 @@ import { BorderError, type BorderErrorKind } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { PlayEvents } from "./events.ts";
 import { startPlaybook } from "./playbook.ts";
+import { recipeOf } from "./recipe.ts";
 import { makeRunFolder, sweepRunFolders } from "./run-folder.ts";
 
 export interface PlaybookRun {
@@ -81,7 +82,9 @@ export function createAnsible(options: AnsibleOptions): Ansible {
       await mkdir(options.logDir, { recursive: true, mode: 0o700 });
       const logFile = join(options.logDir, `${id}.jsonl`);
       const startedAt = performance.now();
-      const folder = await makeRunFolder({ ...run, vars: { ...options.vars, ...run.vars } });
+      const clawpool_recipe = await recipeOf(options);
+      const vars = { ...options.vars, ...run.vars, clawpool_recipe };
+      const folder = await makeRunFolder({ ...run, vars });
       try {
         const events = new PlayEvents(run.onTask);
         const end = await startPlaybook({

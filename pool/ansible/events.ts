@@ -53,7 +53,7 @@ export class PlayEvents {
   outcome(machine: string, end: { code: number | null; stderr: string }): Outcome {
     if (this.#unreachable !== null) throw connectionError(machine, this.#unreachable);
     if (end.code !== 0 && !this.#failure) {
-      const said = end.stderr.trim().split("\n").slice(-8).join("\n");
+      const said = end.stderr.trim().slice(-2_000);
       throw new BorderError(`${machine}: ansible-playbook ended with ${end.code}: ${said}`, {
         border: "ansible",
         kind: "permanent",

@@ -1,19 +1,16 @@
-/** Starts ansible-playbook in a process group of its own, and ends the whole of it. */
+/** Starts ansible-playbook, away from our own signals, environment and terminal. */
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
-import { execa } from "execa";
+import { BorderError } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { AnsibleOptions } from "./ansible.ts";
 import type { RunFolder } from "./run-folder.ts";
 
 const plugins = fileURLToPath(new URL("../../ansible", import.meta.url));
-
-/** Between the signal that asks and the one that does not. */
-const graceMs = 5_000;
 
 export interface PlaybookStart {
   readonly options: AnsibleOptions;
@@ -48,20 +45,32 @@ export async function startPlaybook(start: PlaybookStart): Promise<PlaybookEnd> 
     },
   );
   const ended = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
+    child.once("error", (cause) =>
+      reject(
+        new BorderError(`ansible-playbook cannot be started: ${cause.message}`, {
+          border: "ansible",
+          kind: "permanent",
+          code: "playbook",
+          cause,
+        }),
+      ),
+    );
     child.once("close", (code) => resolve(code));
   });
   // Until somebody awaits it, a failed start must not count as an unhandled rejection.
   ended.catch(() => {});
   let stopped: PlaybookEnd["stopped"] = null;
+  let ending: Promise<void> | undefined;
   const stop = (reason: "aborted" | "timeout") => {
-    if (stopped || child.pid === undefined) return;
-    stopped = reason;
-    void endGroup(child.pid, ended);
+    stopped ??= reason;
+    ending ??= folder.endProcesses();
+    // Awaited below; it must not count as unhandled until then.
+    ending.catch(() => {});
   };
   const timer = setTimeout(() => stop("timeout"), start.timeoutMs);
   const onAbort = () => stop("aborted");
   start.signal?.addEventListener("abort", onAbort, { once: true });
+  if (start.signal?.aborted) onAbort();
   let stderr = "";
   createInterface(child.stdout).on("line", (line) => {
     const clean = scrub(line);
@@ -74,74 +83,15 @@ export async function startPlaybook(start: PlaybookStart): Promise<PlaybookEnd> 
     stderr = `${stderr}${clean}\n`.slice(-8_000);
   });
   try {
-    if (child.pid !== undefined) await folder.recordGroup(child.pid);
-    if (start.signal?.aborted) onAbort();
-    return { code: await ended, stderr, stopped };
+    const code = await ended;
+    await ending;
+    return { code, stderr, stopped };
   } finally {
     clearTimeout(timer);
     start.signal?.removeEventListener("abort", onAbort);
     log.end();
     await finished(log);
   }
-}
-
-/**
- * ansible-playbook passes SIGTERM on to its workers, which sit in sessions of their own, and these to their ssh. What
- * is still there after the grace is killed by its id, as it was noted before the first signal.
- */
-async function endGroup(pid: number, ended: Promise<unknown>): Promise<void> {
-  const family = await descendants(pid);
-  send(-pid, "SIGTERM");
-  let timer: NodeJS.Timeout | undefined;
-  const grace = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, graceMs);
-  });
-  await Promise.race([ended.catch(() => {}), grace]);
-  clearTimeout(timer);
-  send(-pid, "SIGKILL");
-  for (const other of await stillRunning(family)) send(other, "SIGKILL");
-}
-
-function send(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // Gone already.
-  }
-}
-
-interface ProcessRow {
-  readonly pid: number;
-  readonly parent: number;
-  readonly startedAt: string;
-}
-
-async function processes(): Promise<ProcessRow[]> {
-  const { stdout } = await execa("ps", ["-A", "-o", "pid=,ppid=,lstart="], { env: { LC_ALL: "C" } });
-  return stdout.split("\n").map((line) => {
-    const [pid = "0", parent = "0", ...startedAt] = line.trim().split(/\s+/);
-    return { pid: Number(pid), parent: Number(parent), startedAt: startedAt.join(" ") };
-  });
-}
-
-async function descendants(root: number): Promise<ProcessRow[]> {
-  const all = await processes();
-  const family = new Set([root]);
-  // Parents come before their children in no particular order: go on until nothing is added.
-  for (let size = 0; size !== family.size; ) {
-    size = family.size;
-    for (const row of all) if (family.has(row.parent)) family.add(row.pid);
-  }
-  family.delete(root);
-  return all.filter((row) => family.has(row.pid));
-}
-
-async function stillRunning(noted: readonly ProcessRow[]): Promise<number[]> {
-  if (noted.length === 0) return [];
-  const now = await processes();
-  return noted
-    .filter((old) => now.some((row) => row.pid === old.pid && row.startedAt === old.startedAt))
-    .map((row) => row.pid);
 }
 
 /** Nothing of the daemon's own environment reaches Ansible, and through it nothing reaches lookups or ssh. */
@@ -163,6 +113,8 @@ function environment(options: AnsibleOptions, folder: RunFolder): Record<string,
     ANSIBLE_NOCOWS: "1",
     ANSIBLE_DEPRECATION_WARNINGS: "0",
     ANSIBLE_RETRY_FILES_ENABLED: "0",
+    // The machine's journal would keep every module's arguments.
+    ANSIBLE_NO_TARGET_SYSLOG: "1",
     ANSIBLE_HOST_KEY_CHECKING: "1",
     ANSIBLE_TIMEOUT: "15",
     // One module is one round trip instead of three, and nothing of it is written to the machine's disk.

@@ -7,7 +7,9 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "n
 import { isIP } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
+import { BorderError } from "../errors.ts";
 import { Secret } from "../secrets/secret.ts";
 import type { PlaybookRun } from "./ansible.ts";
 
@@ -20,8 +22,9 @@ export interface RunFolder {
   readonly knownHosts: string;
   /** ssh binds `<this>.<16 characters>` first; a Unix socket's path has at most 107 bytes. */
   readonly controlPath: string;
-  /** Notes the process group that works with this folder, for whoever has to clean up after us. */
-  recordGroup(pid: number): Promise<void>;
+  /** Ends whatever works with this folder: ansible-playbook, its workers, ssh and its master connection. */
+  endProcesses(): Promise<void>;
+  /** Ends what still works with it, then removes it. */
   remove(): Promise<void>;
 }
 
@@ -47,9 +50,7 @@ export async function makeRunFolder(run: PlaybookRun): Promise<RunFolder> {
   const folder = {
     dir,
     controlPath: join(dir, "c"),
-    recordGroup: async (pid: number) => {
-      await file("group", JSON.stringify({ pid, startedAt: await processStart(pid) }));
-    },
+    endProcesses: () => endProcesses(dir),
     remove: () => removeFolder(dir),
   };
   try {
@@ -99,8 +100,6 @@ export async function sweepRunFolders(): Promise<void> {
     // A folder of another user is that user's to sweep.
     if (!info || info.uid !== process.getuid?.()) continue;
     if (await isAlive(join(dir, "owner"))) continue;
-    const group = await readRecord(join(dir, "group"));
-    if (group && (await isAlive(join(dir, "group")))) killGroup(group.pid);
     await removeFolder(dir);
   }
 }
@@ -138,24 +137,53 @@ async function processStart(pid: number): Promise<string> {
   return stdout.trim();
 }
 
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGTERM");
-  } catch {
-    // Ended in between.
+async function removeFolder(dir: string): Promise<void> {
+  await endProcesses(dir);
+  await rm(dir, { recursive: true, force: true });
+}
+
+/** From the signal that asks to the one that does not. */
+const graceMs = 5_000;
+
+/**
+ * Workers of Ansible and the master connection of ssh sit in sessions of their own, so a process group does not hold
+ * them together. What does is the folder's random name in their arguments.
+ */
+async function endProcesses(dir: string): Promise<void> {
+  const deadline = performance.now() + graceMs;
+  let asked = new Set<number>();
+  for (;;) {
+    const pids = await processesOf(dir);
+    if (pids.length === 0) return;
+    const late = performance.now() > deadline;
+    if (performance.now() > deadline + graceMs) {
+      throw new BorderError(`processes ${pids.join(", ")} of ansible-playbook do not end`, {
+        border: "ansible",
+        kind: "transient",
+        code: "stuck",
+      });
+    }
+    // Asked once: a second SIGTERM would cut the orderly end short that the first one started.
+    for (const pid of pids) if (late || !asked.has(pid)) send(pid, late ? "SIGKILL" : "SIGTERM");
+    asked = new Set([...asked, ...pids]);
+    await delay(20);
   }
 }
 
-/** The SSH master has left our process group (it makes itself a daemon), so it is told to go by its socket. */
-async function removeFolder(dir: string): Promise<void> {
-  const socket = join(dir, "c");
-  if (await stat(socket).catch(() => null)) {
-    await execa("ssh", ["-F", "/dev/null", "-o", `ControlPath=${socket}`, "-O", "exit", "none"], {
-      reject: false,
-      timeout: 5_000,
-    });
+async function processesOf(dir: string): Promise<number[]> {
+  const { stdout } = await execa("ps", ["-A", "-ww", "-o", "pid=,args="]);
+  return stdout
+    .split("\n")
+    .filter((line) => line.includes(`${dir}/`))
+    .map((line) => Number(line.trim().split(" ", 1)[0]));
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Ended in between.
   }
-  await rm(dir, { recursive: true, force: true });
 }
 
 /** The temporary folder, unless its path is too long for a socket or has characters that ssh's options split at. */
