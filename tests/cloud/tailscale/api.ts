@@ -36,6 +36,8 @@ export interface LocalTailscale {
   readonly clientSecret: string;
   /** `POST {authKey, hostname, machineKey?}` → `{nodeId, name, addresses}` or 403 `{message}`; null when real. */
   readonly registerUrl: string | null;
+  /** The tailnet itself, past the API. */
+  readonly control: Control;
   /** Requests so far, oldest first. */
   readonly calls: readonly { readonly method: string; readonly path: string; readonly status: number }[];
   devices(): Promise<readonly ControlDevice[]>;
@@ -99,6 +101,7 @@ export async function startTailscale(options: StartTailscaleOptions): Promise<Lo
     clientId: oauth.clientId,
     clientSecret: oauth.clientSecret,
     registerUrl: simulated ? `${base}/_local/register` : null,
+    control,
     calls,
     devices: async () => (await control.devices()).devices,
     waitForDevices,

@@ -12,6 +12,7 @@ export interface LocalStatus {
     readonly Tags?: readonly string[];
     readonly Online?: boolean;
   };
+  readonly Peer?: Readonly<Record<string, { readonly TailscaleIPs?: readonly string[] }>> | null;
 }
 
 export interface JoinOptions {
@@ -27,6 +28,10 @@ export interface LocalApi {
   /** Resolves in state Running with the milliseconds it took. Rejects with the control server's refusal. */
   join(options: JoinOptions): Promise<number>;
   logout(): Promise<void>;
+  /** Resolves when the daemon is in that state. */
+  waitForState(state: keyof typeof states, signal?: AbortSignal): Promise<void>;
+  /** Resolves when the daemon knows (or no longer knows) a peer of that address. */
+  waitForPeer(address: string, known: boolean, signal?: AbortSignal): Promise<void>;
   /** Forwards a port of the tailnet address to one on this host's loopback. */
   serveTcp(port: number, target: string): Promise<void>;
   /** A TCP connection through the tailnet. Rejects when the peer is unknown or does not answer. */
@@ -34,9 +39,9 @@ export interface LocalApi {
 }
 
 /** Numbers of ipn.State as they come over the bus. */
-const running = 6;
-/** ipn.NotifyInitialState: the bus begins with the state as it is. */
-const initialState = 2;
+const states = { NeedsLogin: 2, Running: 6 } as const;
+/** Of ipn.NotifyWatchOpt: begin with the state as it is; tell of peers that come, change and go. */
+const notify = { initialState: 1 << 1, peerChanges: 1 << 12 } as const;
 
 export function localApi(socketPath: string): LocalApi {
   const send = (
@@ -68,18 +73,25 @@ export function localApi(socketPath: string): LocalApi {
     if (status >= 300) throw new Error(`LocalAPI ${path}: HTTP ${status} ${text.trim()}`);
     return text;
   };
-  const watchUntilRunning = async (signal: AbortSignal, begun: () => void) => {
-    const bus = await answered(send("GET", `watch-ipn-bus?mask=${initialState}`, { signal }));
-    begun();
+  /** Reads the bus until `seen` says so; an error of the backend ends it. */
+  const watch = async (
+    mask: number,
+    seen: (notice: { readonly State?: number }) => boolean | Promise<boolean>,
+    signal?: AbortSignal,
+    begun?: () => void,
+  ) => {
+    const bus = await answered(send("GET", `watch-ipn-bus?mask=${mask}`, { signal }));
+    begun?.();
     for await (const line of lines(bus)) {
-      const { State, ErrMessage } = JSON.parse(line) as { State?: number; ErrMessage?: string };
-      if (ErrMessage) throw new Error(ErrMessage);
-      if (State === running) return;
+      const notice = JSON.parse(line) as { State?: number; ErrMessage?: string };
+      if (notice.ErrMessage) throw new Error(notice.ErrMessage);
+      if (await seen(notice)) return;
     }
     throw new Error("tailscaled closed its notification bus");
   };
+  const status = async (query = "") => JSON.parse(await call("GET", `status${query}`)) as LocalStatus;
   return {
-    status: async () => JSON.parse(await call("GET", "status?peers=false")) as LocalStatus,
+    status: () => status("?peers=false"),
     async join({ controlUrl, authKey, hostname, timeoutMs = 20_000 }) {
       const started = performance.now();
       const abort = new AbortController();
@@ -89,7 +101,8 @@ export function localApi(socketPath: string): LocalApi {
       );
       try {
         const opened = Promise.withResolvers<void>();
-        const up = watchUntilRunning(abort.signal, opened.resolve);
+        const isUp = (notice: { readonly State?: number }) => notice.State === states.Running;
+        const up = watch(notify.initialState, isUp, abort.signal, opened.resolve);
         up.catch(opened.reject);
         await opened.promise;
         const prefs = { ControlURL: controlUrl, Hostname: hostname, WantRunning: true, CorpDNS: false };
@@ -106,6 +119,17 @@ export function localApi(socketPath: string): LocalApi {
       }
     },
     logout: async () => void (await call("POST", "logout")),
+    waitForState: (state, signal) =>
+      watch(notify.initialState, (notice) => notice.State === states[state], signal),
+    waitForPeer: (address, known, signal) =>
+      watch(
+        notify.initialState | notify.peerChanges,
+        async () => {
+          const peers = Object.values((await status()).Peer ?? {});
+          return known === peers.some((peer) => peer.TailscaleIPs?.includes(address));
+        },
+        signal,
+      ),
     serveTcp: async (port, target) => {
       await call("POST", "serve-config", { TCP: { [port]: { TCPForward: target } } });
     },

@@ -57,6 +57,7 @@ export async function startDaemon({ binaries, dir }: StartDaemonOptions): Promis
   const socket = join(dir, "s");
   const log = join(dir, "tailscaled.log");
   if (Buffer.byteLength(socket) > 107) throw new Error(`too long for a Unix socket: ${socket}`);
+  if (await accepts(socket)) throw new Error(`another tailscaled runs in ${dir}`);
   const output = openSync(log, "a", 0o600);
   const flags = ["--tun=userspace-networking", `--statedir=${dir}`, `--socket=${socket}`, "--port=0"];
   const child = spawn(binaries.tailscaled, [...flags, "--no-logs-no-support"], {

@@ -1,0 +1,190 @@
+import { strict as assert } from "node:assert";
+import { systemClock } from "../../pool/clock.ts";
+import { BorderError, type BorderErrorKind } from "../../pool/errors.ts";
+import { Secret } from "../../pool/secrets/secret.ts";
+import { createTailnet } from "../../pool/tailnet/client.ts";
+import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
+import { type Fault, type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
+import { virtualClock } from "../virtual-clock.ts";
+import { type JoinedNode, tailnetContract, tailnetOf } from "./contract.ts";
+
+tailnetContract("simulated", async () => {
+  const local = await startTailscale({ mode: "simulated", dir: "" });
+  const base = new URL(local.apiUrl).origin;
+  const post = (path: string, body: object) =>
+    fetch(`${base}/_local/${path}`, { method: "POST", body: JSON.stringify(body) });
+  return {
+    local,
+    async join(authKey, hostname): Promise<JoinedNode> {
+      assert.equal(local.registerUrl, `${base}/_local/register`);
+      const response = await post("register", { authKey, hostname });
+      const answer = (await response.json()) as { nodeId: string; addresses: string[]; message?: string };
+      if (!response.ok) throw new Error(answer.message);
+      const { nodeId, addresses } = answer;
+      return {
+        nodeId,
+        addresses,
+        logout: async () => void assert.equal((await post("logout", { nodeId })).status, 204),
+        disconnect: async () =>
+          void assert.equal((await post("presence", { nodeId, online: false })).status, 204),
+      };
+    },
+    close: () => local.close(),
+  };
+});
+
+describe("Tailscale client", () => {
+  let local: LocalTailscale;
+  let tailnet: Tailnet;
+
+  beforeEach(async () => {
+    local = await startTailscale({ mode: "simulated", dir: "" });
+    tailnet = tailnetOf(local);
+  });
+  afterEach(() => local.close());
+
+  const tokensAsked = () => local.calls.filter((call) => call.path.endsWith("/oauth/token")).length;
+  const fails =
+    (kind: BorderErrorKind, code: string, more: Partial<BorderError> = {}) =>
+    (error: unknown) => {
+      assert.ok(error instanceof BorderError, String(error));
+      assert.deepEqual([error.border, error.kind, error.code], ["tailnet", kind, code]);
+      for (const [name, value] of Object.entries(more)) assert.equal(Reflect.get(error, name), value);
+      assert.ok(!String(error).includes(local.clientSecret));
+      return true;
+    };
+
+  it("asks for one token however many calls start at once, and keeps it", async () => {
+    await Promise.all([tailnet.device("a"), tailnet.device("b"), tailnet.devices("tag:claw-vm")]);
+    await tailnet.device("c");
+    assert.equal(tokensAsked(), 1);
+  });
+
+  it("renews the token after 50 minutes", async () => {
+    const clock = virtualClock();
+    const { apiUrl, clientId, clientSecret } = local;
+    const timed = createTailnet({ apiUrl, clientId, clientSecret: new Secret(clientSecret), clock });
+    await timed.device("a");
+    clock.advance(49 * 60_000);
+    await timed.device("a");
+    assert.equal(tokensAsked(), 1);
+    clock.advance(60_000);
+    await timed.device("a");
+    assert.equal(tokensAsked(), 2);
+    assert.equal(clock.waiting, 0, "no time-out outlives its request");
+  });
+
+  it("gets a new token when the old one is refused, once for all calls, and repeats the call", async () => {
+    await tailnet.device("a");
+    local.expireTokens();
+    assert.deepEqual(await Promise.all([tailnet.device("a"), tailnet.devices("tag:claw-vm")]), [null, []]);
+    assert.ok(tokensAsked() <= 3);
+    assert.deepEqual(
+      local.calls.filter((call) => call.path.endsWith("/devices")).map((call) => call.status),
+      [401, 200],
+    );
+  });
+
+  it("gives up when the new token is refused as well", async () => {
+    local.fail({
+      path: /\/device\//,
+      answer: { status: 401, body: { message: "API token invalid" } },
+      times: 2,
+    });
+    await assert.rejects(tailnet.device("a"), fails("auth", "http_401"));
+    assert.equal(local.calls.filter((call) => call.path.includes("/device/")).length, 2);
+  });
+
+  it("calls a wrong client secret a matter of credentials, and can be asked again", async () => {
+    const { apiUrl, clientId } = local;
+    const wrong = createTailnet({
+      apiUrl,
+      clientId,
+      clientSecret: new Secret("tskey-client-x"),
+      clock: systemClock,
+    });
+    await assert.rejects(wrong.device("a"), fails("auth", "invalid_client"));
+    await assert.rejects(wrong.device("a"), fails("auth", "invalid_client"));
+    assert.equal(tokensAsked(), 2);
+  });
+
+  const cases: readonly [string, Fault["answer"], BorderErrorKind, string, Partial<BorderError>?][] = [
+    [
+      "too many requests",
+      { status: 429, headers: { "retry-after": "7" } },
+      "transient",
+      "http_429",
+      { retryAfterMs: 7_000 },
+    ],
+    ["a slow device list", { status: 504 }, "transient", "http_504"],
+    ["a proxy's page", { status: 502, body: "<html>" }, "transient", "http_502"],
+    ["a missing scope", { status: 403, body: { message: "no" } }, "auth", "http_403"],
+    ["a device of another tailnet", { status: 501 }, "permanent", "http_501"],
+    ["a cut connection", "cut", "transient", "no_answer"],
+    [
+      "an answer of another shape",
+      { status: 200, body: { devices: [{ nodeId: 7 }] } },
+      "permanent",
+      "bad_answer",
+    ],
+    ["a success that is not JSON", { status: 200, body: "fine" }, "permanent", "bad_answer"],
+    ["a redirect", { status: 302, headers: { location: "http://127.0.0.1:1/" } }, "permanent", "http_302"],
+  ];
+  for (const [name, answer, kind, code, more] of cases) {
+    it(`maps ${name} to ${kind}`, async () => {
+      local.fail({ path: /\/devices$/, answer });
+      await assert.rejects(tailnet.devices("tag:claw-vm"), fails(kind, code, more));
+      assert.deepEqual(await tailnet.devices("tag:claw-vm"), []);
+    });
+  }
+
+  it("waits no longer than the time-out", async () => {
+    const clock = virtualClock();
+    const asked = Promise.withResolvers<void>();
+    const hung: typeof fetch = (_url, init) =>
+      new Promise((_resolve, reject) => {
+        init?.signal?.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
+        asked.resolve();
+      });
+    const slow = createTailnet({
+      apiUrl: local.apiUrl,
+      clientId: local.clientId,
+      clientSecret: new Secret(local.clientSecret),
+      clock,
+      fetch: hung,
+    });
+    const call = assert.rejects(slow.device("a"), fails("transient", "no_answer"));
+    await asked.promise;
+    clock.advance(10_000);
+    await call;
+  });
+
+  it("refuses a description that Tailscale would refuse, before it asks", async () => {
+    for (const description of ["a".repeat(51), "order_1", "order\n1", "ordér"]) {
+      await assert.rejects(
+        tailnet.mintKey({ tags: ["tag:claw-vm"], expirySeconds: 600, description }),
+        RangeError,
+      );
+    }
+    assert.deepEqual(local.calls, []);
+  });
+
+  it("gives no foreign device and none twice when the server does not filter", async () => {
+    const device = (nodeId: string, tags?: string[]) => ({
+      nodeId,
+      hostname: "h",
+      name: "h.ts.net",
+      addresses: [],
+      authorized: true,
+      connectedToControl: false,
+      ...(tags ? { tags } : {}),
+    });
+    const mine = device("n1", ["tag:claw-vm"]);
+    const devices = [mine, device("n2", ["tag:other"]), device("n3"), mine];
+    local.fail({ path: /\/devices$/, answer: { status: 200, body: { devices } } });
+    assert.deepEqual(
+      (await tailnet.devices("tag:claw-vm")).map(({ nodeId }) => nodeId),
+      ["n1"],
+    );
+  });
+});
