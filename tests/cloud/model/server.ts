@@ -140,7 +140,8 @@ function reply(response: ServerResponse, { model, stream, lastUserText }: ChatRe
   const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 };
   if (!stream) {
     const choices = [{ index: 0, message: { role: "assistant", content: text }, finish_reason: "stop" }];
-    return json(response, 200, { id, object: "chat.completion", created, model, choices, usage });
+    json(response, 200, { id, object: "chat.completion", created, model, choices, usage });
+    return;
   }
   response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
   const chunk = (delta: object, finish: string | null, more: object = {}) =>
