@@ -25,7 +25,7 @@ export interface TerraformOptions {
   readonly onRun?: (event: { readonly stack: string; readonly run: string; readonly line: LogLine }) => void;
 }
 
-const init = ["init", "-json", "-input=false"];
+const init = ["init", "-json", "-no-color", "-input=false"];
 // A person's `cdktf` may hold the state for a moment.
 const common = ["-json", "-input=false", "-lock-timeout=60s"];
 const planFile = "plan.bin";
@@ -65,9 +65,9 @@ export function createTerraform(options: TerraformOptions): Terraform {
     const startedAt = clock.now();
     const run = `${new Date(startedAt).toISOString().replace(/[-:.]/g, "")}-${randomBytes(3).toString("hex")}`;
     const lines: LogLine[] = [];
-    let exitCode: number | null = 0;
+    let last: Outcome = { exitCode: 0, lines: [] };
     for (const args of list) {
-      const outcome: Outcome = await runTerraform(
+      last = await runTerraform(
         {
           bin,
           folder,
@@ -78,17 +78,16 @@ export function createTerraform(options: TerraformOptions): Terraform {
         },
         args,
       );
-      lines.push(...outcome.lines);
-      exitCode = outcome.exitCode;
-      if (exitCode !== 0) break;
+      lines.push(...last.lines);
+      if (last.exitCode !== 0) break;
       check?.(changesIn(lines));
     }
     return {
       run,
-      ok: exitCode === 0,
-      exitCode,
+      ok: last.exitCode === 0,
+      exitCode: last.exitCode,
       changes: changesIn(lines),
-      errors: exitCode === 0 ? [] : errorsIn(lines),
+      errors: last.exitCode === 0 ? [] : errorsIn(last.lines),
       logFile: logFileOf(folder, run),
       startedAt,
       endedAt: clock.now(),
@@ -189,8 +188,10 @@ function refuseLoss(name: string, changes: readonly ResourceChange[]): void {
   });
 }
 
+/** The plan's changes; an apply of a plan file prints them a second time. */
 function changesIn(lines: readonly LogLine[]): ResourceChange[] {
-  return lines.flatMap((line) => (line.type === "planned_change" ? [line.change] : []));
+  const changes = lines.flatMap((line) => (line.type === "planned_change" ? [line.change] : []));
+  return [...new Map(changes.map((change) => [change.address, change])).values()];
 }
 
 /** The error diagnostics; where terraform printed none, what it printed as plain text. */
