@@ -59,15 +59,18 @@ const shape = z.strictObject({
   plan: z.string().min(1).max(63),
   region: z.string().min(1).max(63),
   agent_name: z.string().regex(/^[\p{L}\p{N}][\p{L}\p{M}\p{N} ._-]{0,62}$/u),
-  env: z.unknown().transform((value, context) => {
-    const result = readEnvironment(value === undefined ? {} : value);
-    if ("env" in result) return result.env;
-    for (const { name, detail, remedy } of result.problems) {
-      const path = name === null ? [] : [name];
-      context.addIssue({ code: "custom", path, message: detail, params: { remedy } });
-    }
-    return z.NEVER;
-  }),
+  env: z
+    .unknown()
+    .default({})
+    .transform((value, context) => {
+      const result = readEnvironment(value);
+      if ("env" in result) return result.env;
+      for (const { name, detail, remedy } of result.problems) {
+        const path = name === null ? [] : [name];
+        context.addIssue({ code: "custom", path, message: detail, params: { remedy } });
+      }
+      return z.NEVER;
+    }),
   model: z
     .string()
     .regex(/^[a-z0-9][a-z0-9_-]{0,63}\/[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/)

@@ -1,0 +1,115 @@
+import { strict as assert } from "node:assert";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { systemClock } from "../../pool/clock.ts";
+import { BorderError } from "../../pool/errors.ts";
+import { Secret } from "../../pool/secrets/secret.ts";
+import { createStripeGateway, stripeApiVersion } from "../../pool/stripe/gateway.ts";
+import { type LocalStripe, startStripe } from "../cloud/stripe/stripe.ts";
+import { stripeContract } from "./contract.ts";
+
+describe("the Stripe border", () => {
+  let stripe: LocalStripe;
+  before(async () => {
+    stripe = await startStripe({ prices: ["price_1"] });
+  });
+  after(() => stripe.close());
+  stripeContract("the stand-in", () => ({ key: stripe.key, apiUrl: stripe.apiUrl, price: "price_1" }));
+});
+
+const { STRIPE_TEST_KEY: key, STRIPE_TEST_PRICE: price } = process.env;
+if (key?.startsWith("sk_test_") && price) {
+  stripeContract("Stripe's sandbox", () => ({ key, apiUrl: null, price }));
+}
+
+describe("createStripeGateway", () => {
+  let stripe: LocalStripe;
+  beforeEach(async () => {
+    stripe = await startStripe({ prices: ["price_1"] });
+  });
+  afterEach(() => stripe.close());
+
+  const open = (maxNetworkRetries: number) =>
+    createStripeGateway({
+      key: new Secret(stripe.key),
+      apiUrl: stripe.apiUrl,
+      clock: systemClock,
+      maxNetworkRetries,
+    });
+  const request = {
+    reference: "ord_1",
+    price: "price_1",
+    successUrl: "https://shop.example/thanks",
+    cancelUrl: "https://shop.example/cart",
+    metadata: {},
+    idempotencyKey: "k1",
+  };
+  const fails = (kind: string) => (error: unknown) => error instanceof BorderError && error.kind === kind;
+
+  it("sends the pinned API version and our idempotency key", async () => {
+    await open(0).createCheckout(request);
+    const [call] = stripe.calls();
+    assert.deepEqual([call?.apiVersion, call?.idempotencyKey], [stripeApiVersion, "k1"]);
+  });
+
+  it("makes one session when the answer was lost and the call is repeated", async () => {
+    stripe.console.fail({ call: "POST /v1/checkout/sessions", status: "cut", times: 1, after: true });
+    const { session } = await open(0).createCheckout(request);
+    assert.deepEqual([...stripe.account.sessions.keys()], [session]);
+    assert.equal(stripe.calls().length, 2);
+  });
+
+  it("repeats what may work later, and says transient when it does not", async () => {
+    stripe.console.fail({ call: "GET /v1/checkout/sessions/", status: 503, times: 1 });
+    assert.equal(await open(1).fetchSession("cs_test_none"), null);
+    for (const status of [500, 503, 409, 429] as const) {
+      stripe.console.fail({ call: "GET /v1/subscriptions/", status, times: 1 });
+      await assert.rejects(open(0).fetchSubscription("sub_1"), fails("transient"), String(status));
+    }
+    stripe.console.fail({ call: "GET /v1/subscriptions/", status: "cut", times: 2 });
+    await assert.rejects(open(0).fetchSubscription("sub_1"), fails("transient"));
+  });
+
+  it("gives up a call that nobody answers", async () => {
+    const silent = createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const gateway = createStripeGateway({
+      key: new Secret("sk_test_1"),
+      apiUrl: `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+      clock: systemClock,
+      timeoutMs: 20,
+      maxNetworkRetries: 0,
+    });
+    await assert.rejects(gateway.fetchSession("cs_1"), fails("transient"));
+    silent.closeAllConnections();
+    await new Promise<void>((resolve) => silent.close(() => resolve()));
+  });
+
+  it("calls an answer that it cannot read permanent", async () => {
+    const strange = createServer((_, response) => {
+      response.setHeader("content-type", "application/json");
+      response.end('{"id":"cs_1","object":"teapot"}');
+    });
+    await new Promise<void>((resolve) => strange.listen(0, "127.0.0.1", resolve));
+    const gateway = createStripeGateway({
+      key: new Secret("sk_test_1"),
+      apiUrl: `http://127.0.0.1:${(strange.address() as AddressInfo).port}`,
+      clock: systemClock,
+    });
+    await assert.rejects(gateway.fetchSession("cs_1"), fails("permanent"));
+    strange.closeAllConnections();
+    await new Promise<void>((resolve) => strange.close(() => resolve()));
+  });
+
+  it("never says the key", async () => {
+    const gateway = createStripeGateway({
+      key: new Secret("sk_test_canary_0123456789"),
+      apiUrl: stripe.apiUrl,
+      clock: systemClock,
+    });
+    await assert.rejects(gateway.fetchSession("cs_1"), (error) => {
+      assert(error instanceof BorderError);
+      return !`${error.message} ${error.stack}`.includes("canary_0123456789");
+    });
+  });
+});
