@@ -64,7 +64,9 @@ export async function runCdktf(args: readonly string[], options: CdktfOptions = 
   try {
     const stacksFile = join(folder, "stacks.json");
     await writeFile(stacksFile, JSON.stringify(session.inputs), { mode: 0o600 });
-    exitCode = await runCli([...args, "--output", join(folder, "out")], {
+    // `terraform providers lock` asks the registry itself, past any mirror, and the file would go with the folder.
+    const noLockFile = running.includes(command) ? ["--skip-provider-lock"] : [];
+    exitCode = await runCli([...args, ...noLockFile, "--output", join(folder, "out")], {
       ...session.access,
       ...settings.terraform,
       CLAWPOOL_STACKS: stacksFile,
