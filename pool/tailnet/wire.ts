@@ -20,13 +20,13 @@ export interface TailnetOptions {
   readonly timeoutMs?: number;
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly body: string;
   readonly retryAfterMs: number | undefined;
 }
 
-export interface Wire {
+interface Wire {
   /**
    * The parsed body of a successful answer, or `null` for 404.
    *

@@ -19,7 +19,7 @@ export interface JoinedNode {
   disconnect(): Promise<void>;
 }
 
-export interface TailnetRig {
+interface TailnetRig {
   readonly local: LocalTailscale;
   /** A new machine joins. Rejects with the refusal's text. */
   join(authKey: string, hostname: string): Promise<JoinedNode>;

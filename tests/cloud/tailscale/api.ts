@@ -55,7 +55,7 @@ export interface LocalTailscale {
   close(): Promise<void>;
 }
 
-export interface StartTailscaleOptions {
+interface StartTailscaleOptions {
   readonly mode: "real" | "simulated";
   /** For logs. */
   readonly dir: string;

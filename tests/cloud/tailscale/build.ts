@@ -8,7 +8,7 @@ import { execa } from "execa";
 import { cached, recipeKey } from "../../../pool/setup/cache.ts";
 
 /** Tailscale's release in control/go.mod; stamped into the binaries, which are built from a module, not from git. */
-export const tailscaleVersion = "1.102.3";
+const tailscaleVersion = "1.102.3";
 
 export interface TailscaleBinaries {
   /** The command line client. */

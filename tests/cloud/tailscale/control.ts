@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -24,7 +24,7 @@ export interface ControlKey {
   readonly uses: number;
 }
 
-export type NewKey = Omit<ControlKey, "created" | "revoked" | "uses">;
+type NewKey = Omit<ControlKey, "created" | "revoked" | "uses">;
 
 export interface ControlDevice {
   /** Stable id, e.g. `n00000001CNTRL`. */
@@ -52,7 +52,7 @@ export interface ControlDevice {
   readonly clientVersion: string;
 }
 
-export interface DeviceList {
+interface DeviceList {
   /** Grows with every change of the tailnet. */
   readonly version: number;
   readonly devices: readonly ControlDevice[];
@@ -72,7 +72,7 @@ export interface Control {
   close(): Promise<void>;
 }
 
-export interface RealControlOptions {
+interface RealControlOptions {
   /** Path of the control program. */
   readonly binary: string;
   /** Folder for its log. */
@@ -96,6 +96,8 @@ export async function realControl(options: RealControlOptions): Promise<Control>
     stdio: ["pipe", "pipe", log],
     env: {},
   });
+  closeSync(log);
+  await once(child, "spawn");
   const ready = await readyLine(child, join(options.dir, "control.log"));
   const admin = async (method: string, path: string, body?: unknown, signal?: AbortSignal) => {
     const response = await fetch(`${ready.adminUrl}${path}`, {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Control, ControlKey } from "./control.ts";
 
 /** What a key lives when the request does not say: 90 days, which is also the most. */
-export const defaultExpirySeconds = 90 * 86_400;
+const defaultExpirySeconds = 90 * 86_400;
 
 /** An answer other than success: `{message}` with this status. */
 export class ApiFailure extends Error {
@@ -35,7 +35,7 @@ const newKey = z.object({
     .default(""),
 });
 
-export interface KeysApi {
+interface KeysApi {
   create(body: unknown, grantTags: readonly string[]): Promise<unknown>;
   list(): Promise<unknown>;
   get(id: string): Promise<unknown>;

@@ -3,7 +3,7 @@
 import { type IncomingMessage, request } from "node:http";
 import type { Duplex } from "node:stream";
 
-export interface LocalStatus {
+interface LocalStatus {
   readonly BackendState: string;
   readonly Self?: {
     readonly ID: string;

@@ -3,7 +3,8 @@
  * networking. Tests and benchmarks use it as "another node" that looks at a machine through the tailnet.
  */
 import { spawn } from "node:child_process";
-import { openSync } from "node:fs";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { connect } from "node:net";
@@ -13,7 +14,7 @@ import type { TailscaleBinaries } from "./build.ts";
 import { endProcess } from "./control.ts";
 import { type JoinOptions, type LocalApi, localApi } from "./local-api.ts";
 
-export interface TailnetDaemon {
+interface TailnetDaemon {
   readonly api: LocalApi;
   /** The daemon's Unix socket. */
   readonly socket: string;
@@ -45,7 +46,7 @@ export interface TailnetNode extends TailnetDaemon {
   }>;
 }
 
-export interface StartDaemonOptions {
+interface StartDaemonOptions {
   readonly binaries: Pick<TailscaleBinaries, "tailscaled">;
   /** State, socket and log; a short path, as a socket's must stay below 108 bytes. */
   readonly dir: string;
@@ -74,6 +75,8 @@ export async function startDaemon({ binaries, dir }: StartDaemonOptions): Promis
       TS_PARENT_DEATH_FD: "3",
     },
   });
+  closeSync(output);
+  await once(child, "spawn");
   const close = async () => {
     await endProcess(child);
     for (const stream of child.stdio) stream?.destroy();

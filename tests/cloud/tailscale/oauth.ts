@@ -2,7 +2,7 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 
 /** Tailscale's access tokens live one hour; that cannot be configured. */
-export const tokenLifetimeMs = 3_600_000;
+const tokenLifetimeMs = 3_600_000;
 
 export interface Grant {
   readonly scopes: readonly string[];

@@ -6,14 +6,14 @@ import { randomBytes } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import type { Control, ControlDevice, ControlKey } from "./control.ts";
 
-export interface Registration {
+interface Registration {
   readonly authKey: string;
   readonly hostname: string;
   /** Names the machine across joins; the same machine keeps node id and addresses. Default: a new machine. */
   readonly machineKey?: string;
 }
 
-export interface Registered {
+interface Registered {
   readonly nodeId: string;
   readonly name: string;
   readonly addresses: readonly string[];
