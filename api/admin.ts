@@ -3,7 +3,6 @@
  * socket (mode 0600) may ask; there is no token.
  */
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
-import { createServer } from "node:http";
 import { connect } from "node:net";
 import Router from "@koa/router";
 import Koa, { type Middleware } from "koa";
@@ -13,8 +12,8 @@ import { adminSocket } from "../pool/cli/admin-client.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import { BusyError, type People } from "../pool/people.ts";
 import type { Store } from "../pool/store/store.ts";
-import { closeServer } from "./api.ts";
 import { readJson } from "./body.ts";
+import { closeServer, createHttpServer } from "./http.ts";
 import { notFound, Problem, problems } from "./problem.ts";
 
 export interface AdminOptions {
@@ -46,7 +45,7 @@ export function createAdmin({ stateDir, store, status, people, log }: AdminOptio
         if (await answers(path)) throw new Error(`another clawpool daemon listens on ${path}`);
         unlinkSync(path);
       }
-      const server = createServer(app.callback());
+      const server = createHttpServer(app);
       // The socket is made inside listen(), at once: at no time can anybody else open it.
       const before = process.umask(0o177);
       const listening = new Promise<void>((resolve, reject) => {

@@ -1,5 +1,4 @@
 /** The HTTP side of the daemon: Stripe's webhook, the product team's API, health, and the status page. */
-import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import Router from "@koa/router";
 import Koa, { type Middleware } from "koa";
@@ -12,6 +11,7 @@ import type { OrderDesk } from "../pool/order/desk.ts";
 import type { OrderNotifier } from "../pool/order/notifier.ts";
 import type { Store } from "../pool/store/store.ts";
 import { requireToken, securityHeaders } from "./auth.ts";
+import { closeServer, createHttpServer } from "./http.ts";
 import { orderRoutes } from "./orders.ts";
 import { statusPage } from "./pages.ts";
 import { Problem, problems } from "./problem.ts";
@@ -67,7 +67,7 @@ export function createApi(options: ApiOptions): Api {
   return {
     app,
     async listen() {
-      const server = hardened(app);
+      const server = createHttpServer(app);
       const { host, port } = config().api.listen;
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
@@ -83,31 +83,6 @@ export function createApi(options: ApiOptions): Api {
       };
     },
   };
-}
-
-/** Slow or greedy senders are cut off; Node enforces the two time-outs only at each check. Milliseconds. */
-function hardened(app: Koa): Server {
-  const server = createServer(
-    {
-      headersTimeout: 15_000,
-      requestTimeout: 20_000,
-      connectionsCheckingInterval: 5_000,
-      // Longer than the idle time-out of the usual proxies, so that they close first.
-      keepAliveTimeout: 65_000,
-      maxHeaderSize: 16 * 1024,
-    },
-    app.callback(),
-  );
-  server.maxConnections = 4_096;
-  return server;
-}
-
-/** Resolves when the requests that run are answered; idle connections are closed. */
-export function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.close((error) => (error ? reject(error) : resolve()));
-    server.closeIdleConnections();
-  });
 }
 
 function requestLog(log: Logger): Middleware {

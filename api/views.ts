@@ -113,7 +113,7 @@ function viewMachine(machine: Machine): MachineView {
   };
 }
 
-interface PoolView {
+export interface PoolView {
   readonly at: string;
   readonly instance: string;
   readonly pools: readonly {
