@@ -3,14 +3,23 @@
  * and not every second from the start.
  */
 
-/** Cold guesses in ms, below anything that Hetzner does: a look too early costs a call, one too late a machine's time. */
-const cold: Readonly<Record<string, number>> = { create_server: 2_000, start_server: 2_000 };
-const coldOther = 1_000;
+/**
+ * Until something was learned: one early look (an action may be much quicker than usual), the next at the short end of
+ * what a stock image takes at Hetzner. In ms after the order; start_server begins when create_server is done.
+ */
+const earlyLook = 1_000;
+const usual: Readonly<Record<string, number>> = {
+  create_server: 8_000,
+  start_server: 12_000,
+  delete_server: 4_000,
+};
+/** Between two looks at an action that is overdue: more of it the longer it is, up to this. */
+const longestGap = 5_000;
 const kept = 15;
 
 export interface Durations {
-  /** When to look first, in ms after the action was ordered. */
-  firstLook(command: string): number;
+  /** When to look next, in ms after the order, at an action of which `elapsed` ms have passed. */
+  nextLook(command: string, elapsed: number, shortestGap: number): number;
   /**
    * @param stated finished − started of Hetzner's own times (whole seconds, so up to 1 s off either way); null if unknown
    * @param notYet ms after the order at which it was last seen running
@@ -22,11 +31,15 @@ export interface Durations {
 export function createDurations(): Durations {
   const samples = new Map<string, number[]>();
   return {
-    firstLook(command) {
+    nextLook(command, elapsed, shortestGap) {
       const sorted = [...(samples.get(command) ?? [])].sort((a, b) => a - b);
       // The lower quartile: with a steady cloud the same as the median, with an unsteady one nearly nobody waits
       // for a look that could have come earlier.
-      return sorted[Math.floor(sorted.length / 4)] ?? cold[command] ?? coldOther;
+      const learned = sorted[Math.floor(sorted.length / 4)];
+      if (learned === undefined && elapsed < earlyLook) return earlyLook;
+      const expected = learned ?? usual[command] ?? earlyLook;
+      if (elapsed < expected) return expected;
+      return elapsed + Math.min(longestGap, Math.max(shortestGap, 0.3 * (elapsed - expected)));
     },
     learn(command, { stated, notYet, done }) {
       const low = Math.max(notYet, stated === null ? 0 : stated - 1_000);

@@ -71,7 +71,7 @@ export function createPolls(options: { clock: Clock; minPollMs: number; deadline
     for (const action of actions) {
       const known = entries.get(action.id);
       if (!known) {
-        const lookAt = now + durations.firstLook(action.command);
+        const lookAt = now + durations.nextLook(action.command, 0, minPollMs);
         entries.set(action.id, { ...born(now), action, orderedAt, lookAt });
       } else update(known, action, now);
     }
@@ -105,9 +105,7 @@ export function createPolls(options: { clock: Clock; minPollMs: number; deadline
     }
     entry.action = action;
     entry.seenAt = now;
-    // Not before it could be done; then every second; the longer it is overdue the less often, up to every 5 s.
-    const first = entry.bornAt + durations.firstLook(action.command);
-    entry.lookAt = first > now ? first : now + Math.min(5_000, Math.max(minPollMs, 0.3 * (now - first)));
+    entry.lookAt = entry.bornAt + durations.nextLook(action.command, now - entry.bornAt, minPollMs);
   }
 
   /** One loop for all; it ends when nobody waits for anything. */
