@@ -94,10 +94,13 @@ export function sshContract(name: string, startServer: () => Promise<SshServerUn
 
     it("gives up a server that accepts and says nothing, in time", async () => {
       const silent = createServer((socket) => socket.resume());
-      await new Promise<void>((resolve) => silent.listen(0, server.target.host, resolve));
+      await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
       const { port } = silent.address() as { port: number };
       try {
-        await assert.rejects(connect({ port }, { timeoutMs: 300 }), is("transient", "timeout"));
+        await assert.rejects(
+          connect({ host: "127.0.0.1", port }, { timeoutMs: 300 }),
+          is("transient", "timeout"),
+        );
       } finally {
         await new Promise((resolve) => silent.close(resolve));
       }
