@@ -8,6 +8,8 @@ import type { Order } from "./order.ts";
 
 /** The key under which our own checkouts carry the order's id. Only holders of an API key can set metadata. */
 export const orderMetadataKey = "clawpool_order";
+/** The key under which they carry the name of the installation. */
+export const instanceMetadataKey = "clawpool_instance";
 
 export const isPaid = (session: CheckoutSession): boolean =>
   session.paymentStatus === "paid" || session.paymentStatus === "no_payment_required";

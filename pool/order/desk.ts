@@ -6,7 +6,7 @@ import type { Config } from "../config/config.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
 import type { NewOrder, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
-import { objection, orderMetadataKey } from "./confirm.ts";
+import { instanceMetadataKey, objection, orderMetadataKey } from "./confirm.ts";
 import type { Order } from "./order.ts";
 import { acceptEvent, acceptPaidSession, type PaymentContext, type WebhookOutcome } from "./payments.ts";
 import { type OrderRequest, OrderRequestError, readOrderRequest } from "./request.ts";
@@ -62,6 +62,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     store,
     stripe,
     clock,
+    instance: () => config().instance,
     locationsOf: (region) => config().regions[region] ?? [],
     graceMs: () => config().releaseGraceMs,
   };
@@ -138,7 +139,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       price: request.plan.price,
       successUrl: urls.successUrl,
       cancelUrl: urls.cancelUrl,
-      metadata: { [orderMetadataKey]: id, clawpool_instance: instance },
+      metadata: { [orderMetadataKey]: id, [instanceMetadataKey]: instance },
       idempotencyKey: `clawpool:${instance}:${id}:checkout:v1`,
     });
   }

@@ -13,7 +13,7 @@ import type { Clock } from "../clock.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { InboxEvent, Payment, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeEvent, StripeGateway } from "../stripe/stripe.ts";
-import { isPaid, orderIdFrom } from "./confirm.ts";
+import { instanceMetadataKey, isPaid, orderIdFrom } from "./confirm.ts";
 import type { Order } from "./order.ts";
 
 export type WebhookOutcome =
@@ -27,6 +27,7 @@ export interface PaymentContext {
   readonly store: Store;
   readonly stripe: StripeGateway;
   readonly clock: Clock;
+  readonly instance: () => string;
   readonly locationsOf: (region: string) => readonly string[];
   readonly graceMs: () => number;
 }
@@ -78,11 +79,16 @@ function accept(
       context,
     );
   }
-  // The account may sell other things, too; only subscriptions can be ours.
-  if (session.mode !== "subscription" && orderOf(session, context.store) === null) return { kind: "ignored" };
+  if (orderOf(session, context.store) === null && isForeign(session, context)) return { kind: "ignored" };
   if (isPaid(session)) return acceptPaidSession(kept, session, context);
   context.store.keepEvent(kept);
   return { kind: "awaiting-payment" };
+}
+
+/** The account may sell other things, too, and serve other installations of clawpool: those payments are not lost. */
+function isForeign(session: CheckoutSession, context: PaymentContext): boolean {
+  const instance = session.metadata[instanceMetadataKey];
+  return session.mode !== "subscription" || (instance !== undefined && instance !== context.instance());
 }
 
 function checkoutEnded(

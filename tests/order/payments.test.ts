@@ -180,6 +180,26 @@ describe("payments", () => {
     );
   });
 
+  it("leaves payments for another installation and for other goods of the account alone", async () => {
+    const { session } = await rig.gateway.createCheckout({
+      reference: `ord_${"b".repeat(24)}`,
+      price: prices.small,
+      successUrl: "https://shop.example/",
+      cancelUrl: "https://shop.example/",
+      metadata: { clawpool_order: `ord_${"b".repeat(24)}`, clawpool_instance: "another" },
+      idempotencyKey: "test:foreign",
+    });
+    const { events, sent } = rig.stripe.console.buy(session, { order: ["checkout.session.completed"] });
+    await sent;
+    const [completed] = events;
+    const goods = { ...completed?.data.object, id: "cs_test_mug", mode: "payment", metadata: {} };
+    const payload = JSON.stringify({ ...completed, id: "evt_1mug", data: { object: goods } });
+    const header = Stripe.webhooks.generateTestHeaderString({ payload, secret: rig.stripe.webhookSecret });
+    assert.deepEqual(await rig.desk.webhook(Buffer.from(payload), header), { kind: "ignored" });
+    assert.equal(rig.outcomes[0]?.kind, "ignored");
+    assert.deepEqual(rig.store.flags(), []);
+  });
+
   it("does not let a second session take over an order that has one", async () => {
     makeReady(rig.store, "claw-a");
     const { id, state } = await order();
