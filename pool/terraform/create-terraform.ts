@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import { terraformError } from "./errors.ts";
-import { platformName, stackFolder } from "./folders.ts";
+import { isStackName, platformName, stackFolder } from "./folders.ts";
 import type { LogLine } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
 import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
@@ -164,7 +164,7 @@ export function createTerraform(options: TerraformOptions): Terraform {
       }),
 
     leftovers: async () => {
-      const machines = await readdir(join(root, "machines")).catch(() => []);
+      const machines = (await readdir(join(root, "machines")).catch(() => [])).filter(isStackName);
       const found: { name: string; ended: Promise<void> }[] = [];
       for (const name of [platformName, ...machines]) {
         const folder = stackFolder(root, name);

@@ -7,6 +7,8 @@ export const platformName = "platform";
 
 const namePattern = /^[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?$/;
 
+export const isStackName = (name: string): boolean => name !== platformName && namePattern.test(name);
+
 /**
  * The folder of a stack: `<root>/machines/<name>`, or `<root>/platform`.
  *
@@ -17,7 +19,7 @@ const namePattern = /^[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?$/;
  */
 export function stackFolder(root: string, name: string): string {
   if (name === platformName) return join(root, platformName);
-  if (!namePattern.test(name)) {
+  if (!isStackName(name)) {
     throw new BorderError(`${JSON.stringify(name)} cannot name a terraform stack (want ${namePattern})`, {
       border: "terraform",
       kind: "permanent",

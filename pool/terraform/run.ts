@@ -102,7 +102,13 @@ export async function runTerraform(invocation: Invocation, args: readonly string
         // A number, not a stream: the file belongs to terraform too, so it can go on writing when we are dead.
         stdio: ["ignore", log, log],
       });
-      child.on("error", reject);
+      child.on("error", (cause) =>
+        reject(
+          new Error(`cannot start terraform as ${JSON.stringify(bin)} in ${folder}: ${cause.message}`, {
+            cause,
+          }),
+        ),
+      );
       child.on("exit", (code) => resolve(code));
       if (child.pid !== undefined) {
         identify(child.pid).then((identity) => {
