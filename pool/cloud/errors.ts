@@ -1,7 +1,7 @@
 /** Hetzner's documented error codes, mapped to the five kinds of BorderError, in this one place. */
 import { BorderError, type BorderErrorKind } from "../errors.ts";
 
-export interface HetznerFailure {
+interface HetznerFailure {
   readonly status: number;
   /** `error.code` of the envelope; null when the body was not Hetzner's envelope (a bare 502 of a load balancer). */
   readonly code: string | null;

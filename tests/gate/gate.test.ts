@@ -132,6 +132,24 @@ describe("the gate", () => {
     assert.equal(upstreamCalls("GET /ssh_keys/3"), 2, "a person's diff sees what is");
   });
 
+  it("does not wait for ever for an order: after the time-out it is looked up and made again", async () => {
+    await start({ factor: 100, timing: { writeTimeoutMs: 30_000 } });
+    let letGo = () => {};
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    void rig.upstream.hold("POST /servers", held);
+    const outcome = await apply(rig.openRun("claw-a"), "claw-a");
+    letGo();
+    assert.equal(outcome.state, "created");
+    assert.equal(upstreamCalls("POST /servers"), 2);
+    assert.match(rig.warnings[0] ?? "", /no answer within 30000 ms/);
+    assert.deepEqual(
+      rig.upstream.servers().map((server) => server.id),
+      [outcome.id],
+    );
+  });
+
   it("closed in the middle of an order: the run ends with an error and the ledger knows the id", async () => {
     await start();
     const run = rig.openRun("claw-a");

@@ -95,9 +95,9 @@ describe("batched polls", () => {
     const needed: { looks: number; late: number }[] = [];
     for (let id = 1; id <= 8; id++) {
       const before = looks.length;
-      order(id, "create_server", 12_000);
+      order(id, "create_server", 12_700);
       const took = await clock.until(wait(id));
-      needed.push({ looks: looks.length - before, late: took - 12_000 });
+      needed.push({ looks: looks.length - before, late: took - 12_700 });
       await clock.advance(20 * second);
     }
     const [first, ...later] = needed;

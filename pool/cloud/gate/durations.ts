@@ -4,14 +4,14 @@
  */
 
 /**
- * Until something was learned: one early look (an action may be much quicker than usual), the next at the short end of
- * what a stock image takes at Hetzner. In ms after the order; start_server begins when create_server is done.
+ * Until something was learned: one early look (an action may be much quicker than usual), the next when a stock image
+ * is often ready at Hetzner. In ms after the order; start_server begins when create_server is done.
  */
 const earlyLook = 1_000;
 const usual: Readonly<Record<string, number>> = {
-  create_server: 8_000,
-  start_server: 12_000,
-  delete_server: 4_000,
+  create_server: 10_000,
+  start_server: 13_000,
+  delete_server: 5_000,
 };
 /** Between two looks at an action that is overdue: more of it the longer it is, up to this. */
 const longestGap = 5_000;
