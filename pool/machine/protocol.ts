@@ -1,9 +1,9 @@
 /**
  * What controller and machine say to each other over one SSH exec of the hand-over program
- * (ansible/files/clawpool-machine.mjs, a root-owned forced command without dependencies).
+ * (ansible/files/machine/main.mjs, a root-owned forced command without dependencies).
  *
- * The program is started ahead of time ("armed"): it prints `{"type":"armed",…}` when it holds an open control
- * connection to the gateway, then waits on stdin for exactly one frame:
+ * The program is started ahead of time ("armed"): it prints `{"type":"armed",…}` once it has tried to open a control
+ * connection to the gateway, and again whenever it lost or regained it, and waits on stdin for exactly one frame:
  *
  *   clawpool/1 <length of body in bytes> <sha256 of body, hex>\n<body, JSON>
  *
@@ -35,9 +35,12 @@ export type MachineRequest =
       readonly generation: number;
       /** The gateway token in force before. */
       readonly currentToken: string;
-      /** The gateway token to be in force after; written as OPENCLAW_GATEWAY_TOKEN's successor in `.env`. */
+      /** The gateway token to be in force after; CLAW_GATEWAY_TOKEN in `.env`. 24-256 of A-Z a-z 0-9 _ . / : @ + = - */
       readonly gatewayToken: string;
-      /** Further variables of `.env`. */
+      /**
+       * All further variables of `.env`, which is replaced as a whole. Names that the gateway's config takes by
+       * reference, and TELEGRAM_BOT_TOKEN, take effect at once; any other name makes it a restart (8-40 s).
+       */
       readonly env: Readonly<Record<string, string>>;
       readonly model?: AgentModel;
       readonly tailnet: TailnetJoin | null;
