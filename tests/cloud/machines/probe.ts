@@ -60,7 +60,7 @@ export function login(target: Login): Promise<Session> {
     client.on("error", reject);
     client.on("close", () => reject(new Error("connection closed during login")));
     client.on("ready", () =>
-      resolve({ hostKey, closed, run: (command) => run(client, command), close: () => client.end() }),
+      resolve({ hostKey, closed, run: (command) => run(client, command), close: () => client.destroy() }),
     );
     client.connect({
       host: target.host,
@@ -77,22 +77,37 @@ export function login(target: Login): Promise<Session> {
   });
 }
 
-/** Logs in as soon as the machine answers; a refused key is an error at once. The caller's deadline bounds it. */
-export async function loginWhenUp(target: Login): Promise<Session> {
+/**
+ * Logs in as soon as the machine answers; a refused key is an error at once.
+ *
+ * @throws the last error when the machine has not let anybody in within `deadlineMs`.
+ */
+export async function loginWhenUp(target: Login, deadlineMs = 45_000): Promise<Session> {
+  const deadline = performance.now() + deadlineMs;
   for (;;) {
     try {
-      return await login(target);
+      // A SYN that is lost while the machine boots is repeated after 1, 3, 7 … s; new attempts find it up earlier.
+      if (await answers(target.host, target.port, 250)) return await login(target);
+      if (performance.now() > deadline) throw new Error(`${target.host}:${target.port} does not answer`);
     } catch (error) {
-      if ((error as { level?: string }).level === "client-authentication") throw error;
+      const { level } = error as { level?: string };
+      if (level === "client-authentication" || performance.now() > deadline) throw error;
     }
     await delay(50);
   }
 }
 
+const execDeadlineMs = 30_000;
+
 function run(client: ssh2.Client, command: string): ReturnType<Session["run"]> {
   return new Promise((resolve, reject) => {
+    const tooLate = () => reject(new Error(`no end of "${command}" within ${execDeadlineMs} ms`));
+    const timer = setTimeout(tooLate, execDeadlineMs);
     client.exec(command, (error, channel) => {
-      if (error) return reject(error);
+      if (error) {
+        clearTimeout(timer);
+        return reject(error);
+      }
       const out = { stdout: "", stderr: "" };
       channel.on("data", (data: Buffer) => {
         out.stdout += data;
@@ -100,7 +115,10 @@ function run(client: ssh2.Client, command: string): ReturnType<Session["run"]> {
       channel.stderr.on("data", (data: Buffer) => {
         out.stderr += data;
       });
-      channel.on("close", (code: number | null) => resolve({ code, ...out }));
+      channel.on("close", (code: number | null) => {
+        clearTimeout(timer);
+        resolve({ code, ...out });
+      });
     });
   });
 }
@@ -112,10 +130,10 @@ export async function succeed(session: Session, command: string): Promise<string
   return result.stdout;
 }
 
-/** Whether a TCP connection is accepted within a second. */
-export function answers(host: string, port: number): Promise<boolean> {
+/** Whether a TCP connection is accepted within `timeoutMs`. */
+export function answers(host: string, port: number, timeoutMs = 1_000): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port, timeout: 1_000 });
+    const socket = createConnection({ host, port, timeout: timeoutMs });
     const end = (open: boolean) => {
       socket.destroy();
       resolve(open);
@@ -126,7 +144,11 @@ export function answers(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** Resolves when `condition` holds; the caller's deadline bounds it. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(50);
+/** Resolves when `condition` holds. @throws when it does not within `deadlineMs`. */
+export async function until(condition: () => boolean | Promise<boolean>, deadlineMs = 45_000): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`not so within ${deadlineMs} ms: ${condition}`);
+    await delay(50);
+  }
 }

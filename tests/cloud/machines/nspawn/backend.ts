@@ -56,6 +56,8 @@ interface Machine {
   readonly containerName: string;
   readonly folders: MachineFolders;
   container: Container | null;
+  /** Ends when the work that was asked for so far is done: switching on and off take their turns. */
+  turn: Promise<unknown>;
 }
 
 interface Running {
@@ -85,6 +87,12 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
     return found;
   }
 
+  function inTurn<T>(target: Machine, work: () => Promise<T>): Promise<T> {
+    const result = target.turn.then(work);
+    target.turn = result.catch(() => {});
+    return result;
+  }
+
   async function switchOn(target: Machine): Promise<void> {
     const { rig, image } = started();
     const { spec, folders } = target;
@@ -100,18 +108,22 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
       mounts: options.mounts ?? {},
     });
     target.container = container;
-    container.ended.then(async (end) => {
+    container.ended.then((end) => {
       if (target.container !== container) return;
-      // A machine that reboots itself stays switched on.
-      if (end === "reboot") await switchOn(target);
-      else target.container = null;
-    }, onFailure(target));
+      if (end === "off") target.container = null;
+      else restart(target, container);
+    });
   }
 
-  const onFailure = (target: Machine) => (error: unknown) => {
-    target.container = null;
-    onProgress(`machine ${target.spec.name} ended: ${error}`);
-  };
+  /** A machine that rebooted itself stays switched on; unless somebody pulled the plug meanwhile. */
+  function restart(target: Machine, ended: Container): void {
+    inTurn(target, async () => {
+      if (target.container === ended) await switchOn(target);
+    }).catch((error) => {
+      target.container = null;
+      onProgress(`machine ${target.spec.name} did not come back from its reboot: ${error}`);
+    });
+  }
 
   async function switchOff(target: Machine): Promise<void> {
     const container = target.container;
@@ -157,12 +169,14 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
 
     async create(spec) {
       const { rig, hostFiles, freeAddresses } = started();
+      if (spec.image !== "debian-12")
+        throw new Error(`nspawn machines run debian-12 only, not ${spec.image}`);
       if (machines.has(spec.id)) throw new Error(`machine ${spec.id} exists already`);
       const ipv4 = freeAddresses.shift();
       if (!ipv4) throw new Error(`all addresses of ${subnetOf(rig.network)} are in use`);
       const containerName = `${containerPrefix(id)}${ipv4.split(".")[3]}`;
       const folders = machineFolders(join(rig.dir, String(spec.id)));
-      machines.set(spec.id, { spec, ipv4, containerName, folders, container: null });
+      machines.set(spec.id, { spec, ipv4, containerName, folders, container: null, turn: Promise.resolve() });
       try {
         const gateway = gatewayOf(rig.network);
         await makeDisk(folders, spec, { ipv4, gateway, hostServices: options.hostServices ?? [], hostFiles });
@@ -176,17 +190,24 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
 
     async powerOn(serverId) {
       const target = machine(serverId);
-      if (!target.container) await switchOn(target);
+      await inTurn(target, async () => {
+        if (!target.container) await switchOn(target);
+      });
     },
-    powerOff: async (serverId) => switchOff(machine(serverId)),
+    async powerOff(serverId) {
+      const target = machine(serverId);
+      await inTurn(target, () => switchOff(target));
+    },
     shutdown: async (serverId) => machine(serverId).container?.signal("poweroff"),
     reboot: async (serverId) => machine(serverId).container?.signal("reboot"),
     isOn: (serverId) => Boolean(machines.get(serverId)?.container),
 
     async destroy(serverId) {
       const target = machine(serverId);
-      await switchOff(target);
-      await rm(target.folders.dir, { recursive: true, force: true });
+      await inTurn(target, async () => {
+        await switchOff(target);
+        await rm(target.folders.dir, { recursive: true, force: true });
+      });
       machines.delete(serverId);
       // First in, so that the next machine shows what the reuse of an address does.
       running?.freeAddresses.unshift(target.ipv4);
@@ -195,9 +216,7 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
     async stop() {
       if (!running) return;
       const { rig, metadata } = running;
-      const containers = [...machines.values()].map(({ container }) => container);
-      for (const each of machines.values()) each.container = null;
-      await Promise.all(containers.map((container) => container?.kill()));
+      await Promise.all([...machines.values()].map((each) => inTurn(each, () => switchOff(each))));
       await removeRig(rig);
       await metadata.close();
       machines.clear();

@@ -1,7 +1,7 @@
 /** One switched-on machine: a systemd-nspawn that runs the init of the machine's disk. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { open, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
@@ -56,22 +56,13 @@ export async function startContainer(spec: ContainerSpec): Promise<Container> {
   const cgroup = await makeCgroup(spec.cgroup, spec);
   const { folders } = spec;
   const layers = `lowerdir=${spec.image},upperdir=${folders.upper},workdir=${folders.work}`;
-  const argv = [
-    "--mount",
-    "--propagation",
-    "slave",
-    "--",
-    "sh",
-    "-c",
-    boot,
-    "sh",
-    cgroup,
-    layers,
-    folders.root,
-  ];
+  const unshare = ["--mount", "--propagation", "slave", "--", "sh", "-c", boot, "sh"];
+  const argv = [...unshare, cgroup, layers, folders.root, ...nspawnArguments(spec)];
+  for (const index of Object.values(spec.mounts).keys())
+    await mkdir(mountUpper(folders, index), { recursive: true });
   const console = await open(folders.console, "a");
   try {
-    const child = spawn("unshare", [...argv, ...nspawnArguments(spec)], {
+    const child = spawn("unshare", argv, {
       detached: true,
       stdio: ["ignore", console.fd, console.fd],
       // Its lock files would stay behind when the plug is pulled; a disk belongs to one machine by its path.
@@ -98,17 +89,18 @@ async function hasInit(child: ChildProcess, container: Container, console: strin
 
 function nspawnArguments(spec: ContainerSpec): readonly string[] {
   const mounts = Object.entries(spec.mounts).map(([target, source], index) => {
-    const upper = join(spec.folders.dir, `mount-${index}`);
-    return `--overlay=${[source, upper, target].map(escapeColon).join(":")}`;
+    return `--overlay=${[source, mountUpper(spec.folders, index), target].map(escapeColon).join(":")}`;
   });
   return [
     ...["--quiet", "--register=no", "--keep-unit", "--settings=no"],
     ...[`--directory=${spec.folders.root}`, `--machine=${spec.name}`, `--hostname=${spec.hostname}`],
     ...["--resolv-conf=off", "--timezone=off", "--link-journal=no"],
     ...[`--network-bridge=${spec.bridge}`, "--capability=CAP_NET_ADMIN", "--bind=/dev/net/tun", ...mounts],
-    ...["--console=pipe", "--boot"],
+    ...["--console=read-only", "--boot"],
   ];
 }
+
+const mountUpper = (folders: MachineFolders, index: number): string => join(folders.dir, `mount-${index}`);
 
 const escapeColon = (path: string): string => path.replaceAll(":", "\\:");
 
@@ -138,6 +130,7 @@ function running(child: ChildProcess, spec: ContainerSpec): Container {
       const result = await execa("nsenter", [...enter, ...argv], {
         reject: false,
         stdin: "ignore",
+        stripFinalNewline: false,
         extendEnv: false,
         env: { PATH: path, HOME: "/root", LC_ALL: "C.UTF-8" },
       });

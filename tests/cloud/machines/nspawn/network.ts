@@ -46,14 +46,20 @@ export async function isRouted(net: number): Promise<boolean> {
 
 /** Brings bridge and rules up. `metadataPort` is where the metadata service listens on the gateway address. */
 export async function setUpNetwork(network: Network, metadataPort: number): Promise<void> {
-  await allowForwarding();
+  await setKernelSwitches();
   await execa("nft", ["-f", "-"], { input: ruleset(network, metadataPort) });
   await openHostFirewall(network);
 }
 
+/**
+ * A bridge without an address of its own takes the lowest one of its ports: then the gateway would change its
+ * address when a machine comes or goes, and all others would talk to the old one until their ARP entries expire.
+ */
+const bridgeMac = ({ net }: Network): string => `02:c1:a0:87:${net.toString(16).padStart(2, "0")}:01`;
+
 /** The bridge alone, so that services can bind to the gateway address before the rules name their ports. */
 export async function setUpBridge(network: Network): Promise<void> {
-  await execa("ip", ["link", "add", "name", network.bridge, "type", "bridge"]);
+  await execa("ip", ["link", "add", "name", network.bridge, "address", bridgeMac(network), "type", "bridge"]);
   await execa("ip", ["address", "add", `${gatewayOf(network)}/24`, "dev", network.bridge]);
   await execa("ip", ["link", "set", network.bridge, "up"]);
 }
@@ -86,22 +92,36 @@ function ruleset(network: Network, metadataPort: number): string {
 `;
 }
 
-const forwardSwitch = "/proc/sys/net/ipv4/ip_forward";
-const forwardBefore = join(registryDir, "ip-forward-before");
+/**
+ * Switches of the host's kernel, with the least value that machines need. Each machine's init, journal and user
+ * managers take about ten inotify instances, all counted as root's: the usual 128 end at a dozen machines, and the
+ * next one's systemd-networkd or login manager fails.
+ */
+const kernelSwitches = [
+  { name: "ip_forward", path: "/proc/sys/net/ipv4/ip_forward", least: 1 },
+  { name: "max_user_instances", path: "/proc/sys/fs/inotify/max_user_instances", least: 4096 },
+];
 
-async function allowForwarding(): Promise<void> {
-  const before = (await readFile(forwardSwitch, "utf8")).trim();
-  if (before === "1") return;
-  await writeFile(forwardBefore, before, { flag: "wx" }).catch(() => {});
-  await writeFile(forwardSwitch, "1");
+const switchBefore = (name: string): string => join(registryDir, `before-${name}`);
+
+/** Sets them as machines need them; the values before are kept. */
+export async function setKernelSwitches(): Promise<void> {
+  for (const { name, path, least } of kernelSwitches) {
+    const before = (await readFile(path, "utf8")).trim();
+    if (Number(before) >= least) continue;
+    // Exclusive: what the first local cloud found is what the last one puts back.
+    await writeFile(switchBefore(name), before, { flag: "wx" }).catch(() => {});
+    await writeFile(path, String(least));
+  }
 }
 
-/** Puts the host's forwarding switch back as the first local cloud found it; call it when the last one goes. */
-export async function restoreForwarding(): Promise<void> {
-  const before = await readFile(forwardBefore, "utf8").catch(() => undefined);
-  if (before === undefined) return;
-  await writeFile(forwardSwitch, before);
-  await rm(forwardBefore, { force: true });
+/** Puts the host's kernel switches back as the first local cloud found them; call it when the last one goes. */
+export async function restoreKernelSwitches(): Promise<void> {
+  for (const { name, path } of kernelSwitches) {
+    const before = await readFile(switchBefore(name), "utf8").catch(() => undefined);
+    if (before) await writeFile(path, before);
+    await rm(switchBefore(name), { force: true });
+  }
 }
 
 const filterChains = [

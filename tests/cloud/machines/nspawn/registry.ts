@@ -9,7 +9,14 @@ import { link, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { killCgroup, rigCgroup } from "./cgroup.ts";
 import { removeTraces } from "./container.ts";
-import { isRouted, type Network, registryDir, restoreForwarding, tearDownNetwork } from "./network.ts";
+import {
+  isRouted,
+  type Network,
+  registryDir,
+  restoreKernelSwitches,
+  setKernelSwitches,
+  tearDownNetwork,
+} from "./network.ts";
 
 export interface Rig {
   /** Six hexadecimal digits. */
@@ -111,7 +118,10 @@ export async function removeRig(rig: Rig): Promise<void> {
   await rm(rig.dir, { recursive: true, force: true });
   await rm(claimFile(rig.network.net), { force: true });
   await rm(rigFile(rig.id), { force: true });
-  if ((await rigs()).length === 0) await restoreForwarding();
+  if ((await rigs()).length > 0) return;
+  await restoreKernelSwitches();
+  // One that registered meanwhile may have found them set and left them so.
+  if ((await rigs()).length > 0) await setKernelSwitches();
 }
 
 /** Removes the local clouds whose owner is dead; returns their ids. */
