@@ -53,7 +53,13 @@ export interface Hetzner {
 
 /** Starts the emulated Hetzner Cloud API. */
 export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
-  const { backend, clock = systemClock, host = "127.0.0.1" } = options;
+  const { backend, host = "127.0.0.1" } = options;
+  const given = options.clock ?? systemClock;
+  // Times are stored as whole milliseconds; a clock that runs at another speed gives fractions.
+  const clock: Clock = {
+    now: () => Math.floor(given.now()),
+    delay: (ms, signal) => given.delay(ms, signal),
+  };
   const tokens = options.tokens ?? [randomBytes(32).toString("hex")];
   const wrong = tokens.find((token) => !/^[A-Za-z0-9]{64}$/.test(token));
   if (wrong !== undefined || tokens.length === 0)

@@ -136,15 +136,14 @@ export class ActionEngine {
     return rows.map(revive);
   }
 
+  /** True while an action runs that lets nobody else change the resource. */
   isLocked(type: string, id: number): boolean {
-    return this.#isRunning("a.locks = 1", type, id);
+    return this.#isRunning({ type, id, locks: 1 });
   }
 
-  isRunning(command: Command, type: string, id: number, other?: ActionResource): boolean {
-    const and = other
-      ? `AND EXISTS (SELECT 1 FROM action_resource o WHERE o.action = a.id AND o.type = '${other.type}' AND o.resource = ${other.id})`
-      : "";
-    return this.#isRunning(`a.command = '${command}' ${and}`, type, id);
+  /** True while `command` runs on both resources. */
+  isRunning(command: Command, on: ActionResource, and: ActionResource): boolean {
+    return this.#isRunning({ ...on, command, otherType: and.type, otherId: and.id });
   }
 
   /** Percent. */
@@ -160,21 +159,27 @@ export class ActionEngine {
     await Promise.allSettled(this.#running.values());
   }
 
-  #isRunning(condition: string, type: string, id: number): boolean {
+  #isRunning(
+    wanted: ActionResource & { locks?: 1; command?: Command; otherType?: string; otherId?: number },
+  ) {
     return (
       this.#store
         .prepare(
           `SELECT 1 FROM action a JOIN action_resource r ON r.action = a.id
-           WHERE a.status = 'running' AND r.type = ? AND r.resource = ? AND ${condition} LIMIT 1`,
+           WHERE a.status = 'running' AND r.type = :type AND r.resource = :id
+             AND (:locks IS NULL OR a.locks = :locks) AND (:command IS NULL OR a.command = :command)
+             AND (:otherId IS NULL OR EXISTS (
+               SELECT 1 FROM action_resource o
+               WHERE o.action = a.id AND o.type = :otherType AND o.resource = :otherId)) LIMIT 1`,
         )
-        .get(type, id) !== undefined
+        .get({ locks: null, command: null, otherType: null, otherId: null, ...wanted }) !== undefined
     );
   }
 
-  /** The figure of the catalogue, spread by seed and id, divided by the speed. */
+  /** The figure of the catalogue, spread by seed and id, divided by the speed; whole milliseconds. */
   #duration(command: Command, id: number): number {
     const hash = createHash("sha256").update(`${this.#seed}:${id}`).digest().readUInt32BE(0) / 2 ** 32;
-    return (durations[command] * (1 + jitter * (2 * hash - 1))) / this.#speed;
+    return Math.ceil((durations[command] * (1 + jitter * (2 * hash - 1))) / this.#speed);
   }
 
   #launch(action: Action): void {

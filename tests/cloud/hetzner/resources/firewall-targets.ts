@@ -32,10 +32,11 @@ export function firewallsOf(
       ),
     )
     .map((firewall) => {
-      const pending = context.actions.isRunning("apply_firewall", "firewall", firewall.id, {
-        type: "server",
-        id: server.id,
-      });
+      const pending = context.actions.isRunning(
+        "apply_firewall",
+        { type: "firewall", id: firewall.id },
+        { type: "server", id: server.id },
+      );
       return { firewall, status: pending ? "pending" : "applied" };
     });
 }
