@@ -31,7 +31,7 @@ import { createSealer } from "./secrets/seal.ts";
 import { ensureAnsible } from "./setup/venv.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
-import { refill } from "./sizing/refill.ts";
+import { refill, trim } from "./sizing/refill.ts";
 import { createSsh } from "./ssh/ssh2.ts";
 import { lockInstance } from "./store/instance-lock.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
@@ -153,8 +153,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       maxParallelBuilds: () => config().maxParallelBuilds,
       afterRound() {
         const claimed = serveQueue(store, config());
+        const retired = trim(store, config());
         const planned = refill(store, config(), clock);
-        for (const machine of [...claimed, ...planned]) loop.poke(machine.name);
+        for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
       },
     });
     people = createPeople({ context, gate, loop, platform, terraformRoot });

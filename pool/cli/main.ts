@@ -11,6 +11,7 @@ import { registerStatus } from "./status.ts";
 const program = new Command("clawpool")
   .description("A warm pool of Hetzner VMs for OpenClaw")
   .option("-c, --config <file>", "configuration file", process.env.CLAWPOOL_CONFIG ?? "clawpool.yaml")
+  .enablePositionalOptions()
   .showHelpAfterError()
   .showSuggestionAfterError();
 

@@ -31,6 +31,21 @@ export function missing(pool: PoolConfig, machines: readonly Machine[], queued: 
   return Math.max(0, pool.minReady + queued - coming.length);
 }
 
+/** Retires what the pool has too much of: after a smaller `min_ready`, or an order that ended while it waited. */
+export function trim(store: Store, config: Config): Machine[] {
+  return config.pools.flatMap((pool) => {
+    const ready = store.machines({ pool: pool.name, states: ["ready"] });
+    const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
+    const surplus = Math.max(0, ready.length - pool.minReady - queued);
+    const reason = `the pool keeps ${pool.minReady}`;
+    // The oldest first: they are the next to be replaced for their age anyway.
+    return ready
+      .sort((a, b) => (a.readyAt ?? 0) - (b.readyAt ?? 0))
+      .slice(0, surplus)
+      .map((machine) => store.changeMachine(machine.name, "ready", { state: "retiring", reason }, reason));
+  });
+}
+
 /** Writes the intents that are missing; stops at the first cap. */
 export function refill(store: Store, config: Config, clock: Clock): Machine[] {
   const planned: Machine[] = [];

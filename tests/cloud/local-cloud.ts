@@ -35,6 +35,8 @@ export interface LocalCloud {
   readonly backend: MachineBackend;
   /** Only with nspawn machines. */
   readonly nspawn: NspawnBackend | null;
+  /** Only with process machines: the folder that stands for a machine's root. */
+  readonly rootOf: ((serverId: number) => string) | null;
   readonly hetzner: Hetzner;
   readonly tailscale: LocalTailscale;
   /** Built only for nspawn machines. */
@@ -101,13 +103,14 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     const tailscaleEarly = nspawn
       ? null
       : await startTailscale({ mode: "simulated", dir: join(dir, "tailscale") });
-    const backend: MachineBackend =
-      nspawn ??
-      createProcessBackend({
-        stateDir: machineDir,
-        sshPort: processSshPort,
-        registerUrl: tailscaleEarly?.registerUrl ?? "",
-      });
+    const folders = nspawn
+      ? null
+      : createProcessBackend({
+          stateDir: machineDir,
+          sshPort: processSshPort,
+          ...(tailscaleEarly?.registerUrl ? { registerUrl: tailscaleEarly.registerUrl } : {}),
+        });
+    const backend = (nspawn ?? folders) as MachineBackend;
     if (tailscaleEarly) stops.push(() => tailscaleEarly.close());
     const missing = await backend.missing();
     if (missing.length > 0) {
@@ -139,17 +142,22 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     // Servers are the emulator's: it goes before the machines do.
     stops.push(() => hetzner.close());
 
+    const own = {
+      apiToken: randomBytes(24).toString("base64url"),
+      sealingKey: randomBytes(32).toString("base64"),
+    };
     return {
       machines,
       backend,
       nspawn,
+      rootOf: folders && ((serverId) => folders.rootOf(serverId)),
       hetzner,
       tailscale,
       binaries,
       stripe,
       model,
       writeConfig: (change = {}) =>
-        writeConfig({ dir, machines, hetzner, tailscale, stripe, model, cliConfigFile, change }),
+        writeConfig({ dir, machines, hetzner, tailscale, stripe, model, cliConfigFile, own, change }),
       stop: () => unwind(stops),
     };
   } catch (error) {
@@ -174,13 +182,15 @@ async function writeConfig(cloud: {
   stripe: LocalStripe;
   model: ModelServer;
   cliConfigFile: string;
+  /** The operator's own secrets; the same each time, or a changed file would need a restart. */
+  own: { apiToken: string; sealingKey: string };
   change: ConfigChange;
 }): Promise<OperatorFiles> {
   const { dir, hetzner, tailscale, stripe, model, change } = cloud;
   const secrets = join(dir, "secrets");
   const stateDir = join(dir, "state");
   await mkdir(secrets, { recursive: true, mode: 0o700 });
-  const apiToken = randomBytes(24).toString("base64url");
+  const { apiToken, sealingKey } = cloud.own;
   const secret = async (name: string, text: string) => {
     const file = join(secrets, name);
     await writeFile(file, text, { mode: 0o600 });
@@ -248,7 +258,7 @@ async function writeConfig(cloud: {
       },
     },
     agent: { model: "local/claw" },
-    sealing_keys: [await secret("sealing.key", randomBytes(32).toString("base64"))],
+    sealing_keys: [await secret("sealing.key", sealingKey)],
   };
   const configFile = join(dir, "clawpool.yaml");
   await writeFile(configFile, stringify(config), { mode: 0o600 });

@@ -1,5 +1,5 @@
 /** The product team's web app and its customer, as far as clawpool sees them. */
-import type { OrderView } from "../../api/views.ts";
+import type { OrderView, PoolView } from "../../api/views.ts";
 
 export interface OrderEventLine {
   readonly id: number;
@@ -12,16 +12,14 @@ export interface OrderEventLine {
 export interface Shop {
   order(change?: Record<string, unknown>): Promise<OrderView>;
   view(order: string): Promise<OrderView>;
-  access(order: string): Promise<{ gatewayToken: string }>;
+  access(order: string): Promise<{ gateway_token: string }>;
   /** The order's events, oldest first, until it is in one of `states`; throws if it ends in another terminal state. */
   follow(
     order: string,
     states: readonly string[],
     onEvent?: (event: OrderEventLine) => void,
   ): Promise<OrderEventLine[]>;
-  pool(): Promise<{
-    pools: { name: string; claimable: number; live: number; states: Record<string, number> }[];
-  }>;
+  pool(): Promise<PoolView>;
 }
 
 const terminal = ["failed", "released", "expired"];

@@ -5,7 +5,7 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { serveQueue } from "../../pool/sizing/queue.ts";
-import { refill } from "../../pool/sizing/refill.ts";
+import { refill, trim } from "../../pool/sizing/refill.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import type { Store } from "../../pool/store/store.ts";
 import { env, example } from "../config/example.ts";
@@ -48,6 +48,26 @@ describe("refill", () => {
     store.createOrder(newOrder("o-1"));
     assert.equal(pay(store, "o-1").kind, "claimed");
     assert.equal(refill(store, config, systemClock).length, 1);
+  });
+
+  it("retires what is too much, the oldest first, but not what somebody waits for", () => {
+    const oldest = makeReady(store, "m-1");
+    makeReady(store, "m-2");
+    assert.deepEqual(trim(store, configWith(2, 10)), []);
+    assert.deepEqual(
+      trim(store, configWith(1, 10)).map((machine) => machine.name),
+      [oldest],
+    );
+    store.createOrder(newOrder("o-1", { plan: "small" }));
+    makeReady(store, "m-3", { location: "hil" });
+    store.changeMachine(
+      store.machines({ states: ["ready"] })[0]?.name as never,
+      "ready",
+      { state: "retiring" },
+      "test",
+    );
+    assert.equal(pay(store, "o-1").kind, "queued");
+    assert.deepEqual(trim(store, configWith(0, 10)), []);
   });
 
   it("never goes beyond max_total, whatever happens in between", () => {
