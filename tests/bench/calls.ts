@@ -123,7 +123,7 @@ try {
   for (const [way, machines, bare] of [
     ["gate, cold", 1, false],
     ["gate, knows the durations", 1, false],
-    ["gate", 10, false],
+    ["gate, knows the durations", 10, false],
     ["bare provider", 1, true],
     ["bare provider", 10, true],
   ] as const) {
@@ -137,7 +137,10 @@ try {
 
 const model = cpus()[0]?.model ?? "unknown CPU";
 const machine = `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
-const terraformVersion = execFileSync("terraform", ["version"], { encoding: "utf8" }).split("\n")[0];
+const terraformVersion = execFileSync("terraform", ["version"], {
+  encoding: "utf8",
+  stdio: ["ignore", "pipe", "ignore"],
+}).split("\n")[0];
 const provider = rig.realProvider ? "terraform-provider-hcloud" : "the stand-in provider";
 const rows = lives.map(
   (each) =>
