@@ -15,7 +15,10 @@ import { effects, routes } from "./routes.ts";
 import { Store } from "./store/store.ts";
 
 export interface HetznerOptions {
-  /** Holds the SQLite file; a start on an old folder goes on with its servers, actions and bill. */
+  /**
+   * Holds the SQLite file; a start on an old folder goes on with its servers, actions and bill. Servers whose machine
+   * is not on any more (the backend was started anew) are `off`.
+   */
   readonly stateDir: string;
   /** Started and stopped by the caller. */
   readonly backend: MachineBackend;

@@ -81,7 +81,10 @@ export async function startRig(options: Partial<HetznerOptions> = {}): Promise<R
   const backend = nullBackend();
   const tokens = ["A", "B"].map((letter) => letter.repeat(64));
   const start = () => startHetzner({ stateDir, backend, clock, tokens, ...options });
-  let hetzner = await start();
+  let hetzner = await start().catch((error: unknown) => {
+    rmSync(stateDir, { recursive: true });
+    throw error;
+  });
 
   const call: Rig["call"] = async (method, path, body, token = hetzner.token) => {
     const response = await fetch(`${hetzner.endpoint}${path}`, {

@@ -286,8 +286,10 @@ export const createEffects: Effects = {
   create_server: async ({ store, backend }, action) => {
     const server = serverOf(store, action);
     try {
-      if (action.parameters.start === true) await backend.powerOn(server.id);
-      store.update("server", server, { status: action.parameters.start === true ? "starting" : "off" });
+      const start = action.parameters.start === true;
+      // It may be on already: a restart of the emulator can fall between switching on and writing it down.
+      if (start && !backend.isOn(server.id)) await backend.powerOn(server.id);
+      store.update("server", server, { status: start ? "starting" : "off" });
     } catch (error) {
       store.update("server", server, { status: "off" });
       throw error;
