@@ -183,6 +183,19 @@ describe("the hand-over program", function () {
     assert.equal(await status("/v1/models", old), 401);
   });
 
+  it("finishes although the connection is lost, and attests that to who asks again", async () => {
+    const body = await request();
+    const first = await program();
+    const lost = first.run(body, ({ step }) => {
+      if (step === "noted") first.close();
+    });
+    await assert.rejects(lost, { kind: "transient" });
+    // Asked at once, while the first is at work: it takes its turn.
+    const { attestation } = await handOver(body);
+    assert.equal(attestation.way, "unchanged");
+    assert.equal(await status("/v1/models", body.gatewayToken), 200);
+  });
+
   it("restarts the unit when the reload does not answer", async () => {
     await writeFile(join(machine.root, "home/openclaw/.openclaw/hang-reload"), "");
     const body = await request();
@@ -266,6 +279,7 @@ describe("the hand-over program", function () {
             else replies.push(reply);
           }
           assert.equal(replies.length, 1);
+          assert.ok(!/customer-(key|token)/.test((await exec.done).stdout), "no value in what it says");
           const [reply] = replies;
           assert.ok(
             reply?.type === "failed" && reply.step === "frame" && !reply.retryable,

@@ -2,6 +2,13 @@
 import http from "node:http";
 import { Failure, within } from "./report.mjs";
 
+/** While it starts, the gateway says UNAVAILABLE to a good token; a wrong one gets details of AUTH_TOKEN_MISMATCH. */
+function refusal({ code, details }) {
+  const failure = new Failure("control", `the gateway said ${details?.code ?? code ?? "no"}`, true);
+  failure.refused = String(details?.code).startsWith("AUTH_");
+  return failure;
+}
+
 /**
  * The gateway's control connection. `gateway-client`/`backend` needs no paired device when it comes over loopback:
  * that is OpenClaw's own way in for its tools, and the proving stage exercises it before any customer does.
@@ -35,12 +42,7 @@ export async function openControl(gateway, token, deadlineMs) {
     const call = waiting.get(message.id);
     waiting.delete(message.id);
     if (message.ok) call?.resolve(message.payload);
-    else
-      call?.reject(
-        Object.assign(new Failure("control", `the gateway said ${message.error?.code ?? "no"}`, true), {
-          code: message.error?.code,
-        }),
-      );
+    else call?.reject(refusal(message.error ?? {}));
   });
   const call = (method, params) =>
     new Promise((resolve, reject) => {
@@ -69,7 +71,6 @@ export async function openControl(gateway, token, deadlineMs) {
     await within(deadlineMs, "control", "the control connection", handshake());
   } catch (error) {
     close();
-    if (error.code !== undefined) error.refused = true;
     throw error;
   }
   return { call, closed, alive: () => alive, close };

@@ -10,6 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
+import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { encodeEnv, replaceFile } from "./env-file.mjs";
 import { openControl, tokenAccepted, tokenRefused } from "./gateway.mjs";
@@ -22,6 +23,9 @@ import { joinDeadlineMs, joinTailnet, localApi } from "./tailnet.mjs";
  *  config change 360-700 ms (2 s): a restart takes 8-40 s, so a slow reload is worth waiting for. */
 const reloadDeadlineMs = 3_000;
 const configDeadlineMs = 6_000;
+/** For a gateway that does not answer the first time; a start takes 8-20 s, a restart begins it anew. */
+const controlDeadlineMs = 5_000;
+const aloneDeadlineMs = 10_000;
 
 /** What makes two requests of one (order, generation) the same: not the keys and tokens that a retry may renew. */
 function digestOf({ order, generation, rehearsal, gatewayToken, env, model, dropAdmin, tailnet }) {
@@ -82,12 +86,20 @@ async function takeSecrets(control, { way, patch }, step) {
 const oldTokenDead = async (facts, { currentToken, gatewayToken }) =>
   currentToken === gatewayToken || tokenRefused(facts.gateway, currentToken);
 
-/** A control connection with whichever token is in force, or null. */
+/** A control connection with whichever token is in force, or null. A gateway that is just starting is waited for. */
 async function anyControl(facts, held, request) {
   if (held?.alive()) return held;
+  const deadline = performance.now() + controlDeadlineMs;
   for (const token of [request.currentToken, request.gatewayToken]) {
-    const control = await openControl(facts.gateway, token, 3_000).catch(() => null);
-    if (control) return control;
+    for (;;) {
+      try {
+        return await openControl(facts.gateway, token, controlDeadlineMs);
+      } catch (error) {
+        if (error.refused) break;
+        if (performance.now() > deadline) return null;
+        await pause(200);
+      }
+    }
   }
   return null;
 }
@@ -134,7 +146,40 @@ async function switchGateway(facts, held, request, chosen, step) {
   return { way: "restart", newTokenAccepted, oldTokenRefused };
 }
 
-export async function handOver(facts, held, request, step) {
+/**
+ * Runs `work` when no other hand-over runs here: a controller whose connection was cut asks again while the first
+ * program still works. The lock is an abstract Unix socket, which the kernel drops with its process.
+ */
+async function alone(facts, work) {
+  const name = `\0clawpool-${createHash("sha256").update(facts.stateFile).digest("hex").slice(0, 16)}`;
+  const deadline = performance.now() + aloneDeadlineMs;
+  const server = createServer();
+  for (;;) {
+    const error = await new Promise((resolve) => {
+      server.once("error", resolve);
+      server.listen(name, () => {
+        server.removeListener("error", resolve);
+        resolve(null);
+      });
+    });
+    if (!error) break;
+    if (error.code !== "EADDRINUSE" || performance.now() > deadline) {
+      throw new Failure("busy", "another hand-over is at work on this machine", true);
+    }
+    await pause(50);
+  }
+  try {
+    return await work();
+  } finally {
+    server.close();
+  }
+}
+
+export function handOver(facts, held, request, step) {
+  return alone(facts, () => work(facts, held, request, step));
+}
+
+async function work(facts, held, request, step) {
   const digest = digestOf(request);
   const state = await readState(facts);
   if (judge(state, request, digest)) return attestAgain(facts, request, state);

@@ -67,6 +67,9 @@ async function arm(facts) {
 }
 
 async function main() {
+  // What was begun is finished although nobody listens any more: whoever asks again finds it done.
+  process.stdout.on("error", () => {});
+  process.on("SIGHUP", () => {});
   const began = () => performance.now();
   let facts;
   try {

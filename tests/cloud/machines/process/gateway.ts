@@ -145,13 +145,14 @@ function control(socket: WebSocket): void {
       method: string;
       params?: Record<string, unknown>;
     };
-    const refuse = (code: string) => send({ type: "res", id, ok: false, error: { code, message: code } });
+    const refuse = (code: string, details?: { code: string }) =>
+      send({ type: "res", id, ok: false, error: { code, message: code, details } });
     if (!connected) {
       const offered = String((params.auth as { token?: unknown } | undefined)?.token ?? "");
       if (method !== "connect" || !good(offered)) {
         await late();
-        refuse("UNAUTHORIZED");
-        return socket.close(1008, "unauthorized");
+        refuse("INVALID_REQUEST", { code: "AUTH_TOKEN_MISMATCH" });
+        return socket.close(1008, "unauthorized: gateway token mismatch");
       }
       connected = true;
       sessions.set(socket, offered);
