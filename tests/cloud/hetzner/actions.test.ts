@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { nullBackend } from "../machines/null.ts";
 import { assertError, type Rig, serverOrder, startRig } from "./rig.ts";
 
 describe("Hetzner emulator: actions", () => {
@@ -79,6 +80,16 @@ describe("Hetzner emulator: actions", () => {
     );
     assert.equal((await rig.must("GET", `/servers/${made.server.id}`)).server.status, "running");
     assert.equal(rig.hetzner.bill().lines.length, 2);
+  });
+
+  it("can still delete a server whose machine died with its backend", async () => {
+    const { id } = await rig.runningServer("m-1");
+    const later = await rig.restart(nullBackend());
+    assert.equal((await rig.must("GET", `/servers/${id}`)).server.status, "off");
+    const { action } = await rig.must("DELETE", `/servers/${id}`);
+    await rig.clock.advance(10_000);
+    assert.equal((await read(action.id)).status, "success");
+    assert.equal(later.bill().owedPerHour, 0);
   });
 
   it("take times that the seed decides", async () => {

@@ -17,7 +17,7 @@ import { Store } from "./store/store.ts";
 export interface HetznerOptions {
   /**
    * Holds the SQLite file; a start on an old folder goes on with its servers, actions and bill. Servers whose machine
-   * is not on any more (the backend was started anew) are `off`.
+   * is lost (another backend object made it) are `off` and can be deleted.
    */
   readonly stateDir: string;
   /** Started and stopped by the caller. */
@@ -86,7 +86,7 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
     clock,
     limits: { servers: options.serverLimit ?? 50 },
   };
-  await dropReservations(context);
+  dropReservations(context);
   actions.resume(context);
 
   const local = {
@@ -128,11 +128,7 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
   };
 }
 
-/** An emulator that died between taking a name and making the machine sold nothing: name and machine go. */
-async function dropReservations({ store, backend }: Context): Promise<void> {
-  for (const server of store.listAll("server")) {
-    if (!server.reserved) continue;
-    await backend.destroy(server.id);
-    store.delete(server.id);
-  }
+/** An emulator that died between taking a name and making the machine sold nothing: the name is free again. */
+function dropReservations({ store }: Context): void {
+  for (const server of store.listAll("server")) if (server.reserved) store.delete(server.id);
 }

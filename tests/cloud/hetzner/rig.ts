@@ -30,8 +30,8 @@ export interface Rig {
   must(method: string, path: string, body?: unknown): Promise<Body>;
   /** A server that has come up; `other` goes into the order. */
   runningServer(name: string, other?: Record<string, unknown>): Promise<ServerView>;
-  /** Closes the emulator and starts it again on the same folder, backend and clock. */
-  restart(): Promise<void>;
+  /** Closes the emulator and starts it again on the same folder and clock, with the same backend or another. */
+  restart(backend?: NullBackend): Promise<Hetzner>;
   close(): Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export async function startRig(options: Partial<HetznerOptions> = {}): Promise<R
   const clock = new VirtualClock();
   const backend = nullBackend();
   const tokens = ["A", "B"].map((letter) => letter.repeat(64));
-  const start = () => startHetzner({ stateDir, backend, clock, tokens, ...options });
+  const start = (on = backend) => startHetzner({ stateDir, backend: on, clock, tokens, ...options });
   let hetzner = await start().catch((error: unknown) => {
     rmSync(stateDir, { recursive: true });
     throw error;
@@ -117,9 +117,10 @@ export async function startRig(options: Partial<HetznerOptions> = {}): Promise<R
       await clock.advance(60_000);
       return (await must("GET", `/servers/${made.server.id}`)).server;
     },
-    restart: async () => {
+    restart: async (other) => {
       await hetzner.close();
-      hetzner = await start();
+      hetzner = await start(other);
+      return hetzner;
     },
     close: async () => {
       await hetzner.close();

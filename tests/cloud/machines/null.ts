@@ -53,6 +53,7 @@ export function nullBackend(): NullBackend {
     },
     isOn: (id) => on.has(id),
     destroy: async (id) => {
+      known(id);
       machines.delete(id);
       on.delete(id);
       addresses.delete(id);

@@ -10,6 +10,7 @@ import type { Context } from "../context.ts";
 import { ApiError, invalidField } from "../http/errors.ts";
 import type { Answer, ApiRequest } from "../http/router.ts";
 import { hostnameSchema, idOrNameSchema, idSchema, labelsSchema, parseBody } from "../http/validation.ts";
+import { createMachine, destroyMachine } from "../lost-machines.ts";
 import type { Kind, Stored } from "../store/documents.ts";
 import { maxFirewallsPerServer } from "./firewall-targets.ts";
 import { assertNameFree } from "./lookup.ts";
@@ -93,7 +94,7 @@ export async function createServer(context: Context, request: ApiRequest): Promi
   });
   let address: string;
   try {
-    const made = await backend.create({
+    const made = await createMachine(backend, {
       id: server.id,
       name: server.name,
       image: order.image.name,
@@ -117,7 +118,7 @@ export async function createServer(context: Context, request: ApiRequest): Promi
   } catch (error) {
     // E.g. the last private address went to another order meanwhile.
     store.delete(server.id);
-    await backend.destroy(server.id);
+    await destroyMachine(backend, server.id);
     throw error;
   }
 }

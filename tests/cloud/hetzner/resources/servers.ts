@@ -4,6 +4,7 @@ import { actionAnswer, actionRoutesOf } from "../actions/routes.ts";
 import { answerList, anyOf, byIdNameCreated, filterNamed } from "../http/listing.ts";
 import type { Route } from "../http/router.ts";
 import { hostnameSchema, labelsSchema, parseBody } from "../http/validation.ts";
+import { destroyMachine } from "../lost-machines.ts";
 import { forgetServer } from "./firewall-targets.ts";
 import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
 import { createServer, serverOf } from "./server-create.ts";
@@ -84,7 +85,7 @@ export const deleteEffects: Effects = {
     const { store, backend, billing } = context;
     const server = serverOf(store, action);
     try {
-      await backend.destroy(server.id);
+      await destroyMachine(backend, server.id);
     } catch (error) {
       store.update("server", server, { status: "unknown" });
       throw error;
