@@ -39,7 +39,7 @@ export type MachineRequest =
       readonly gatewayToken: string;
       /**
        * All further variables of `.env`, which is replaced as a whole. Names that the gateway's config takes by
-       * reference, and TELEGRAM_BOT_TOKEN, take effect at once; any other name makes it a restart (8-40 s).
+       * reference, and TELEGRAM_BOT_TOKEN, take effect at once; any other name makes it a restart (8-80 s).
        */
       readonly env: Readonly<Record<string, string>>;
       readonly model?: AgentModel;

@@ -20,9 +20,9 @@ import { Failure, pause, within } from "./report.mjs";
 import { joinDeadlineMs, joinTailnet, localApi } from "./tailnet.mjs";
 
 /** After this the unit is restarted. A reload takes 120-330 ms (1.1 s was seen on a host with four times its load), a
- *  config change 360-700 ms (2 s): a restart takes 8-40 s, so a slow reload is worth waiting for. */
-const reloadDeadlineMs = 3_000;
-const configDeadlineMs = 6_000;
+ *  config change 360-700 ms (2 s): a restart takes 8-80 s, so a slow reload is worth waiting for. */
+const reloadDeadlineMs = 5_000;
+const configDeadlineMs = 8_000;
 /** For a gateway that does not answer the first time; a start takes 8-20 s, a restart begins it anew. */
 const controlDeadlineMs = 5_000;
 const aloneDeadlineMs = 10_000;

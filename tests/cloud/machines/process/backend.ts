@@ -4,7 +4,7 @@
  * not that a Debian system boots.
  */
 import { randomInt } from "node:crypto";
-import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -70,8 +70,12 @@ export function createProcessBackend(options: ProcessOptions): ProcessBackend {
     async start() {
       if (subnet) return;
       subnet = await claimSubnet(sshPort);
-      socketDir = await mkdtemp(join(shortTmp(), "clawpool-m-"));
+      await sweep();
+      socketDir = await mkdtemp(join(shortTmp(), socketPrefix));
       await chmod(socketDir, 0o700);
+      await writeFile(join(socketDir, "owner"), JSON.stringify({ pid: process.pid, stateDir }), {
+        mode: 0o600,
+      });
       await mkdir(stateDir, { recursive: true, mode: 0o700 });
     },
     async create(spec: MachineSpec) {
@@ -125,6 +129,35 @@ export function createProcessBackend(options: ProcessOptions): ProcessBackend {
       if (socketDir !== "") await rm(socketDir, { recursive: true, force: true });
     },
   };
+}
+
+const socketPrefix = "clawpool-m-";
+
+/**
+ * Removes the folders of local clouds that were killed. Their processes have ended by themselves: gateways and
+ * hand-over programs when their stdin did, the rest with the process that was killed.
+ */
+async function sweep(): Promise<void> {
+  for (const name of await readdir(shortTmp())) {
+    if (!name.startsWith(socketPrefix)) continue;
+    const dir = join(shortTmp(), name);
+    const owner = await readFile(join(dir, "owner"), "utf8").then(JSON.parse, () => null);
+    // Another user's cannot be read; one without a note is just being made.
+    if (owner === null || isAlive(owner.pid)) continue;
+    for (const machine of await readdir(owner.stateDir).catch(() => [])) {
+      if (/^\d+$/.test(machine)) await rm(join(owner.stateDir, machine), { recursive: true, force: true });
+    }
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }
 
 /** A /24 of 127.0.0.0/8 for one local cloud, claimed by listening on its first address as long as it runs. */

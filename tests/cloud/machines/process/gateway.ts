@@ -65,6 +65,8 @@ function resolveSecrets(wanted: Config): Promise<ReadonlyMap<string, string>> {
         resolve(new Map(Object.entries((JSON.parse(stdout) as { values: Record<string, string> }).values)));
       },
     );
+    // A command that answers without reading is no failure.
+    child.stdin?.on("error", () => {});
     child.stdin?.end(
       JSON.stringify({ protocolVersion: 1, provider: "dotenv", ids: [...references(wanted)] }),
     );
