@@ -44,6 +44,17 @@ export type RunPermit =
       readonly actor: string;
       readonly destroy: boolean;
       readonly priority: "person" | "refill";
+    }
+  /** One command of a person: the machines (and the platform) that it named. It never creates a server. */
+  | {
+      readonly kind: "people";
+      readonly machines: readonly string[];
+      readonly platform: boolean;
+      readonly actor: string;
+      /** False for a command that only looks. */
+      readonly update: boolean;
+      readonly destroy: boolean;
+      readonly priority: "person";
     };
 
 /** A token for one run: 64 characters, dead when the run is closed or the daemon ends. */

@@ -1,13 +1,13 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import type { RunPermit } from "../../pool/cloud/cloud.ts";
-import { decide, type Row } from "../../pool/cloud/gate/permits.ts";
+import { decide, type JudgedPermit, judge, type Row } from "../../pool/cloud/gate/permits.ts";
 import { classify, type GateRequest, platformCollections } from "../../pool/cloud/gate/request.ts";
 import { machineStates } from "../../pool/machine/machine.ts";
 
 const name = fc.constantFrom("claw-a", "claw-b");
 const id = fc.constantFrom(7, 8);
-const machinePermit: fc.Arbitrary<RunPermit & { kind: "machine" }> = fc.record({
+const machinePermit: fc.Arbitrary<JudgedPermit & { kind: "machine" }> = fc.record({
   kind: fc.constant("machine" as const),
   machine: name,
   actor: fc.constant("test"),
@@ -16,7 +16,7 @@ const machinePermit: fc.Arbitrary<RunPermit & { kind: "machine" }> = fc.record({
   destroy: fc.boolean(),
   priority: fc.constantFrom("hand-over", "destroy", "refill", "person"),
 });
-const platformPermit: fc.Arbitrary<RunPermit & { kind: "platform" }> = fc.record({
+const platformPermit: fc.Arbitrary<JudgedPermit & { kind: "platform" }> = fc.record({
   kind: fc.constant("platform" as const),
   actor: fc.constant("test"),
   destroy: fc.boolean(),
@@ -101,7 +101,9 @@ const table = fc.record({
   row,
 });
 /** The check says whether it was about this draw at all; one that never is fails. */
-function holds(check: (permit: RunPermit, request: GateRequest, row: Row, method: string) => boolean): void {
+function holds(
+  check: (permit: JudgedPermit, request: GateRequest, row: Row, method: string) => boolean,
+): void {
   let applied = 0;
   fc.assert(
     fc.property(table, ({ permit, request: { request: asked, method }, row: current }) => {
@@ -111,6 +113,16 @@ function holds(check: (permit: RunPermit, request: GateRequest, row: Row, method
   );
   assert.ok(applied >= 5, `the property was only put to the test ${applied} times`);
 }
+
+const peoplePermit: fc.Arbitrary<RunPermit & { kind: "people" }> = fc.record({
+  kind: fc.constant("people" as const),
+  machines: fc.uniqueArray(name),
+  platform: fc.boolean(),
+  actor: fc.constant("test"),
+  update: fc.boolean(),
+  destroy: fc.boolean(),
+  priority: fc.constant("person" as const),
+});
 
 describe("permits", () => {
   it("let every GET through and no method that Hetzner does not have", () => {
@@ -173,7 +185,7 @@ describe("permits", () => {
   it("say protected for a live order, whether or not the run could destroy", () => {
     const live = { state: "serving", serverId: 7, order: "order", mayDestroy: false };
     for (const destroy of [true, false]) {
-      const permit = { ...fc.sample(machinePermit, 1)[0], machine: "claw-a", destroy } as RunPermit;
+      const permit = { ...fc.sample(machinePermit, 1)[0], machine: "claw-a", destroy } as JudgedPermit;
       assert.deepEqual(decide(permit, { kind: "delete-server", id: 7 }, live), {
         allowed: false,
         status: 423,
@@ -185,7 +197,7 @@ describe("permits", () => {
 
   it("keep the server's name, which a lost order is found by", () => {
     const live = { state: "serving", serverId: 7, order: null, mayDestroy: false };
-    const permit = { ...fc.sample(machinePermit, 1)[0], machine: "claw-a", update: true } as RunPermit;
+    const permit = { ...fc.sample(machinePermit, 1)[0], machine: "claw-a", update: true } as JudgedPermit;
     const put = (body: string) =>
       decide(permit, classify("PUT", "/servers/7", new URLSearchParams(), body), live);
     assert.equal(put('{"labels":{"a":"b"}}').allowed, true);
@@ -193,5 +205,78 @@ describe("permits", () => {
     assert.equal(put('{"name":"other"}').allowed, false);
     assert.equal(put('{"name":7}').allowed, false);
     assert.equal(put("not json").allowed, false);
+  });
+
+  describe("of a person's command", () => {
+    /** Server 7 is claw-a's and 8 claw-b's, as far as the rows say so. */
+    const ledger: fc.Arbitrary<Record<string, Row>> = fc.record({ "claw-a": row, "claw-b": row });
+    const ownerOf = (rows: Record<string, Row>) => (server: number) =>
+      Object.keys(rows).find((key) => rows[key]?.serverId === server) ?? null;
+
+    it("allow nothing that neither a named machine's permit nor the platform's allows, and no new server", () => {
+      let allowed = 0;
+      fc.assert(
+        fc.property(
+          peoplePermit,
+          fc.oneof({ weight: 3, arbitrary: write }, { weight: 1, arbitrary: request }),
+          ledger,
+          (permit, { request: asked }, rows) => {
+            const judged = judge(permit, asked, ownerOf(rows));
+            const own = judged?.kind === "machine" ? rows[judged.machine] : null;
+            if (!judged || !decide(judged, asked, own ?? null).allowed) return;
+            if (["actions", "read", "read-server"].includes(asked.kind)) return;
+            allowed += 1;
+            assert.notEqual(asked.kind, "create-server");
+            const { actor, update, destroy, priority } = permit;
+            const machines = permit.machines.map((machine) =>
+              decide(
+                { kind: "machine", machine, actor, create: false, update, destroy, priority },
+                asked,
+                rows[machine] ?? null,
+              ),
+            );
+            const platform = permit.platform
+              ? [decide({ kind: "platform", actor, destroy, priority }, asked, null)]
+              : [];
+            assert.ok([...machines, ...platform].some((decision) => decision.allowed));
+          },
+        ),
+        { numRuns: 25_000 },
+      );
+      assert.ok(allowed >= 100, `the property was only put to the test ${allowed} times`);
+    });
+
+    it("allow no write at all to a command that only looks", () => {
+      fc.assert(
+        fc.property(peoplePermit, write, ledger, (permit, { request: asked }, rows) => {
+          const looking = { ...permit, update: false, destroy: false };
+          const judged = judge(looking, asked, ownerOf(rows));
+          const own = judged?.kind === "machine" ? rows[judged.machine] : null;
+          assert.ok(!judged || !decide(judged, asked, own ?? null).allowed);
+        }),
+        { numRuns: 5_000 },
+      );
+    });
+
+    it("destroy a named machine whose row allows it, and no other", () => {
+      const idle = { state: "ready", serverId: 7, order: null, mayDestroy: true };
+      const owner = (server: number) => (server === 7 ? "claw-a" : null);
+      const permit = {
+        kind: "people",
+        machines: ["claw-a"],
+        platform: false,
+        actor: "test",
+        update: true,
+        destroy: true,
+        priority: "person",
+      } as const;
+      const own = judge(permit, { kind: "delete-server", id: 7 }, owner);
+      assert.ok(own && decide(own, { kind: "delete-server", id: 7 }, idle).allowed);
+      assert.equal(judge({ ...permit, machines: ["claw-b"] }, { kind: "delete-server", id: 7 }, owner), null);
+      assert.equal(judge(permit, { kind: "delete-server", id: 8 }, owner), null);
+      const key = { kind: "platform-delete", collection: "ssh_keys", id: 7 } as const;
+      assert.equal(judge(permit, key, owner), null);
+      assert.equal(judge({ ...permit, platform: true }, key, owner)?.kind, "platform");
+    });
   });
 });

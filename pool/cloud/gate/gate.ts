@@ -17,7 +17,7 @@ import { type Call, createPauses, createWire, type Deadline, sendRepeatedly, typ
 import { createServer } from "./create.ts";
 import { deleteResource, deleteServer } from "./delete.ts";
 import { createMemory } from "./memory.ts";
-import { decide, type Row } from "./permits.ts";
+import { decide, type JudgedPermit, judge, type Row, unnamed } from "./permits.ts";
 import { createPolls } from "./polls.ts";
 import { errorReply, type Reply, replyJson, replyOf } from "./reply.ts";
 import { classify, type GateRequest } from "./request.ts";
@@ -85,8 +85,8 @@ export async function createGate(options: GateOptions): Promise<Gate> {
   const underWay = new Set<Promise<void>>();
   let closesAt: number | null = null;
 
-  const rowOf = (run: Run): Row =>
-    run.permit.kind === "machine" ? ledger.machine(run.permit.machine) : null;
+  const rowOf = (permit: JudgedPermit | null): Row =>
+    permit?.kind === "machine" ? ledger.machine(permit.machine) : null;
 
   /** A machine that exists is being paid for: its run is not held up by the reserve that new orders leave. */
   const priorityOf = (run: Run, row: Row): Priority =>
@@ -110,11 +110,12 @@ export async function createGate(options: GateOptions): Promise<Gate> {
     body: string,
   ): Promise<Reply> {
     if (closesAt !== null) return gateClosed;
-    const row = rowOf(run);
-    const decision = decide(run.permit, request, row);
+    const permit = judge(run.permit, request, (id) => ledger.machineByServerId(id)?.name ?? null);
+    const row = rowOf(permit);
+    const decision = permit ? decide(permit, request, row) : unnamed;
     if (!decision.allowed) {
       const { status, code, reason } = decision;
-      ledger.recordRefusal(run.permit, `${method} ${path}`, reason);
+      ledger.recordRefusal(permit ?? run.permit, `${method} ${path}`, reason);
       log.warn({ run: run.permit, request: `${method} ${path}`, reason }, "gate: refused");
       return errorReply(status, code, reason);
     }

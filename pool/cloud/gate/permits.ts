@@ -13,6 +13,8 @@
  *   everything else                       refused
  *
  *   platform permit: ssh_keys, firewalls, networks, placement_groups; deleting and detaching need destroy; never servers
+ *
+ *   people's permit: for each request one of these two, `judge` says which
  */
 import type { GateLedger, RunPermit } from "../cloud.ts";
 import type { GateRequest, PlatformCollection } from "./request.ts";
@@ -27,6 +29,9 @@ export type Decision =
       readonly code: "forbidden" | "protected";
       readonly reason: string;
     };
+
+/** A permit that the table above is about. */
+export type JudgedPermit = Exclude<RunPermit, { kind: "people" }>;
 
 const allow: Decision = { allowed: true };
 const forbid = (reason: string): Decision => ({ allowed: false, status: 403, code: "forbidden", reason });
@@ -60,11 +65,52 @@ const platformActions: Readonly<Record<PlatformCollection, Readonly<Record<strin
 };
 
 /**
+ * The permit that one request is judged by. Only a person's command has more than one: the machine's that the server
+ * belongs to, or the platform's. Pure.
+ *
+ * @param ownerOf the machine whose row has this server id
+ * @returns null when the request is about nothing that the command named
+ */
+export function judge(
+  permit: RunPermit,
+  request: GateRequest,
+  ownerOf: (serverId: number) => string | null,
+): JudgedPermit | null {
+  if (permit.kind !== "people") return permit;
+  const { actor, update, destroy, priority } = permit;
+  const platform = { kind: "platform", actor, destroy, priority } as const;
+  switch (request.kind) {
+    case "actions":
+    case "read-server":
+    case "read":
+    case "unknown":
+      // The same for every permit; as the platform's, what is read is the truth of now.
+      return platform;
+    case "platform-create":
+    case "platform-update":
+    case "platform-delete":
+    case "platform-action":
+      return permit.platform && update ? platform : null;
+    case "create-server":
+    case "update-server":
+    case "delete-server":
+    case "server-action": {
+      const machine = request.kind === "create-server" ? request.order?.name : ownerOf(request.id);
+      if (!machine || !permit.machines.includes(machine)) return null;
+      return { kind: "machine", machine, actor, create: false, update, destroy, priority };
+    }
+  }
+}
+
+/** What is answered when `judge` finds no permit. */
+export const unnamed: Decision = forbid("the command may not change this");
+
+/**
  * Decides about one request. Pure.
  *
  * @param row the ledger's row of the permit's machine, read now; ignored for a platform permit
  */
-export function decide(permit: RunPermit, request: GateRequest, row: Row): Decision {
+export function decide(permit: JudgedPermit, request: GateRequest, row: Row): Decision {
   switch (request.kind) {
     case "actions":
     case "read-server":
@@ -81,7 +127,11 @@ export function decide(permit: RunPermit, request: GateRequest, row: Row): Decis
 
 type Write = Exclude<GateRequest, { kind: "actions" | "read-server" | "read" | "unknown" }>;
 
-function decideMachine(permit: Extract<RunPermit, { kind: "machine" }>, request: Write, row: Row): Decision {
+function decideMachine(
+  permit: Extract<JudgedPermit, { kind: "machine" }>,
+  request: Write,
+  row: Row,
+): Decision {
   const { machine } = permit;
   switch (request.kind) {
     case "create-server":
@@ -147,7 +197,7 @@ function mayDestroy(permitted: boolean, machine: string, row: Row): Decision {
   return permitted ? allow : forbid("this run may not destroy");
 }
 
-function decidePlatform(permit: Extract<RunPermit, { kind: "platform" }>, request: Write): Decision {
+function decidePlatform(permit: Extract<JudgedPermit, { kind: "platform" }>, request: Write): Decision {
   switch (request.kind) {
     case "create-server":
     case "update-server":
