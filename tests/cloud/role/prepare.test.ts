@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,7 +21,7 @@ import { ensureLocalMirror, mirrorMount, openclawVersion } from "./mirror.ts";
 
 const machine = "claw-prepare-1";
 const token = "pool-token-0123456789-abcdefgh";
-const playbook = fileURLToPath(new URL("../../../ansible/prepare.yml", import.meta.url));
+const ansibleFolder = fileURLToPath(new URL("../../../ansible", import.meta.url));
 const collectionsPath = fileURLToPath(new URL(".", import.meta.url));
 const withoutComment = (key: string): string => key.split(" ").slice(0, 2).join(" ");
 
@@ -38,6 +38,7 @@ describe("preparing a machine", function () {
   let ansible: Ansible;
   let run: PlaybookRun;
   let first: PlaybookResult;
+  let playbook: string;
   let vars: Record<string, unknown>;
 
   before(async function () {
@@ -54,6 +55,9 @@ describe("preparing a machine", function () {
     ]);
     const mirror = await ensureLocalMirror({ tailscale, onProgress });
     dir = await mkdtemp(join(tmpdir(), "clawpool-prepare-"));
+    // A copy, so that an edit while the test runs does not look like a machine that drifted.
+    await cp(ansibleFolder, join(dir, "ansible"), { recursive: true });
+    playbook = join(dir, "ansible", "prepare.yml");
     backend = createNspawnBackend({ stateDir: dir, mounts: { [mirrorMount]: mirror.dir }, onProgress });
     await backend.start();
     const { ipv4 } = await backend.create({
