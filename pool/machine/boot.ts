@@ -30,9 +30,20 @@ export function target(machine: Machine, context: StageContext, username: string
   };
 }
 
+/**
+ * Nobody listens yet. Asking again soon is free of charge: sshd counts connections that do not log in (and shuts out who
+ * makes too many), but it cannot count what came before it ran.
+ */
+const notThereYet = ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "timeout"];
+const askAgainMs = 300;
+
 export const boot: Stage = async (machine, context) => {
   const { ssh, store, clock, config } = context;
-  const connection = await ssh.connect(target(machine, context, controllerUser));
+  const connection = await ssh.connect(target(machine, context, controllerUser)).catch((error: unknown) => {
+    if (error instanceof BorderError && notThereYet.includes(error.code ?? "")) return null;
+    throw error;
+  });
+  if (!connection) return { againInMs: askAgainMs };
   try {
     const made = await connection.exec(firstBootCommand, { timeoutMs: firstBootMs });
     const [type, key] = made.stdout.trim().split(/\s+/);
