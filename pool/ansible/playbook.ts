@@ -103,6 +103,8 @@ function environment(options: AnsibleOptions, folder: RunFolder): Record<string,
     LANG: "C.UTF-8",
     LC_ALL: "C.UTF-8",
     TMPDIR: folder.dir,
+    // The plugins lie in our own source folder, which may belong to somebody else.
+    PYTHONDONTWRITEBYTECODE: "1",
     ANSIBLE_HOME: join(home, ".ansible"),
     ANSIBLE_LOCAL_TEMP: join(home, "local"),
     ANSIBLE_COLLECTIONS_PATH: options.collectionsPath,
