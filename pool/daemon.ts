@@ -8,11 +8,8 @@ import { schedule } from "node-cron";
 import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
-import { createAnsible } from "./ansible/ansible.ts";
+import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { createBudget } from "./cloud/budget.ts";
-import { createGate } from "./cloud/gate/gate.ts";
-import { createCloud } from "./cloud/hetzner.ts";
 import type { Config } from "./config/config.ts";
 import { watchConfig } from "./config/watch.ts";
 import { createLedger } from "./ledger.ts";
@@ -28,18 +25,12 @@ import { createPeople, type People } from "./people.ts";
 import { createPlatform } from "./platform.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
-import { ensureAnsible } from "./setup/venv.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { refill, trim } from "./sizing/refill.ts";
-import { createSsh } from "./ssh/ssh2.ts";
 import { lockInstance } from "./store/instance-lock.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
-import { createStripeGateway } from "./stripe/gateway.ts";
 import { createCloudSweep } from "./sweep/cloud.ts";
-import { createTailnet } from "./tailnet/client.ts";
-import { createKeyStock } from "./tailnet/key-stock.ts";
-import { createTerraform } from "./terraform/create-terraform.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -56,71 +47,46 @@ export interface Daemon {
   stop(): Promise<void>;
 }
 
-const keySeconds = 600;
-const keyMinTtlMs = 180_000;
-
 /** Starts everything or nothing. @throws Error naming what could not be started. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { log, clock = systemClock } = options;
+  const { stateDir } = options.config;
   const releasers = new Releasers();
   try {
-    const config = watchConfig(options.config, options.configFile, log, releasers);
-    const { stateDir } = options.config;
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     const unlock = lockInstance(join(stateDir, "daemon.lock"));
     if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
     releasers.add("instance lock", unlock);
+    const config = watchConfig(options.config, options.configFile, log, releasers);
 
+    // What is remembered.
     const notifier = createOrderNotifier();
     const sealer = createSealer(options.config.sealingKeys);
     const store = openSqliteStore({
       file: join(stateDir, "clawpool.sqlite"),
       sealer,
       clock,
-      onOrderEvent: (event) => notifier.notify(event.order),
+      onOrderEvent(event) {
+        notifier.notify(event.order);
+        metrics.orderEvent(event);
+      },
     });
     releasers.add("store", () => store.close());
     const metrics = createMetrics(store, config);
 
-    const { hetzner } = options.config;
-    const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
-    const cloud = createCloud({ ...hetzner, budget, clock });
+    // Who is spoken with.
     let people: People | null = null;
     const ledger = createLedger(store, (name) => people?.holds(name) ?? false);
-    const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
-    releasers.add("gate", () => gate.close());
-
-    const terraformRoot = join(stateDir, "terraform");
-    const terraform = createTerraform({ root: terraformRoot, ...options.config.terraform, clock });
+    const borders = await openBorders(options.config, ledger, { clock, log }, releasers);
+    const { gate, cloud, terraform, keys } = borders;
     const platform = createPlatform({ store, sealer, terraform, gate, config, log });
-    const ansible = createAnsible({
-      bin: (await ensureAnsible({ onProgress: (text) => log.info(text) })).bin,
-      ...options.config.prepare,
-      logDir: join(stateDir, "ansible"),
-    });
-
-    const { tailnet: tailnetConfig } = options.config;
-    const tailnet = tailnetConfig && createTailnet({ ...tailnetConfig, clock });
-    const keys =
-      tailnet &&
-      createKeyStock({
-        tailnet,
-        clock,
-        tags: tailnetConfig.tags,
-        size: tailnetConfig.keyStock,
-        ttlSeconds: keySeconds,
-        minTtlMs: keyMinTtlMs,
-        onRevokeFailed: (key, err) => log.warn({ key, err }, "an old Tailscale key was not revoked"),
-      });
-    if (keys) releasers.add("Tailscale keys", () => keys.close());
-
-    const ssh = createSsh();
-    const armed = createArmedMachines(ssh, (name) => loop.poke(name));
+    const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name));
     releasers.add("armed machines", () => armed.close());
-    const stripe = createStripeGateway({ ...options.config.stripe, clock });
+
+    // What is done: orders poke the loop, the loop looks at machines, each look is one stage.
     const desk = createOrderDesk({
       store,
-      stripe,
+      stripe: borders.stripe,
       clock,
       config,
       log,
@@ -130,18 +96,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       buildTimeMs: (plan) => leadTimeMs(store, plan),
     });
     const context: StageContext = {
+      ...borders,
       store,
       clock,
       config,
-      cloud,
-      gate,
-      terraform,
       platform: platform.ids,
-      ansible,
-      ssh,
       armed,
-      tailnet,
-      keys,
       confirmation: desk.confirmation,
       log,
     };
@@ -158,8 +118,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
       },
     });
-    people = createPeople({ context, gate, loop, platform, terraformRoot });
-    const status = () => poolStatus(store, config());
+    people = createPeople({ context, gate, loop, platform, terraformRoot: terraformRoot(options.config) });
 
     for (const { name, ended } of await terraform.leftovers()) {
       log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
@@ -167,20 +126,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     await platform.ensure();
     await keys?.replenish();
-
-    const sweep = createCloudSweep({ store, cloud, instance: () => config().instance, log, poke: loop.poke });
+    const sweep = createCloudSweep({
+      store,
+      cloud,
+      instance: () => config().instance,
+      log,
+      poke: loop.poke,
+    });
     const cron = schedule("* * * * *", () => {
       void sweep.run();
-      keys
-        ?.replenish()
-        .catch((error: unknown) => log.warn({ err: error }, "no Tailscale key could be minted"));
+      keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
     });
     releasers.add("cron", () => cron.destroy());
 
-    const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
-    const admin = createAdmin({ stateDir, store, status, people, log });
-    const socket = await admin.listen();
+    // Who may ask.
+    const status = () => poolStatus(store, config());
+    const socket = await createAdmin({ stateDir, store, status, people, log }).listen();
     releasers.add("admin socket", () => socket.close());
+    const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();
     releasers.add("api", close);
     loop.start();

@@ -2,12 +2,13 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Config } from "../config/config.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
+import type { OrderEvent } from "../order/order.ts";
 import type { Store } from "../store/store.ts";
 
 export interface Metrics {
   readonly registry: Registry;
-  /** Webhook received → serving, in seconds. */
-  handedOver(seconds: number, source: "warm" | "cold"): void;
+  /** Counts the hand-over when the event says that an order runs. */
+  orderEvent(event: OrderEvent): void;
   webhook(outcome: string): void;
 }
 
@@ -78,7 +79,7 @@ export function createMetrics(store: Store, config: () => Config): Metrics {
 
   const handOver = new Histogram({
     name: "clawpool_handover_seconds",
-    help: "Webhook received to serving",
+    help: "Payment accepted to serving",
     labelNames: ["source"],
     buckets: [0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30, 60, 300, 900],
     registers,
@@ -92,7 +93,15 @@ export function createMetrics(store: Store, config: () => Config): Metrics {
 
   return {
     registry,
-    handedOver: (seconds, source) => handOver.observe({ source }, seconds),
+    orderEvent({ order: id, type, data }) {
+      if (type !== "state" || data.state !== "running") return;
+      const order = store.order(id);
+      const machine = order?.machine ? store.machine(order.machine) : null;
+      if (!order?.servingAt || !order.paidAt || !machine) return;
+      // Built after the payment: the customer found the pool empty.
+      const source = machine.createdAt > order.paidAt ? "cold" : "warm";
+      handOver.observe({ source }, (order.servingAt - order.paidAt) / 1_000);
+    },
     webhook: (outcome) => webhooks.inc({ outcome }),
   };
 }

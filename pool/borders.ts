@@ -1,0 +1,63 @@
+/** Everything that speaks with other people's systems, wired by hand. A border knows nothing of machines or orders. */
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { createAnsible } from "./ansible/ansible.ts";
+import type { Clock } from "./clock.ts";
+import { createBudget } from "./cloud/budget.ts";
+import type { GateLedger } from "./cloud/cloud.ts";
+import { createGate } from "./cloud/gate/gate.ts";
+import { createCloud } from "./cloud/hetzner.ts";
+import type { Config } from "./config/config.ts";
+import type { Releasers } from "./releasers.ts";
+import { ensureAnsible } from "./setup/venv.ts";
+import { createSsh } from "./ssh/ssh2.ts";
+import { createStripeGateway } from "./stripe/gateway.ts";
+import { createTailnet } from "./tailnet/client.ts";
+import { createKeyStock } from "./tailnet/key-stock.ts";
+import { createTerraform } from "./terraform/create-terraform.ts";
+
+export type Borders = Awaited<ReturnType<typeof openBorders>>;
+
+/** A key outlives the longest hand-over with its repeats, and is worth nothing soon after. */
+const keyLife = { ttlSeconds: 600, minTtlMs: 180_000 };
+
+/** Where terraform's folders are, below the state folder. */
+export const terraformRoot = (config: Config): string => join(config.stateDir, "terraform");
+
+/** @throws Error when the gate cannot listen or Ansible cannot be set up. */
+export async function openBorders(
+  config: Config,
+  ledger: GateLedger,
+  { clock, log }: { clock: Clock; log: Logger },
+  releasers: Releasers,
+) {
+  const { hetzner, tailnet: settings } = config;
+  const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
+  const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
+  releasers.add("gate", () => gate.close());
+
+  const tailnet = settings && createTailnet({ ...settings, clock });
+  const keys =
+    tailnet &&
+    createKeyStock({
+      ...keyLife,
+      tailnet,
+      clock,
+      tags: settings.tags,
+      size: settings.keyStock,
+      onRevokeFailed: (key, err) => log.warn({ key, err }, "an old Tailscale key was not revoked"),
+    });
+  if (keys) releasers.add("Tailscale keys", () => keys.close());
+
+  const { bin } = await ensureAnsible({ onProgress: (text) => log.info(text) });
+  return {
+    gate,
+    cloud: createCloud({ ...hetzner, budget, clock }),
+    terraform: createTerraform({ root: terraformRoot(config), ...config.terraform, clock }),
+    ansible: createAnsible({ bin, ...config.prepare, logDir: join(config.stateDir, "ansible") }),
+    ssh: createSsh(),
+    stripe: createStripeGateway({ ...config.stripe, clock }),
+    tailnet,
+    keys,
+  };
+}
