@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
+import { jsonSchema } from "../config/shape.ts";
 import { newSealingKey } from "../secrets/seal.ts";
 
 const template = (
@@ -75,6 +76,9 @@ export function registerInit(program: Command): void {
       };
       put("sealing.key", newSealingKey().expose());
       put("api.token", randomBytes(32).toString("base64url"));
+      const schema = join(dirname(file), "clawpool.schema.json");
+      writeFileSync(schema, `${JSON.stringify(jsonSchema(), null, 2)}\n`);
+      made.push(schema);
       writeFileSync(file, template(resolve(options.stateDir), secrets, options.instance));
       chmodSync(file, 0o640);
       console.log(`wrote ${[file, ...made].join(", ")}`);
