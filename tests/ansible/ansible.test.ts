@@ -3,11 +3,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import ssh2 from "ssh2";
 import { type Ansible, createAnsible, type PlaybookRun } from "../../pool/ansible/ansible.ts";
 import { BorderError } from "../../pool/errors.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { ensureAnsible } from "../../pool/setup/venv.ts";
+import { generateKeyPair } from "../../pool/ssh/keys.ts";
 import { type LoopbackSsh, startLoopbackSsh } from "./loopback-ssh.ts";
 
 const canary = "canary-5ecret-0123456789";
@@ -229,7 +229,7 @@ describe("ansible-playbook as the daemon runs it", function () {
 
   it("refuses a host whose key is not the pinned one, before any command runs", async () => {
     const ansible = await ansibleFor("    - ansible.builtin.shell: touch ran\n");
-    const other = ssh2.utils.generateKeyPairSync("ed25519").public.split(" ").slice(0, 2).join(" ");
+    const other = generateKeyPair().publicKey.split(" ").slice(0, 2).join(" ");
     const error = await fails(ansible.prepare(run({ hostKey: other })));
     assert.deepEqual([error.kind, error.code], ["permanent", "host_key"]);
     assert.deepEqual(await readdir(join(dir, "home")), []);
@@ -237,7 +237,7 @@ describe("ansible-playbook as the daemon runs it", function () {
 
   it("calls a refused key a matter of credentials", async () => {
     const ansible = await ansibleFor('    - ansible.builtin.command: "true"\n');
-    const privateKey = new Secret(ssh2.utils.generateKeyPairSync("ed25519").private);
+    const { privateKey } = generateKeyPair();
     const error = await fails(ansible.prepare(run({ privateKey })));
     assert.deepEqual([error.kind, error.code], ["auth", "refused"]);
   });

@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import ssh2 from "ssh2";
-import { Secret } from "../../pool/secrets/secret.ts";
+import type { Secret } from "../../pool/secrets/secret.ts";
+import { generateKeyPair } from "../../pool/ssh/keys.ts";
 
 export interface LoopbackSsh {
   readonly port: number;
@@ -21,12 +22,12 @@ export interface LoopbackSsh {
 const publicPart = (key: string): string => key.split(" ").slice(0, 2).join(" ");
 
 export async function startLoopbackSsh(home: string): Promise<LoopbackSsh> {
-  const host = ssh2.utils.generateKeyPairSync("ed25519");
-  const user = ssh2.utils.generateKeyPairSync("ed25519");
-  const allowed = publicPart(user.public);
+  const host = generateKeyPair();
+  const user = generateKeyPair();
+  const allowed = publicPart(user.publicKey);
   const children = new Set<ChildProcess>();
   const clients = new Set<ssh2.Connection>();
-  const server = new ssh2.Server({ hostKeys: [host.private] }, (client) => {
+  const server = new ssh2.Server({ hostKeys: [host.privateKey.expose()] }, (client) => {
     clients.add(client);
     client.on("close", () => clients.delete(client));
     client.on("error", () => {});
@@ -63,8 +64,8 @@ export async function startLoopbackSsh(home: string): Promise<LoopbackSsh> {
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
-    hostKey: publicPart(host.public),
-    userKey: new Secret(user.private),
+    hostKey: publicPart(host.publicKey),
+    userKey: user.privateKey,
     running: () => children.size,
     idle: async () => {
       await Promise.all([...children].map((child) => once(child, "close")));

@@ -12,10 +12,11 @@ import {
 import { recipeOf } from "../../../pool/ansible/recipe.ts";
 import { Secret } from "../../../pool/secrets/secret.ts";
 import { ensureAnsible } from "../../../pool/setup/venv.ts";
+import { generateKeyPair } from "../../../pool/ssh/keys.ts";
 import { createSsh } from "../../../pool/ssh/ssh2.ts";
 import { createNspawnBackend, type NspawnBackend } from "../machines/nspawn/backend.ts";
 import { installMissing, missingParts } from "../machines/nspawn/missing.ts";
-import { ed25519KeyPair, loginWhenUp, userData } from "../machines/probe.ts";
+import { loginWhenUp, userData } from "../machines/probe.ts";
 import { ensureTailscale } from "../tailscale/build.ts";
 import { ensureLocalMirror, mirrorMount, openclawVersion } from "./mirror.ts";
 
@@ -31,8 +32,12 @@ const missing = await missingParts();
 describe("preparing a machine", function () {
   // The first run on a computer builds Tailscale and fetches Node, OpenClaw and ansible-core.
   this.timeout(900_000);
-  const hostKey = ed25519KeyPair("host");
-  const controllerKey = ed25519KeyPair("controller");
+  const keyPair = () => {
+    const { privateKey, publicKey } = generateKeyPair();
+    return { private: privateKey.expose(), public: publicKey };
+  };
+  const hostKey = keyPair();
+  const controllerKey = keyPair();
   let dir: string;
   let backend: NspawnBackend;
   let ansible: Ansible;
