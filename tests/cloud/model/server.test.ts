@@ -17,7 +17,9 @@ describe("the mock model server", () => {
   const user = (content: unknown) => ({ model: "claw", messages: [{ role: "user", content }] });
 
   it("repeats what the user said last, past the agent's own context", async () => {
-    const context = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>> not said <<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+    const [begins, ends] = ["<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"];
+    // As OpenClaw 2026.9.6 sends it: its prompt speaks of the marks inside of them.
+    const context = `${begins}\nMessages between ${begins} and ${ends} are not said\n| sessionId=1 | os=Linux\n${ends}`;
     const messages = [
       { role: "system", content: "be kind" },
       { role: "user", content: "first" },

@@ -116,11 +116,23 @@ function parseChat(text: string): ChatRequest | null {
   return { model, stream: stream === true, lastUserText: texts.at(-1) ?? "" };
 }
 
-/** What the user said. OpenClaw puts context of its own into user messages, between marks, and a time before. */
+const contextBegins = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
+const contextEnds = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+
+/**
+ * What the user said. OpenClaw puts context of its own into user messages, between marks that stand on lines of their
+ * own and may be nested; within a line they are only spoken of (its system prompt, which is part of that context, does).
+ */
 function spoken(text: string): string {
-  return text
-    .replace(/<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>[\s\S]*?<<<END_OPENCLAW_INTERNAL_CONTEXT>>>/g, "")
-    .trim();
+  let depth = 0;
+  const said = text.split(/\r?\n/).filter((line) => {
+    const mark = line.trim();
+    if (mark === contextBegins) depth++;
+    else if (mark === contextEnds) depth = Math.max(0, depth - 1);
+    else return depth === 0;
+    return false;
+  });
+  return said.join("\n").trim();
 }
 
 /** `content` is a string or a list of parts; only text parts count. */
