@@ -1,8 +1,7 @@
 /** The daemon as its operator runs it: `clawpool serve` in a process of its own, its log in a file. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, createReadStream, openSync, statSync } from "node:fs";
-import { watch } from "node:fs/promises";
+import { closeSync, createReadStream, openSync, statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -58,16 +57,18 @@ const isRunning = (child: ChildProcess): boolean => child.exitCode === null && c
 
 /** Follows the log until the daemon says where it listens. */
 async function announcedUrl(logFile: string, from: number): Promise<string> {
-  const changes = new AbortController();
-  const events = watch(dirname(logFile), { signal: changes.signal });
+  let wake = Promise.withResolvers<void>();
+  // Watched before it is read: a line that comes in between must not be waited for.
+  const watcher = watch(logFile, () => wake.resolve());
   try {
     for (;;) {
+      wake = Promise.withResolvers<void>();
       const found = (await lines(logFile, from)).map(parse).find((line) => line?.msg === "clawpool runs");
       if (found?.url) return found.url;
-      await events[Symbol.asyncIterator]().next();
+      await wake.promise;
     }
   } finally {
-    changes.abort();
+    watcher.close();
   }
 }
 

@@ -254,7 +254,10 @@ async function writeConfig(cloud: {
             key_variable: "CLAW_MODEL_API_KEY",
             base_url: `${model.url}/v1`,
             api: "openai-completions",
-            models: [{ id: "claw", name: "Claw" }],
+            models: [
+              { id: "claw", name: "Claw" },
+              { id: "claw-large", name: "Claw Large" },
+            ],
           },
         ],
         ...(cloud.machines === "nspawn" ? { clawpool_npm_cache: `${mirrorMount}/npm-cache` } : {}),

@@ -13,6 +13,8 @@ export interface Shop {
   order(change?: Record<string, unknown>): Promise<OrderView>;
   view(order: string): Promise<OrderView>;
   access(order: string): Promise<{ gateway_token: string }>;
+  /** The order's events after the one numbered `after`, as they come; leaving the loop ends the request. */
+  events(order: string, after?: number): AsyncGenerator<OrderEventLine>;
   /** The order's events, oldest first, until it is in one of `states`; throws if it ends in another terminal state. */
   follow(
     order: string,
@@ -34,7 +36,22 @@ export function openShop(url: string, token: string): Shop {
     return JSON.parse(body) as T;
   }
 
+  async function* events(order: string, after = 0): AsyncGenerator<OrderEventLine> {
+    const controller = new AbortController();
+    const answer = await fetch(`${url}/v1/orders/${order}/events`, {
+      headers: { ...headers, ...(after > 0 ? { "last-event-id": String(after) } : {}) },
+      signal: controller.signal,
+    });
+    if (!answer.ok || !answer.body) throw new Error(`events of ${order}: ${answer.status}`);
+    try {
+      yield* parseEvents(answer.body);
+    } finally {
+      controller.abort();
+    }
+  }
+
   return {
+    events,
     order: (change = {}) =>
       call("/v1/orders", {
         method: "POST",
@@ -52,21 +69,14 @@ export function openShop(url: string, token: string): Shop {
     pool: () => call("/v1/pool"),
 
     async follow(order, states, onEvent) {
-      const controller = new AbortController();
-      const answer = await fetch(`${url}/v1/orders/${order}/events`, { headers, signal: controller.signal });
-      if (!answer.ok || !answer.body) throw new Error(`events of ${order}: ${answer.status}`);
       const seen: OrderEventLine[] = [];
-      try {
-        for await (const event of parseEvents(answer.body)) {
-          seen.push(event);
-          onEvent?.(event);
-          if (event.type !== "state") continue;
-          const state = String(event.data.state);
-          if (states.includes(state)) return seen;
-          if (terminal.includes(state)) throw new Error(`order ${order} is ${state}: ${event.data.reason}`);
-        }
-      } finally {
-        controller.abort();
+      for await (const event of events(order)) {
+        seen.push(event);
+        onEvent?.(event);
+        if (event.type !== "state") continue;
+        const state = String(event.data.state);
+        if (states.includes(state)) return seen;
+        if (terminal.includes(state)) throw new Error(`order ${order} is ${state}: ${event.data.reason}`);
       }
       throw new Error(`the events of ${order} ended before it was ${states.join(" or ")}`);
     },

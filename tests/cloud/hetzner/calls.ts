@@ -20,6 +20,7 @@ export interface Call {
 /** Every API call, oldest first, kept over restarts. Bodies and tokens are not kept. */
 export class CallLog {
   readonly #store: Store;
+  readonly #listeners = new Set<(call: Call) => void>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -32,6 +33,13 @@ export class CallLog {
          VALUES (:time, :method, :path, :route, :status, :project, :userAgent, :fault)`,
       )
       .run(call);
+    for (const listener of this.#listeners) listener(call);
+  }
+
+  /** Told of each call as it is logged, before its answer goes out. @returns a function that ends it */
+  subscribe(listener: (call: Call) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   list(): Call[] {

@@ -48,6 +48,8 @@ export interface Hetzner {
   readonly tokens: readonly string[];
   readonly faults: Faults;
   calls(): Call[];
+  /** The next call for which `predicate` holds, before its answer goes out. */
+  nextCall(predicate: (call: Call) => boolean): Promise<Call>;
   clearCalls(): void;
   bill(): Bill;
   /** Cuts open connections; actions that still run go on at the next start. The backend stays as it is. */
@@ -113,6 +115,14 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
 
   return {
     ...local,
+    nextCall: (predicate) =>
+      new Promise((resolve) => {
+        const end = calls.subscribe((call) => {
+          if (!predicate(call)) return;
+          end();
+          resolve(call);
+        });
+      }),
     endpoint: `http://${host}:${port}/v1`,
     token: tokens[0] ?? "",
     tokens,

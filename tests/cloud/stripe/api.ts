@@ -13,7 +13,9 @@ import type { Account, NewSession } from "./state.ts";
 export interface Fault {
   readonly call: string;
   /** An HTTP status, or `cut`: the connection ends without an answer (after the work is done, if `after`). */
-  readonly status: number | "cut";
+  readonly status: number | "cut" | "held";
+  /** With `held`: the call is answered, as things are then, when this resolves. */
+  readonly until?: Promise<void>;
   readonly times: number;
   readonly after?: boolean;
 }
@@ -120,7 +122,8 @@ export function createStripeApi(options: ApiOptions): Middleware {
     context.set({ "request-id": requestId, "stripe-version": stripeApiVersion });
     const idempotencyKey = context.method === "POST" ? context.get("idempotency-key") || null : null;
     const fault = takeFault(options.faults, `${context.method} ${context.path}`);
-    if (fault && !fault.after) fail(context, fault);
+    await fault?.until;
+    if (fault && fault.status !== "held" && !fault.after) fail(context, fault);
     else {
       await answer(context, idempotencyKey);
       if (fault) fail(context, fault);
@@ -132,7 +135,7 @@ export function createStripeApi(options: ApiOptions): Middleware {
       idempotencyKey,
       apiVersion: context.get("stripe-version") || null,
       form,
-      status: fault?.status ?? context.status,
+      status: fault === null || fault.status === "held" ? context.status : fault.status,
     });
   };
 
@@ -212,6 +215,7 @@ function takeFault(faults: Fault[], call: string): Fault | null {
 }
 
 function fail(context: Context, fault: Fault): void {
+  if (fault.status === "held") return;
   if (fault.status === "cut") {
     context.respond = false;
     context.req.socket.destroy();

@@ -33,6 +33,8 @@ export interface StripeConsole {
   cancel(subscription: string, options?: SendOptions & { reason?: string }): Happened;
   /** Makes the next matching calls of the API fail. */
   fail(fault: Fault): void;
+  /** Keeps the next matching call of the API waiting until the returned function is called. */
+  hold(call: string): () => void;
 }
 
 export function createConsole(account: Account, sender: Sender, faults: Fault[]): StripeConsole {
@@ -52,6 +54,11 @@ export function createConsole(account: Account, sender: Sender, faults: Fault[])
     cancel: (subscription, options = {}) => announce(account.cancel(subscription, options.reason), options),
     fail: (fault) => {
       faults.push(fault);
+    },
+    hold: (call) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      faults.push({ call, status: "held", times: 1, until: promise });
+      return resolve;
     },
   };
 }
