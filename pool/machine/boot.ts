@@ -18,8 +18,11 @@ const publicKeyLine = /^ssh-ed25519 [A-Za-z0-9+/]+={0,2}$/;
 const firstBootMs = 180_000;
 
 /** Where and as whom the controller logs in. root gets only the hand-over program (a forced command). */
-export function target(machine: Machine, context: StageContext, username: string): SshTarget {
-  const { store, config } = context;
+export function target(
+  machine: Machine,
+  { store, config }: Pick<StageContext, "store" | "config">,
+  username: string,
+): SshTarget {
   if (!machine.hostKey) throw new Error(`machine ${machine.name} has no pinned host key`);
   return {
     host: address(machine),

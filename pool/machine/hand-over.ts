@@ -26,7 +26,7 @@ export const handOver: Stage = async (machine, context) => {
   const confirmation = context.confirmation(order);
   confirmation.catch(() => {}); // awaited below; until then a rejection must not count as unhandled
   try {
-    const attested = await sendDocument(machine, order, context);
+    const { attestation: attested, ms: machineMs } = await sendDocument(machine, order, context);
     if ((await confirmation) === "disagreed") {
       throw new BorderError(`Stripe does not confirm the payment of order ${order}`, {
         border: "stripe",
@@ -39,7 +39,7 @@ export const handOver: Stage = async (machine, context) => {
       tailnetAddress: attested.tailnetAddress,
     });
     const ms = Math.round(performance.now() - started);
-    store.audit("daemon", "machine.handed-over", machine.name, { order, ms, way: attested.way });
+    store.audit("daemon", "machine.handed-over", machine.name, { order, ms, machineMs, way: attested.way });
     log.info({ machine: machine.name, order, ms, way: attested.way }, "handed over");
     return atOnce;
   } catch (error) {
@@ -58,7 +58,7 @@ async function sendDocument(machine: Machine, order: OrderId, context: StageCont
     : null;
   const { OPENCLAW_MODEL: model, ...variables } = env;
   try {
-    const { attestation } = await connection.run(
+    const result = await connection.run(
       {
         op: "hand-over",
         rehearsal: false,
@@ -73,8 +73,8 @@ async function sendDocument(machine: Machine, order: OrderId, context: StageCont
       },
       (step) => store.appendStep(order, { step: step.step, ms: step.ms }),
     );
-    refuseUnproved(attestation, tailnet !== null);
-    return attestation;
+    refuseUnproved(result.attestation, tailnet !== null);
+    return result;
   } finally {
     armed.drop(machine.name);
   }
