@@ -53,27 +53,29 @@ export function createPeople(options: {
   const { store, log } = context;
   const grants = new Map<
     string,
-    { run: GateRun; names: MachineName[]; release: () => void; actor: string }
+    { run: GateRun; names: MachineName[]; release: () => void; actor: string; wrote: boolean }
   >();
   const held = new Map<string, string>();
 
   function hold(names: readonly MachineName[], actor: string): () => void {
-    const releases: (() => void)[] = [];
+    const undos: (() => void)[] = [];
     const undo = () => {
-      for (const release of releases) release();
-      for (const name of names) if (held.get(name) === actor) held.delete(name);
+      for (const each of undos.splice(0)) each();
     };
     for (const name of names) {
-      const state = store.machine(name)?.state;
       const release = loop.hold(name);
       if (!release) {
         undo();
         const who = held.get(name) ?? "the daemon";
+        const state = store.machine(name)?.state;
         throw new BusyError(`${who} works on ${name} now (${state}); try again when it has finished`);
       }
-      releases.push(release);
+      held.set(name, actor);
+      undos.push(() => {
+        held.delete(name);
+        release();
+      });
     }
-    for (const name of names) held.set(name, actor);
     return undo;
   }
 
@@ -96,7 +98,7 @@ export function createPeople(options: {
         priority: "person",
       });
       const id = randomUUID();
-      grants.set(id, { run, names, release, actor });
+      grants.set(id, { run, names, release, actor, wrote: mayWrite });
       store.audit(actor, `people.${command}`, stacks.join(" ") || "-", { id });
       return {
         id,
@@ -123,7 +125,8 @@ export function createPeople(options: {
         exitCode,
         calls: grant.run.counts(),
       });
-      for (const name of grant.names) void lookAfter(name, grant.actor);
+      if (!grant.wrote) return;
+      for (const name of grant.names) void lookAfter(name, grant.actor, exitCode === 0);
     },
 
     holds: (name) => held.has(name),
@@ -133,11 +136,17 @@ export function createPeople(options: {
   };
 
   /** A person may have destroyed the server; the row has to follow at once, not at the next sweep. */
-  async function lookAfter(name: MachineName, actor: string): Promise<void> {
+  async function lookAfter(name: MachineName, actor: string, ok: boolean): Promise<void> {
     const machine = store.machine(name);
     if (!machine || machine.serverId === null || machine.state === "destroyed") return;
     try {
-      if ((await context.cloud.server(machine.serverId)) !== null) return;
+      if ((await context.cloud.server(machine.serverId)) !== null) {
+        if (ok || machine.state !== "serving" || !machine.labelled) return;
+        // A destroy that the gate refused has dropped the stack's outputs from the state; the labels' guarded apply
+        // writes them again.
+        store.changeMachine(name, "serving", { labelled: false }, `${actor}'s command failed: apply again`);
+        return loop.poke(name);
+      }
       const reason = `destroyed by ${actor}`;
       const now = store.machine(name);
       if (!now || now.order !== null || ["retiring", "releasing", "destroyed"].includes(now.state))
