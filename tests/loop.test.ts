@@ -3,12 +3,9 @@ import { pino } from "pino";
 import { createLoop, type Loop } from "../pool/loop.ts";
 import type { Machine, MachineName, MachineState } from "../pool/machine/machine.ts";
 import type { Next } from "../pool/machine/stage.ts";
-import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
+import { settled, VirtualClock } from "./virtual-clock.ts";
 
 const log = pino({ level: "silent" });
-
-/** Lets every promise that can settle do so. */
-const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 interface Look {
   readonly name: string;
@@ -31,7 +28,7 @@ describe("the loop", () => {
   const names = () => looks.map((look) => look.name);
 
   beforeEach(() => {
-    clock = virtualClock();
+    clock = new VirtualClock();
     machines = new Map();
     looks = [];
     rounds = 0;
@@ -52,7 +49,7 @@ describe("the loop", () => {
             finish: async (againInMs) => {
               looks = looks.filter((look) => look.name !== name || look.signal !== signal);
               resolve({ againInMs });
-              await settle();
+              await settled();
             },
           });
         }),
@@ -60,7 +57,7 @@ describe("the loop", () => {
   });
   afterEach(async () => {
     const stopped = loop.stop();
-    await settle();
+    await settled();
     for (const look of [...looks]) await look.finish(1_000_000);
     await stopped;
     assert.equal(clock.waiting, 0, "the loop left a timer behind");
@@ -76,31 +73,29 @@ describe("the loop", () => {
     put("m-1", "serving");
     put("m-2", "serving");
     loop.start();
-    await settle();
+    await settled();
     assert.deepEqual(names(), ["m-1", "m-2"]);
     loop.poke("m-1" as MachineName);
-    await settle();
+    await settled();
     assert.deepEqual(names(), ["m-1", "m-2"]);
   });
 
   it("looks again when the stage said so, not before", async () => {
     put("m-1", "serving");
     loop.start();
-    await settle();
+    await settled();
     await look("m-1").finish(3_000);
     assert.deepEqual(names(), []);
-    clock.advance(2_999);
-    await settle();
+    await clock.advance(2_999);
     assert.deepEqual(names(), []);
-    clock.advance(1);
-    await settle();
+    await clock.advance(1);
     assert.deepEqual(names(), ["m-1"]);
   });
 
   it("remembers a poke that came during a look", async () => {
     put("m-1", "ready");
     loop.start();
-    await settle();
+    await settled();
     loop.poke("m-1" as MachineName);
     await look("m-1").finish(60_000);
     assert.deepEqual(names(), ["m-1"]);
@@ -111,7 +106,7 @@ describe("the loop", () => {
     put("h-1", "claimed");
     put("d-1", "releasing");
     loop.start();
-    await settle();
+    await settled();
     assert.deepEqual(names().sort(), ["b-1", "b-2", "d-1", "h-1"]);
     await look("b-1").finish(60_000);
     assert(names().includes("b-3"));
@@ -120,20 +115,18 @@ describe("the loop", () => {
   it("respects the row's own time after a restart, when nothing else is remembered", async () => {
     put("m-1", "creating", { nextLookAt: clock.now() + 4_000 });
     loop.start();
-    await settle();
+    await settled();
     assert.deepEqual(names(), []);
-    clock.advance(4_000);
-    await settle();
+    await clock.advance(4_000);
     assert.deepEqual(names(), ["m-1"]);
   });
 
   it("tells a look to end at the machine's deadline", async () => {
     put("m-1", "preparing", { deadline: clock.now() + 1_000 });
     loop.start();
-    await settle();
+    await settled();
     assert.equal(look("m-1").signal.aborted, false);
-    clock.advance(1_000);
-    await settle();
+    await clock.advance(1_000);
     assert.equal(look("m-1").signal.aborted, true);
   });
 
@@ -143,33 +136,32 @@ describe("the loop", () => {
     const release = loop.hold("m-1" as MachineName);
     assert(release);
     loop.start();
-    await settle();
+    await settled();
     assert.deepEqual(names(), ["m-2"]);
     assert.equal(loop.hold("m-2" as MachineName), null);
     assert.equal(loop.hold("m-1" as MachineName), null, "held twice");
     release();
-    await settle();
+    await settled();
     assert.deepEqual(names().sort(), ["m-1", "m-2"]);
   });
 
   it("runs the refill after each round and again at every heartbeat", async () => {
     loop.start();
-    await settle();
+    await settled();
     assert.equal(rounds, 1);
-    clock.advance(5_000);
-    await settle();
+    await clock.advance(5_000);
     assert.equal(rounds, 2);
   });
 
   it("stops taking work and waits for what is in flight", async () => {
     put("m-1", "handing-over");
     loop.start();
-    await settle();
+    await settled();
     let stopped = false;
     const stopping = loop.stop({ abort: true }).then(() => {
       stopped = true;
     });
-    await settle();
+    await settled();
     assert.equal(stopped, false);
     assert.equal(look("m-1").signal.aborted, true);
     await look("m-1").finish(0);

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { createBudget, type Priority } from "../../pool/cloud/budget.ts";
-import { VirtualClock } from "./virtual-clock.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 
 describe("API budget", () => {
   const never = Number.POSITIVE_INFINITY;

@@ -3,8 +3,8 @@ import { strict as assert } from "node:assert";
 import { type CreateContext, createServer } from "../../pool/cloud/gate/create.ts";
 import { replyJson } from "../../pool/cloud/gate/reply.ts";
 import type { Answer, Sent } from "../../pool/cloud/wire.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 import { shapes } from "./upstream.ts";
-import { VirtualClock } from "./virtual-clock.ts";
 
 const order = { name: "claw-a", labels: { pool: "small" } };
 const server = { ...shapes.server, id: 77, name: "claw-a", labels: { pool: "small", more: "1" } };

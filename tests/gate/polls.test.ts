@@ -2,8 +2,8 @@ import { strict as assert } from "node:assert";
 import { createPolls } from "../../pool/cloud/gate/polls.ts";
 import { type ActionShape, actionShape } from "../../pool/cloud/shapes.ts";
 import type { Answer, Call, Sent, Wire } from "../../pool/cloud/wire.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 import { shapes } from "./upstream.ts";
-import { VirtualClock } from "./virtual-clock.ts";
 
 const second = 1_000;
 

@@ -3,8 +3,8 @@ import { createBudget } from "../../pool/cloud/budget.ts";
 import type { Gate, GateLedger, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
 import { createGate, type GateTiming } from "../../pool/cloud/gate/gate.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
+import { fastClock } from "../virtual-clock.ts";
 import { startUpstream, type Upstream, type UpstreamOptions } from "./upstream.ts";
-import { fastClock } from "./virtual-clock.ts";
 
 export const realToken = "r".repeat(64);
 type Row = { state: string; serverId: number | null; order: string | null; mayDestroy: boolean };

@@ -1,9 +1,9 @@
 /** The faults once more, with terraform and the provider instead of a client that acts like them. */
 import { strict as assert } from "node:assert";
 import type { FaultInput } from "../cloud/hetzner/faults.ts";
+import { fastClock } from "../virtual-clock.ts";
 import { permit } from "./rig.ts";
 import { startTerraformRig, type TerraformRig } from "./terraform-rig.ts";
-import { fastClock } from "./virtual-clock.ts";
 
 /** The gate's clock; its time-outs are made long enough not to strike by that. */
 const factor = 10;

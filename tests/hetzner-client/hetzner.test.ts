@@ -8,7 +8,7 @@ import { createCloud } from "../../pool/cloud/hetzner.ts";
 import { BorderError } from "../../pool/errors.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { shapes } from "../gate/upstream.ts";
-import { fastClock, VirtualClock } from "../gate/virtual-clock.ts";
+import { fastClock, VirtualClock } from "../virtual-clock.ts";
 
 type Handler = (url: URL, response: ServerResponse, message: IncomingMessage) => void;
 

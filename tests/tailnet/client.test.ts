@@ -5,7 +5,7 @@ import { Secret } from "../../pool/secrets/secret.ts";
 import { createTailnet } from "../../pool/tailnet/client.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
 import { type Fault, type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
-import { virtualClock } from "../virtual-clock.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 import { type JoinedNode, tailnetContract, tailnetOf } from "./contract.ts";
 
 tailnetContract("simulated", async () => {
@@ -61,14 +61,14 @@ describe("Tailscale client", () => {
   });
 
   it("renews the token after 50 minutes", async () => {
-    const clock = virtualClock();
+    const clock = new VirtualClock();
     const { apiUrl, clientId, clientSecret } = local;
     const timed = createTailnet({ apiUrl, clientId, clientSecret: new Secret(clientSecret), clock });
     await timed.device("a");
-    clock.advance(49 * 60_000);
+    await clock.advance(49 * 60_000);
     await timed.device("a");
     assert.equal(tokensAsked(), 1);
-    clock.advance(60_000);
+    await clock.advance(60_000);
     await timed.device("a");
     assert.equal(tokensAsked(), 2);
     assert.equal(clock.waiting, 0, "no time-out outlives its request");
@@ -139,7 +139,7 @@ describe("Tailscale client", () => {
   }
 
   it("waits no longer than the time-out", async () => {
-    const clock = virtualClock();
+    const clock = new VirtualClock();
     const asked = Promise.withResolvers<void>();
     const hung: typeof fetch = (_url, init) =>
       new Promise((_resolve, reject) => {
@@ -155,7 +155,7 @@ describe("Tailscale client", () => {
     });
     const call = assert.rejects(slow.device("a"), fails("transient", "no_answer"));
     await asked.promise;
-    clock.advance(10_000);
+    await clock.advance(10_000);
     await call;
   });
 

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { createKeyStock, type KeyStockOptions } from "../../pool/tailnet/key-stock.ts";
 import type { AuthKey } from "../../pool/tailnet/tailnet.ts";
-import { type VirtualClock, virtualClock } from "../virtual-clock.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 
 describe("key stock", () => {
   let clock: VirtualClock;
@@ -12,7 +12,7 @@ describe("key stock", () => {
   let beforeMint: () => Promise<void>;
 
   beforeEach(() => {
-    clock = virtualClock();
+    clock = new VirtualClock();
     minted = [];
     revoked = [];
     mintFails = null;
@@ -70,9 +70,9 @@ describe("key stock", () => {
   it("never gives a key with less than the least life, and revokes it at the next turn", async () => {
     const stock = stockOf();
     await stock.replenish();
-    clock.advance(480_000);
+    await clock.advance(480_000);
     assert.deepEqual(await ids([stock.take()]), ["k1"], "exactly the least life is enough");
-    clock.advance(1);
+    await clock.advance(1);
     assert.deepEqual(await ids([stock.take()]), ["k3"]);
     await stock.replenish();
     assert.deepEqual(revoked, ["k2"]);
@@ -88,7 +88,7 @@ describe("key stock", () => {
   it("revokes old keys and tells its caller when it cannot mint", async () => {
     const stock = stockOf();
     await stock.replenish();
-    clock.advance(600_000);
+    await clock.advance(600_000);
     mintFails = new Error("429");
     await assert.rejects(stock.replenish(), /429/);
     assert.deepEqual(revoked, ["k1", "k2"]);

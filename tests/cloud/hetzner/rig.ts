@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { VirtualClock } from "../../gate/virtual-clock.ts";
+import { VirtualClock } from "../../virtual-clock.ts";
 import { type NullBackend, nullBackend } from "../machines/null.ts";
 import { type Hetzner, type HetznerOptions, startHetzner } from "./hetzner.ts";
 import { Router } from "./http/router.ts";
