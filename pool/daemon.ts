@@ -135,6 +135,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
     const cron = schedule("* * * * *", () => {
       void sweep.run();
+      platform
+        .ensure()
+        .catch((error: unknown) => log.error({ err: error }, "the platform stack was not applied"));
       keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
     });
     releasers.add("cron", () => cron.destroy());

@@ -46,6 +46,9 @@ export function createPlatform(options: {
     return pair.publicKey;
   }
 
+  const applied = (): { digest: string; ids: PlatformIds } | null =>
+    JSON.parse(store.setting(appliedSetting) ?? "null");
+
   function inputs(): PlatformStackInput {
     const { instance, network, maxTotal } = options.config();
     return {
@@ -54,7 +57,12 @@ export function createPlatform(options: {
       sshFrom: network.sshFrom,
       networkCidr: network.cidr,
       networkZone: network.zone,
-      placementGroups: Math.max(1, Math.ceil(maxTotal / placementGroupSize)),
+      // Never fewer than there are: a smaller max_total does not take the group away from machines that live in it.
+      placementGroups: Math.max(
+        1,
+        Math.ceil(maxTotal / placementGroupSize),
+        applied()?.ids.placementGroups.length ?? 0,
+      ),
     };
   }
 
@@ -67,12 +75,9 @@ export function createPlatform(options: {
     async ensure() {
       const input = inputs();
       const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
-      const applied = JSON.parse(store.setting(appliedSetting) ?? "null") as {
-        digest: string;
-        ids: PlatformIds;
-      } | null;
-      if (applied?.digest === digest) {
-        ids = applied.ids;
+      const before = applied();
+      if (before?.digest === digest) {
+        ids = before.ids;
         return ids;
       }
       const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });

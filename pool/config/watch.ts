@@ -21,6 +21,8 @@ const fixed = [
   "terraform",
   "prepare",
   "api",
+  "network",
+  "log",
 ] as const;
 
 /** @returns a function that gives the configuration in force now. */

@@ -21,7 +21,9 @@ export const plan: Stage = async (machine, { store, clock, config }) => {
 };
 
 export const create: Stage = async (machine, context) => {
-  const { terraform, store, gate } = context;
+  const { terraform, store, gate, platform } = context;
+  // max_total was raised: the platform gets its further group within a minute.
+  if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
   const state = await terraform.state(machine.name);
   if (state?.serverId && state.tainted) return adoptTainted(machine, context);
   if (state?.serverId) return booting(machine, state.serverId, context);

@@ -20,7 +20,13 @@ export const destroy: Stage = async (machine, context) => {
   armed.drop(machine.name);
   if (tailnet && machine.tailnetNode) await tailnet.deleteDevice(machine.tailnetNode);
   await runDestroy(machine, context);
-  if (await stillThere(machine, context)) return { againInMs: 2_000 };
+  const left = await remaining(machine, context);
+  if (left !== null) {
+    // Made while nobody listened (a daemon that died during the order): by its id the gate lets it go.
+    if (machine.serverId === null)
+      store.changeMachine(machine.name, machine.state, { serverId: left }, "found by its name");
+    return { againInMs: 2_000 };
+  }
   store.recordDestroyed(machine.name);
   await terraform.forget(machine.name);
   return atOnce;
@@ -61,8 +67,9 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
   }
 }
 
-async function stillThere(machine: Machine, { cloud }: StageContext): Promise<boolean> {
+/** The id of the machine's server while the cloud still has one. */
+async function remaining(machine: Machine, { cloud }: StageContext): Promise<number | null> {
   const server =
     machine.serverId === null ? await cloud.serverByName(machine.name) : await cloud.server(machine.serverId);
-  return server !== null;
+  return server?.id ?? null;
 }

@@ -87,7 +87,7 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
   if (decided.do === "next-location") {
     const location = nextLocation(machine, context);
     if (location) {
-      const change = { location, attempts: machine.attempts + 1 };
+      const change = { location, attempts: 0 };
       store.changeMachine(
         machine.name,
         machine.state,
@@ -101,12 +101,10 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
   return { againInMs: 0 };
 }
 
-/** The pool's locations in order, each tried once in a machine's life (`attempts` counts the moves). */
+/** The pool's locations in order; a machine begins at the first, so behind the last one all were tried. */
 function nextLocation(machine: Machine, { config }: StageContext): string | null {
   const pool = config().pools.find((candidate) => candidate.name === machine.pool);
-  if (!pool || machine.attempts + 1 >= pool.locations.length) return null;
-  const index = pool.locations.indexOf(machine.location);
-  return pool.locations[(index + 1) % pool.locations.length] ?? null;
+  return pool?.locations[pool.locations.indexOf(machine.location) + 1] ?? null;
 }
 
 function giveUp(machine: Machine, reason: string, { store, armed }: StageContext, alert: boolean): void {

@@ -1,12 +1,15 @@
 /**
- * ready: a warm machine waits. Its connection is kept armed; one that cannot be armed any more is looked at again and,
- * after the second miss, retired: a cold machine in the pool is a customer's failed hand-over.
+ * ready: a warm machine waits. Its connection is kept armed; one that cannot be armed any more is looked at again, with
+ * growing pauses, and retired after half a minute: a cold machine in the pool is a customer's failed hand-over, but one
+ * short loss of the controller's own network must not empty the pool.
  */
 import { target } from "./boot.ts";
+import { backoffMs } from "./policy.ts";
 import { atOnce, type Stage } from "./stage.ts";
 
 const lookMs = 60_000;
-const missesAllowed = 1;
+/** 2 + 4 + 8 + 16 s of pauses, and what the tries themselves take. */
+const missesAllowed = 4;
 
 export const keepReady: Stage = async (machine, context) => {
   const { store, clock, armed, config } = context;
@@ -22,9 +25,15 @@ export const keepReady: Stage = async (machine, context) => {
   try {
     await armed.ensure(machine.name, target(machine, context, "root"));
   } catch (error) {
-    if (machine.attempts >= missesAllowed) throw error;
-    store.changeMachine(machine.name, "ready", { attempts: machine.attempts + 1 }, "could not be armed");
-    return { againInMs: 2_000 };
+    const why = error instanceof Error ? error.message : String(error);
+    if (machine.attempts >= missesAllowed) {
+      const reason = `cannot be armed any more: ${why}`;
+      store.changeMachine(machine.name, "ready", { state: "retiring", reason }, reason);
+      return atOnce;
+    }
+    const attempts = machine.attempts + 1;
+    store.changeMachine(machine.name, "ready", { attempts }, `could not be armed: ${why}`);
+    return { againInMs: backoffMs(machine.attempts) };
   }
   if (machine.attempts > 0) store.changeMachine(machine.name, "ready", { attempts: 0 }, "armed again");
   return { againInMs: Math.min(lookMs, pool.maxAgeMs - ageMs + 1) };

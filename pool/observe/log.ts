@@ -12,6 +12,9 @@ const shapes: readonly RegExp[] = [
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----/g,
   /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\n[A-Za-z0-9+/=]*)+(?:\\n-----END [A-Z ]*PRIVATE KEY-----)?/g,
   /\bBearer [A-Za-z0-9._~+/=-]{16,}/g,
+  /** Keys of model providers, and tokens of Telegram bots: the customer's own. */
+  /\bsk-[A-Za-z0-9_-]{16,}/g,
+  /\b\d{8,10}:[A-Za-z0-9_-]{35}\b/g,
   /\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{64}\b/g,
 ];
 

@@ -1,0 +1,422 @@
+/**
+ * The borders of a machine's life, made by hand: each records its calls, fails once with `nextError`, and forgets with
+ * `reset()`. The store behind them is the real one.
+ */
+import { pino } from "pino";
+import type { Ansible, PlaybookResult, PlaybookRun } from "../../pool/ansible/ansible.ts";
+import type { Cloud, CloudServer, Gate, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
+import type { Config } from "../../pool/config/config.ts";
+import { parseConfig } from "../../pool/config/load.ts";
+import type { ArmedMachines } from "../../pool/machine/armed.ts";
+import type { ArmedMachine, HandOverRequest, HandOverResult } from "../../pool/machine/hand-over-session.ts";
+import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
+import type { StageContext } from "../../pool/machine/stage.ts";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import { Secret } from "../../pool/secrets/secret.ts";
+import type { ExecResult, Ssh, SshTarget } from "../../pool/ssh/ssh.ts";
+import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import type { Store } from "../../pool/store/store.ts";
+import type { KeyStock, Tailnet, TailnetDevice } from "../../pool/tailnet/tailnet.ts";
+import type {
+  MachineStackInput,
+  RunResult,
+  StateSummary,
+  Terraform,
+} from "../../pool/terraform/terraform.ts";
+import { env, example } from "../config/example.ts";
+import { VirtualClock } from "../virtual-clock.ts";
+
+/** Throws `nextError` once. */
+class Fallible {
+  nextError: Error | null = null;
+
+  protected fail(): void {
+    const error = this.nextError;
+    this.nextError = null;
+    if (error) throw error;
+  }
+}
+
+export class FakeCloud extends Fallible implements Cloud {
+  readonly list = new Map<number, CloudServer>();
+  readonly calls: string[] = [];
+  #lastId = 100;
+
+  put(name: string, change: Partial<CloudServer> = {}): CloudServer {
+    const server: CloudServer = {
+      id: ++this.#lastId,
+      name,
+      status: "running",
+      ipv4: "192.0.2.7",
+      location: "fsn1",
+      serverType: "cx23",
+      labels: {},
+      createdAt: 0,
+      ...change,
+    };
+    this.list.set(server.id, server);
+    return server;
+  }
+  async server(id: number) {
+    this.calls.push(`server ${id}`);
+    this.fail();
+    return this.list.get(id) ?? null;
+  }
+  async serverByName(name: string) {
+    this.calls.push(`server ${name}`);
+    this.fail();
+    return [...this.list.values()].find((server) => server.name === name) ?? null;
+  }
+  async servers(selector: string) {
+    this.calls.push(`servers ${selector}`);
+    this.fail();
+    return [...this.list.values()];
+  }
+  async serverTypes() {
+    return [];
+  }
+  async locations() {
+    return [];
+  }
+  reset(): void {
+    this.list.clear();
+    this.calls.length = 0;
+    this.nextError = null;
+  }
+}
+
+export class FakeGate implements Gate {
+  /** Where runs are told to go; a test that deletes through the gate puts a server of its own here. */
+  endpoint = "http://127.0.0.1:1/v1";
+  readonly permits: RunPermit[] = [];
+  open = 0;
+
+  openRun(permit: RunPermit): GateRun {
+    this.permits.push(permit);
+    this.open += 1;
+    return {
+      endpoint: this.endpoint,
+      token: new Secret("g".repeat(64)),
+      counts: () => ({ upstream: 1, asked: 2 }),
+      close: () => {
+        this.open -= 1;
+      },
+    };
+  }
+  async close(): Promise<void> {}
+  reset(): void {
+    this.permits.length = 0;
+    this.open = 0;
+  }
+}
+
+export const failedRun = (summary: string, detail = ""): Partial<RunResult> => ({
+  ok: false,
+  exitCode: 1,
+  errors: [{ summary, detail, address: "hcloud_server.server" }],
+});
+
+export class FakeTerraform extends Fallible implements Terraform {
+  readonly applied: { input: MachineStackInput; guard: boolean }[] = [];
+  readonly calls: string[] = [];
+  readonly states = new Map<string, StateSummary>();
+  /** Of the next run. */
+  nextResult: Partial<RunResult> | null = null;
+  /** What an apply that works leaves behind. */
+  onApply: (input: MachineStackInput) => void = () => {};
+
+  #result(): RunResult {
+    this.fail();
+    const result = { ...goodRun, run: `run-${this.calls.length}`, ...this.nextResult };
+    this.nextResult = null;
+    return result;
+  }
+  async applyMachine(input: MachineStackInput, _access: unknown, options: { guard?: boolean } = {}) {
+    this.calls.push(`apply ${input.name} ${input.location}`);
+    this.applied.push({ input, guard: options.guard ?? false });
+    const result = this.#result();
+    if (result.ok) this.onApply(input);
+    return result;
+  }
+  async destroyMachine(name: string) {
+    this.calls.push(`destroy ${name}`);
+    const result = this.#result();
+    if (result.ok) this.states.delete(name);
+    return result;
+  }
+  async untaintServer(name: string) {
+    this.calls.push(`untaint ${name}`);
+    const result = this.#result();
+    const state = this.states.get(name);
+    if (result.ok && state) this.states.set(name, { ...state, tainted: false });
+    return result;
+  }
+  async applyPlatform() {
+    this.calls.push("platform");
+    const result = this.#result();
+    return { result, ids: platformIds };
+  }
+  async state(name: string) {
+    return this.states.get(name) ?? null;
+  }
+  async forget(name: string) {
+    this.calls.push(`forget ${name}`);
+  }
+  async leftovers() {
+    return [];
+  }
+  reset(): void {
+    this.applied.length = 0;
+    this.calls.length = 0;
+    this.states.clear();
+    this.nextError = null;
+    this.nextResult = null;
+    this.onApply = () => {};
+  }
+}
+
+const goodRun: RunResult = {
+  run: "run",
+  ok: true,
+  exitCode: 0,
+  changes: [],
+  errors: [],
+  logFile: "/dev/null",
+  startedAt: 0,
+  endedAt: 1,
+};
+
+export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4] };
+
+export const stateOf = (serverId: number | null, change: Partial<StateSummary> = {}): StateSummary => ({
+  serverId,
+  tainted: false,
+  serial: 1,
+  lineage: "l",
+  resources: serverId === null ? 0 : 1,
+  empty: false,
+  ...change,
+});
+
+export class FakeAnsible extends Fallible implements Ansible {
+  readonly runs: PlaybookRun[] = [];
+  nextResult: Partial<PlaybookResult> | null = null;
+
+  async prepare(run: PlaybookRun): Promise<PlaybookResult> {
+    this.runs.push(run);
+    this.fail();
+    const result = { ...preparation, ...this.nextResult };
+    this.nextResult = null;
+    return result;
+  }
+  reset(): void {
+    this.runs.length = 0;
+    this.nextError = null;
+    this.nextResult = null;
+  }
+}
+
+const preparation: PlaybookResult = {
+  run: "play",
+  ok: true,
+  failure: null,
+  tasks: [],
+  logFile: "/dev/null",
+  seconds: 1,
+  installed: { openclaw: "1.2.3" },
+};
+
+export class FakeSsh extends Fallible implements Ssh {
+  readonly targets: SshTarget[] = [];
+  readonly commands: string[] = [];
+  open = 0;
+  nextExec: ExecResult = { code: 0, stdout: "", stderr: "" };
+
+  async connect(target: SshTarget) {
+    this.targets.push(target);
+    this.fail();
+    this.open += 1;
+    return {
+      target,
+      alive: true,
+      exec: async (command: string) => {
+        this.commands.push(command);
+        return this.nextExec;
+      },
+      start: async () => {
+        throw new Error("not by this fake");
+      },
+      onClose: () => {},
+      close: () => {
+        this.open -= 1;
+      },
+    };
+  }
+  reset(): void {
+    this.targets.length = 0;
+    this.commands.length = 0;
+    this.open = 0;
+    this.nextError = null;
+  }
+}
+
+const attested: HandOverResult = {
+  ms: 12,
+  attestation: {
+    newTokenAccepted: true,
+    oldTokenRefused: true,
+    unitActive: true,
+    tailnetAddress: "100.64.0.7",
+    tailnetNode: "node-7",
+    way: "reload",
+  },
+};
+
+export class FakeArmed extends Fallible implements ArmedMachines {
+  readonly ensured: { name: string; target: SshTarget }[] = [];
+  readonly dropped: string[] = [];
+  readonly documents: HandOverRequest[] = [];
+  /** Thrown by the next documents, in this order; null lets one through. */
+  runErrors: (Error | null)[] = [];
+  nextAttestation: Partial<HandOverResult["attestation"]> = {};
+  /** What happens while the document is on its way. */
+  onRun: () => void = () => {};
+
+  async ensure(name: MachineName, target: SshTarget): Promise<ArmedMachine> {
+    this.ensured.push({ name, target });
+    this.fail();
+    return {
+      alive: true,
+      programVersion: "1",
+      gateway: true,
+      run: async (request, onStep) => {
+        this.documents.push(request);
+        const error = this.runErrors.shift();
+        this.onRun();
+        if (error) throw error;
+        onStep?.({ step: "env", ms: 3 });
+        return { ...attested, attestation: { ...attested.attestation, ...this.nextAttestation } };
+      },
+      inspect: async () => {
+        throw new Error("not by this fake");
+      },
+      close: () => {},
+      onLost: () => {},
+    };
+  }
+  isArmed(): boolean {
+    return true;
+  }
+  drop(name: MachineName): void {
+    this.dropped.push(name);
+  }
+  close(): void {}
+  reset(): void {
+    this.ensured.length = 0;
+    this.dropped.length = 0;
+    this.documents.length = 0;
+    this.runErrors = [];
+    this.nextAttestation = {};
+    this.nextError = null;
+    this.onRun = () => {};
+  }
+}
+
+export class FakeTailnet extends Fallible implements Tailnet {
+  readonly minted: Parameters<Tailnet["mintKey"]>[0][] = [];
+  readonly revoked: string[] = [];
+  readonly deleted: string[] = [];
+  readonly known = new Map<string, TailnetDevice>();
+
+  async mintKey(options: Parameters<Tailnet["mintKey"]>[0]) {
+    this.minted.push(options);
+    this.fail();
+    const id = `key-${this.minted.length}`;
+    return { id, key: new Secret(`tskey-auth-${id}`), expiresAt: 0 };
+  }
+  async revokeKey(id: string) {
+    this.revoked.push(id);
+  }
+  async device(nodeId: string) {
+    this.fail();
+    return this.known.get(nodeId) ?? null;
+  }
+  async devices() {
+    return [...this.known.values()];
+  }
+  async deleteDevice(nodeId: string) {
+    this.fail();
+    this.deleted.push(nodeId);
+  }
+  reset(): void {
+    this.minted.length = 0;
+    this.revoked.length = 0;
+    this.deleted.length = 0;
+    this.known.clear();
+    this.nextError = null;
+  }
+}
+
+export class FakeKeys implements KeyStock {
+  taken = 0;
+  async take() {
+    this.taken += 1;
+    return { id: `stock-${this.taken}`, key: new Secret(`tskey-auth-stock-${this.taken}`), expiresAt: 0 };
+  }
+  async replenish() {}
+  async close() {}
+}
+
+export interface Life {
+  readonly clock: VirtualClock;
+  readonly store: Store;
+  readonly cloud: FakeCloud;
+  readonly gate: FakeGate;
+  readonly terraform: FakeTerraform;
+  readonly ansible: FakeAnsible;
+  readonly ssh: FakeSsh;
+  readonly armed: FakeArmed;
+  readonly tailnet: FakeTailnet;
+  readonly keys: FakeKeys;
+  config: Config;
+  /** Stripe's word, for each order. */
+  confirmation: (order: OrderId) => Promise<"agreed" | "disagreed">;
+  readonly context: StageContext;
+}
+
+/** The example's configuration; its pool is called `small` as in tests/store/rows.ts. */
+export function exampleConfig(): Config {
+  const config = parseConfig(example, "clawpool.yaml", env);
+  return { ...config, pools: config.pools.map((pool) => ({ ...pool, name: "small" })) };
+}
+
+/** A context of stages on fakes, a real store in memory and a clock that stands still. */
+export function startLife(): Life {
+  const clock = new VirtualClock();
+  const store = openSqliteStore({ file: ":memory:", sealer: createSealer([newSealingKey()]), clock });
+  const borders = {
+    clock,
+    store,
+    cloud: new FakeCloud(),
+    gate: new FakeGate(),
+    terraform: new FakeTerraform(),
+    ansible: new FakeAnsible(),
+    ssh: new FakeSsh(),
+    armed: new FakeArmed(),
+    tailnet: new FakeTailnet(),
+    keys: new FakeKeys(),
+  };
+  const life: Life = {
+    ...borders,
+    config: exampleConfig(),
+    confirmation: async () => "agreed",
+    context: {
+      ...borders,
+      config: () => life.config,
+      platform: () => platformIds,
+      confirmation: (order) => life.confirmation(order),
+      log: pino({ level: "silent" }),
+    },
+  };
+  return life;
+}

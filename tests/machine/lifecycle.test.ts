@@ -1,0 +1,396 @@
+/** planned → ready, stage by stage, and what errors become. */
+import { strict as assert } from "node:assert";
+import { BorderError, type BorderErrorKind } from "../../pool/errors.ts";
+import { reconcile } from "../../pool/machine/lifecycle.ts";
+import type { MachineName, MachineState } from "../../pool/machine/machine.ts";
+import { generateKeyPair } from "../../pool/ssh/keys.ts";
+import type { MachineChange } from "../../pool/store/store.ts";
+import { caps, makeReady, newMachine } from "../store/rows.ts";
+import { failedRun, type Life, startLife, stateOf } from "./fakes.ts";
+
+const bootKey = generateKeyPair();
+const bornKey = generateKeyPair();
+const secrets = {
+  controllerKey: generateKeyPair().privateKey.expose(),
+  bootHostKey: bootKey.privateKey.expose(),
+  poolToken: "pool-token-of-the-machine",
+};
+const border = (kind: BorderErrorKind, retryAfterMs?: number) =>
+  new BorderError(`a ${kind} error`, {
+    border: "cloud",
+    kind,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+
+describe("the life of a machine", () => {
+  let life: Life;
+  let name: MachineName;
+  const row = () => {
+    const machine = life.store.machine(name);
+    assert.ok(machine);
+    return machine;
+  };
+  const look = (signal = new AbortController().signal) => reconcile(name, life.context, signal);
+  const path: readonly MachineState[] = ["planned", "creating", "booting", "preparing", "proving"];
+
+  /** Puts the machine into a state of its building, with what is known there. */
+  function put(state: MachineState, change: MachineChange = {}): void {
+    const deadline = life.clock.now() + 600_000;
+    name = (
+      life.store.planMachine(
+        newMachine("claw-test-one", { secrets, deadline, hostKey: bootKey.publicKey }),
+        caps,
+      ) ?? assert.fail()
+    ).name;
+    for (const [index, next] of path.slice(1, path.indexOf(state) + 1).entries()) {
+      const from = path[index] as MachineState;
+      const facts = next === "booting" ? { serverId: 101, ipv4: "192.0.2.7" } : {};
+      life.store.changeMachine(name, from, { state: next, deadline, ...facts }, "test");
+    }
+    life.store.changeMachine(name, state, change, "test");
+  }
+
+  beforeEach(() => {
+    life = startLife();
+  });
+  afterEach(() => {
+    assert.equal(life.gate.open, 0, "a run of the gate was left open");
+    assert.equal(life.ssh.open, 0, "an SSH connection was left open");
+    life.store.close();
+  });
+
+  it("is not looked at again when nobody knows it or it is destroyed", async () => {
+    name = "claw-test-none" as MachineName;
+    assert.equal((await look()).againInMs, Number.POSITIVE_INFINITY);
+  });
+
+  it("planned: spends nothing, and gives the creation its deadline", async () => {
+    put("planned");
+    assert.deepEqual(await look(), { againInMs: 0 });
+    assert.equal(row().state, "creating");
+    assert.equal(row().deadline, life.clock.now() + life.config.deadlines.creatingMs);
+    assert.deepEqual(life.terraform.calls, []);
+  });
+
+  describe("creating", () => {
+    it("applies the stack under a permit that can only create, then moves on with the server's facts", async () => {
+      put("creating");
+      life.terraform.onApply = ({ name: server }) =>
+        life.terraform.states.set(server, stateOf(life.cloud.put(server).id));
+      assert.deepEqual(await look(), { againInMs: 0 });
+      assert.equal(row().state, "creating");
+      assert.deepEqual(life.gate.permits, [
+        {
+          kind: "machine",
+          machine: name,
+          actor: "daemon",
+          create: true,
+          update: false,
+          destroy: false,
+          priority: "refill",
+        },
+      ]);
+      const [{ input, guard } = assert.fail()] = life.terraform.applied;
+      assert.equal(guard, false);
+      assert.equal(input.labels["clawpool-machine"], name);
+      assert.ok(!input.userData.includes(secrets.controllerKey));
+      await look();
+      const { state, serverId, ipv4, deadline } = row();
+      assert.deepEqual({ state, ipv4 }, { state: "booting", ipv4: "192.0.2.7" });
+      assert.ok(serverId && life.cloud.list.has(serverId));
+      assert.equal(deadline, life.clock.now() + life.config.deadlines.bootingMs);
+      assert.equal(life.terraform.applied.length, 1);
+    });
+
+    it("never applies over a server that a failed poll left tainted: it takes the taint away", async () => {
+      put("creating");
+      const { id } = life.cloud.put(name, { status: "starting" });
+      life.terraform.states.set(name, stateOf(id, { tainted: true }));
+      assert.deepEqual(await look(), { againInMs: 2_000 });
+      assert.deepEqual(life.terraform.calls, [], "a server that starts is waited for");
+      life.cloud.list.set(id, { ...(life.cloud.list.get(id) ?? assert.fail()), status: "running" });
+      await look();
+      await look();
+      assert.deepEqual(life.terraform.calls, [`untaint ${name}`]);
+      assert.equal(row().state, "booting");
+      assert.equal(row().serverId, id);
+    });
+
+    it("gives up a tainted server that does not exist", async () => {
+      put("creating");
+      life.terraform.states.set(name, stateOf(101, { tainted: true }));
+      await look();
+      assert.equal(row().state, "failed");
+      assert.deepEqual(life.terraform.calls, []);
+    });
+
+    it("gives up a server that the gate saw being made and terraform's state does not know", async () => {
+      put("creating", { serverId: 101 });
+      life.terraform.states.set(name, stateOf(null, { empty: true }));
+      await look();
+      assert.equal(row().state, "failed");
+      assert.match(row().reason ?? "", /terraform's state does not know it/);
+      await look();
+      assert.equal(row().state, "retiring");
+      assert.deepEqual(life.terraform.calls, [], "a second apply would buy a second server");
+    });
+
+    it("goes to the pool's next location when one has none to sell, and fails when all were tried", async () => {
+      put("creating");
+      const [{ locations } = assert.fail()] = life.config.pools;
+      assert.ok(locations.length >= 3);
+      for (const [index, location] of locations.entries()) {
+        assert.equal(row().location, location);
+        // A transient error in between must not count as a location that was tried.
+        life.terraform.nextError = border("transient");
+        await look();
+        life.terraform.nextResult = failedRun("error during placement (resource_unavailable, abc)");
+        await look();
+        if (index < locations.length - 1) assert.equal(row().state, "creating");
+      }
+      assert.equal(row().state, "failed");
+      assert.deepEqual(
+        life.terraform.calls,
+        locations.flatMap((location) => Array(2).fill(`apply ${name} ${location}`)),
+      );
+      const [flag] = life.store.flags();
+      assert.equal(flag?.kind, "machine-failed");
+    });
+
+    it("waits for the placement group that a raised max_total needs", async () => {
+      put("planned");
+      life.store.changeMachine(name, "planned", { state: "creating" }, "test");
+      const second = life.store.planMachine(
+        newMachine("claw-test-two", { placementGroup: 1, secrets }),
+        caps,
+      );
+      name = second?.name ?? assert.fail();
+      life.store.changeMachine(name, "planned", { state: "creating", deadline: null }, "test");
+      assert.deepEqual(await look(), { againInMs: 5_000 });
+      assert.deepEqual(life.terraform.calls, []);
+      assert.equal(row().state, "creating");
+    });
+
+    it("refuses a server of another name", async () => {
+      put("creating");
+      life.terraform.states.set(name, stateOf(life.cloud.put("claw-test-other").id));
+      await look();
+      assert.equal(row().state, "failed");
+      assert.match(row().reason ?? "", /is named claw-test-other/);
+    });
+  });
+
+  describe("an error", () => {
+    it("that may pass is tried again, with growing pauses, at least as long as the other side asked", async () => {
+      put("creating");
+      const pauses: number[] = [];
+      for (let tries = 0; tries < 4; tries++) {
+        life.terraform.nextError = border("transient", tries === 3 ? 90_000 : undefined);
+        pauses.push((await look()).againInMs);
+        assert.equal(row().nextLookAt, life.clock.now() + (pauses.at(-1) ?? 0));
+      }
+      assert.equal(row().state, "creating");
+      assert.equal(row().attempts, 4);
+      assert.ok(
+        pauses.slice(0, 3).every((pause, index) => pause >= 0.8 * 2_000 * 2 ** index),
+        String(pauses),
+      );
+      assert.ok((pauses[3] ?? 0) >= 90_000);
+      assert.deepEqual(life.store.flags(), []);
+    });
+
+    for (const kind of ["quota", "auth"] as const) {
+      it(`of kind ${kind} fails the machine and calls a person`, async () => {
+        put("creating");
+        life.terraform.nextError = border(kind);
+        await look();
+        assert.equal(row().state, "failed");
+        const [flag] = life.store.flags();
+        assert.equal(flag?.kind, "machine-failed");
+        assert.equal(flag?.subject, name);
+        assert.match(flag?.text ?? "", new RegExp(`a ${kind} error`));
+      });
+    }
+
+    it("that would come again fails the machine, and nobody is called", async () => {
+      put("preparing");
+      life.ansible.nextError = border("permanent");
+      await look();
+      assert.equal(row().state, "failed");
+      assert.deepEqual(life.store.flags(), []);
+    });
+
+    it("of our own making fails the machine and calls a person", async () => {
+      put("preparing");
+      life.ansible.nextError = new TypeError("x is not a function");
+      await look();
+      assert.equal(row().state, "failed");
+      assert.equal(life.store.flags().length, 1);
+    });
+
+    it("that comes while the daemon stops changes nothing", async () => {
+      put("preparing");
+      const stop = new AbortController();
+      stop.abort();
+      life.ansible.nextError = border("permanent");
+      assert.deepEqual(await look(stop.signal), { againInMs: 0 });
+      assert.equal(row().state, "preparing");
+      assert.equal(row().attempts, 0);
+    });
+  });
+
+  for (const state of path) {
+    it(`${state}: fails at its deadline, without another try`, async () => {
+      put(state, { deadline: life.clock.now() });
+      assert.deepEqual(await look(), { againInMs: 0 });
+      assert.equal(row().state, "failed");
+      assert.match(row().reason ?? "", new RegExp(`still ${state} at its deadline`));
+      assert.deepEqual(life.terraform.calls, []);
+      assert.deepEqual(life.armed.dropped, [name]);
+      await look();
+      assert.equal(row().state, "retiring");
+    });
+  }
+
+  describe("booting", () => {
+    it("logs in with the pinned key and pins the key that was born on the machine", async () => {
+      put("booting");
+      life.ssh.nextExec = { code: 0, stdout: `${bornKey.publicKey} root@x\n`, stderr: "" };
+      await look();
+      const [target] = life.ssh.targets;
+      assert.equal(target?.hostKey, bootKey.publicKey);
+      assert.equal(target?.username, "clawpool");
+      assert.equal(target?.port, life.config.ssh.port);
+      assert.equal(target?.privateKey.expose(), secrets.controllerKey);
+      assert.equal(row().state, "preparing");
+      assert.equal(row().hostKey, bornKey.publicKey.trim());
+    });
+
+    for (const [what, exec] of [
+      ["fails", { code: 1, stdout: bornKey.publicKey, stderr: "no" }],
+      ["prints no key", { code: 0, stdout: "hello", stderr: "" }],
+      ["prints a key of another kind", { code: 0, stdout: "ssh-rsa AAAAB3Nza", stderr: "" }],
+    ] as const) {
+      it(`gives up a machine whose first boot ${what}`, async () => {
+        put("booting");
+        life.ssh.nextExec = exec;
+        await look();
+        assert.equal(row().state, "failed");
+        assert.equal(row().hostKey, bootKey.publicKey);
+      });
+    }
+  });
+
+  describe("preparing", () => {
+    it("runs the playbook with the pool's token as a secret, and records what is installed", async () => {
+      put("preparing");
+      await look();
+      const [run] = life.ansible.runs;
+      assert.equal(run?.machine, name);
+      assert.equal(run?.secretVars.clawpool_pool_token?.expose(), secrets.poolToken);
+      assert.ok(!JSON.stringify(run?.vars).includes(secrets.poolToken));
+      assert.equal(run?.timeoutMs, 600_000, "the rest of the state's time");
+      assert.equal(row().state, "proving");
+      assert.deepEqual(row().installed, { openclaw: "1.2.3" });
+    });
+
+    it("tries a failed download again, and fails for a failed task", async () => {
+      put("preparing");
+      const failure = { task: "fetch", message: "timed out", kind: "transient" } as const;
+      life.ansible.nextResult = { ok: false, failure };
+      await look();
+      assert.equal(row().state, "preparing");
+      life.ansible.nextResult = { ok: false, failure: { ...failure, kind: "permanent" } };
+      await look();
+      assert.equal(row().state, "failed");
+      assert.match(row().reason ?? "", /"fetch": timed out/);
+    });
+  });
+
+  describe("proving", () => {
+    it("rehearses with a throw-away identity, keeps the new token and revokes the key", async () => {
+      put("proving");
+      await look();
+      const [document] = life.armed.documents;
+      assert.ok(document?.rehearsal && !document.dropAdmin);
+      assert.equal(document.currentToken, secrets.poolToken);
+      assert.equal(document.tailnet?.logout, true);
+      assert.equal(life.tailnet.minted[0]?.ephemeral, true);
+      assert.deepEqual(life.tailnet.minted[0]?.tags, life.config.tailnet?.rehearsalTags);
+      assert.deepEqual(life.tailnet.revoked, ["key-1"]);
+      assert.deepEqual(life.armed.dropped, [name]);
+      assert.equal(row().state, "ready");
+      assert.equal(row().deadline, null);
+      assert.equal(row().readyAt, life.clock.now());
+      assert.equal(life.store.machineSecrets(name).poolToken, document.gatewayToken);
+    });
+
+    for (const [missing, attestation] of [
+      ["the new gateway token is not accepted", { newTokenAccepted: false }],
+      ["the pool's gateway token is still accepted", { oldTokenRefused: false }],
+      ["the gateway's unit is not active", { unitActive: false }],
+      ["there is no tailnet address", { tailnetAddress: null }],
+    ] as const) {
+      it(`never lets a machine into the pool when ${missing}`, async () => {
+        put("proving");
+        life.armed.nextAttestation = attestation;
+        await look();
+        assert.equal(row().state, "failed");
+        assert.equal(row().reason, missing);
+        assert.deepEqual(life.tailnet.revoked, ["key-1"]);
+        assert.equal(life.store.machineSecrets(name).poolToken, secrets.poolToken);
+      });
+    }
+  });
+
+  describe("ready", () => {
+    const putReady = (text: string) => {
+      name = makeReady(life.store, text, { secrets });
+      life.store.changeMachine(name, "ready", { deadline: null }, "test");
+    };
+    beforeEach(() => putReady("claw-test-one"));
+
+    it("keeps the connection armed", async () => {
+      assert.deepEqual(await look(), { againInMs: 60_000 });
+      assert.equal(life.armed.ensured[0]?.target.username, "root");
+      assert.equal(row().state, "ready");
+    });
+
+    it("forgets a miss when the machine is armed again", async () => {
+      life.armed.nextError = border("transient");
+      const { againInMs } = await look();
+      assert.ok(againInMs >= 1_600 && againInMs <= 2_400, String(againInMs));
+      assert.equal(row().attempts, 1);
+      await look();
+      assert.equal(row().attempts, 0);
+      assert.equal(row().state, "ready");
+    });
+
+    it("retires a machine that cannot be armed for half a minute, not sooner", async () => {
+      let waited = 0;
+      for (let tries = 0; row().state === "ready"; tries++) {
+        assert.ok(tries < 10, "it is never retired");
+        life.armed.nextError = border("transient");
+        waited += (await look()).againInMs;
+      }
+      assert.ok(waited >= 24_000 && waited <= 36_000, String(waited));
+      assert.equal(row().state, "retiring");
+      assert.match(row().reason ?? "", /cannot be armed any more: a transient error/);
+    });
+
+    it("retires a machine that is too old, and one whose pool is gone", async () => {
+      const [pool = assert.fail()] = life.config.pools;
+      const rest = await look();
+      assert.ok(rest.againInMs <= pool.maxAgeMs);
+      await life.clock.advance(pool.maxAgeMs);
+      assert.equal((await look()).againInMs, 1);
+      await life.clock.advance(1);
+      await look();
+      assert.equal(row().state, "retiring");
+      putReady("claw-test-two");
+      life.config = { ...life.config, pools: [] };
+      await look();
+      assert.equal(row().state, "retiring");
+    });
+  });
+});
