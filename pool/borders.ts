@@ -1,5 +1,6 @@
 /** Everything that speaks with other people's systems, wired by hand. A border knows nothing of machines or orders. */
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { createAnsible } from "./ansible/ansible.ts";
 import type { Clock } from "./clock.ts";
@@ -9,7 +10,7 @@ import { createGate } from "./cloud/gate/gate.ts";
 import { createCloud } from "./cloud/hetzner.ts";
 import type { Config } from "./config/config.ts";
 import type { Releasers } from "./releasers.ts";
-import { ensureAnsible } from "./setup/venv.ts";
+import { ensureAnsible, ensureCollections } from "./setup/venv.ts";
 import { createSsh } from "./ssh/ssh2.ts";
 import { createStripeGateway } from "./stripe/gateway.ts";
 import { createTailnet } from "./tailnet/client.ts";
@@ -31,7 +32,7 @@ export async function openBorders(
   { clock, log }: { clock: Clock; log: Logger },
   releasers: Releasers,
 ) {
-  const { hetzner, tailnet: settings } = config;
+  const { hetzner, tailnet: settings, prepare } = config;
   const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
   const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
   releasers.add("gate", () => gate.close());
@@ -49,15 +50,32 @@ export async function openBorders(
     });
   if (keys) releasers.add("Tailscale keys", () => keys.close());
 
-  const { bin } = await ensureAnsible({ onProgress: (text) => log.info(text) });
+  const onProgress = (text: string) => log.info(text);
+  const { bin } = await ensureAnsible({ onProgress });
   return {
     gate,
     cloud: createCloud({ ...hetzner, budget, clock }),
     terraform: createTerraform({ root: terraformRoot(config), ...config.terraform, clock }),
-    ansible: createAnsible({ bin, ...config.prepare, logDir: join(config.stateDir, "ansible") }),
+    ansible: createAnsible({
+      bin,
+      playbook: prepare.playbook,
+      collectionsPath: prepare.collectionsPath ?? (await openclawCollection(bin, onProgress)),
+      logDir: join(config.stateDir, "ansible"),
+      vars: {
+        ...prepare.vars,
+        clawpool_gateway_port: config.agent.gatewayPort,
+        clawpool_default_model: config.agent.model,
+      },
+    }),
     ssh: createSsh(),
     stripe: createStripeGateway({ ...config.stripe, clock }),
     tailnet,
     keys,
   };
+}
+
+/** openclaw-ansible at the commit that ansible/requirements.yml pins. */
+async function openclawCollection(bin: string, onProgress: (text: string) => void): Promise<string> {
+  const requirementsFile = fileURLToPath(new URL("../ansible/requirements.yml", import.meta.url));
+  return (await ensureCollections({ requirementsFile, bin, onProgress })).path;
 }

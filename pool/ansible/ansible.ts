@@ -9,6 +9,7 @@ import { BorderError, type BorderErrorKind } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { PlayEvents } from "./events.ts";
 import { startPlaybook } from "./playbook.ts";
+import { programText } from "./program.ts";
 import { recipeOf } from "./recipe.ts";
 import { makeRunFolder, sweepRunFolders } from "./run-folder.ts";
 
@@ -83,7 +84,8 @@ export function createAnsible(options: AnsibleOptions): Ansible {
       const logFile = join(options.logDir, `${id}.jsonl`);
       const startedAt = performance.now();
       const clawpool_recipe = await recipeOf(options);
-      const vars = { ...options.vars, ...run.vars, clawpool_recipe };
+      const clawpool_program_text = await programText();
+      const vars = { ...options.vars, ...run.vars, clawpool_recipe, clawpool_program_text };
       const folder = await makeRunFolder({ ...run, vars });
       try {
         const events = new PlayEvents(run.onTask);

@@ -70,8 +70,8 @@ export interface Config {
   } | null;
   readonly prepare: {
     readonly playbook: string;
-    /** Where the `openclaw.installer` collection is found. */
-    readonly collectionsPath: string;
+    /** Where the `openclaw.installer` collection is found; null: installed from ansible/requirements.yml. */
+    readonly collectionsPath: string | null;
     /** Extra variables for the playbook, as the operator wrote them. */
     readonly vars: Readonly<Record<string, unknown>>;
   };

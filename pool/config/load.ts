@@ -191,7 +191,7 @@ function resolveConfig(
     },
     prepare: {
       playbook: file.prepare.playbook ?? join(packageRoot, "ansible", "prepare.yml"),
-      collectionsPath: file.prepare.collections_path ?? join(file.state_dir, "collections"),
+      collectionsPath: file.prepare.collections_path,
       vars: file.prepare.vars,
     },
     agent: { model: file.agent.model, gatewayPort: file.agent.gateway_port },

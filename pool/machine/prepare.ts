@@ -15,10 +15,7 @@ export const prepare: Stage = async (machine, context, signal) => {
       machine: machine.name,
       ...target(machine, context, controllerUser),
       vars: {
-        ...config().prepare.vars,
         clawpool_controller_key: publicKeyOf(secrets.controllerKey),
-        clawpool_gateway_port: config().agent.gatewayPort,
-        clawpool_default_model: config().agent.model,
       },
       secretVars: { clawpool_pool_token: new Secret(secrets.poolToken) },
       timeoutMs,

@@ -244,9 +244,8 @@ async function writeConfig(cloud: {
       control_url: tailscale.controlUrl,
     },
     prepare: {
-      ...(cloud.machines === "process"
-        ? { playbook: join(here, "machines", "process", "prepare.yml") }
-        : { collections_path: join(here, "role") }),
+      collections_path: join(here, "role"),
+      ...(cloud.machines === "process" ? { playbook: join(here, "machines", "process", "prepare.yml") } : {}),
       vars: {
         clawpool_providers: [
           {
@@ -260,6 +259,9 @@ async function writeConfig(cloud: {
             ],
           },
         ],
+        clawpool_role_commit: "stand-in",
+        // Containers see the memory of their host, which many of them share.
+        clawpool_gateway_heap_mib: 2_048,
         ...(cloud.machines === "nspawn" ? { clawpool_npm_cache: `${mirrorMount}/npm-cache` } : {}),
       },
     },

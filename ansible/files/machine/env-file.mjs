@@ -31,8 +31,12 @@ export async function tokenIn(file) {
   return /^CLAW_GATEWAY_TOKEN=(['"`]?)([^'"`\r\n#]*)\1\s*$/m.exec(text)?.[2] || null;
 }
 
-/** Replaces `file` so that a crash at any instant leaves the old or the new text, whole, with `owner` and 0600. */
-export async function replaceFile(file, text, { uid, gid }) {
+/**
+ * Replaces `file` so that a crash at any instant leaves the old or the new text, whole, with `owner` and 0600. The new
+ * text is there when the promise resolves; that it stays through a power cut, when `durable` does: in an object, so
+ * that nobody waits for it unawares.
+ */
+export async function placeFile(file, text, { uid, gid }) {
   const draft = join(dirname(file), `.${basename(file)}.${process.pid}`);
   try {
     const handle = await open(draft, "w", 0o600);
@@ -49,6 +53,12 @@ export async function replaceFile(file, text, { uid, gid }) {
     await rm(draft, { force: true });
     throw error;
   }
-  const folder = await open(dirname(file), "r");
-  await folder.sync().finally(() => folder.close());
+  const durable = open(dirname(file), "r").then((folder) => folder.sync().finally(() => folder.close()));
+  durable.catch(() => {}); // told to whoever waits for it
+  return { durable };
+}
+
+/** As `placeFile`; resolves when it is durable. */
+export async function replaceFile(file, text, owner) {
+  await (await placeFile(file, text, owner)).durable;
 }

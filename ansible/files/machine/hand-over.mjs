@@ -12,7 +12,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
-import { encodeEnv, replaceFile } from "./env-file.mjs";
+import { encodeEnv, placeFile, replaceFile } from "./env-file.mjs";
 import { openControl, tokenAccepted, tokenRefused } from "./gateway.mjs";
 import { dropAdmin, restartUnit, unitState } from "./host.mjs";
 import { merge, plan } from "./plan.mjs";
@@ -108,34 +108,38 @@ async function switchGateway(facts, held, request, chosen, step) {
   const { way, patch, config } = chosen;
   const { uid, gid } = await stat(dirname(facts.envFile));
   const write = async () => {
-    await replaceFile(
-      facts.envFile,
-      encodeEnv({ CLAW_GATEWAY_TOKEN: request.gatewayToken, ...request.env }),
-      { uid, gid },
-    );
+    const text = encodeEnv({ CLAW_GATEWAY_TOKEN: request.gatewayToken, ...request.env });
+    const written = await placeFile(facts.envFile, text, { uid, gid });
     step("env");
+    return written;
   };
+  const control = way === "restart" ? null : await anyControl(facts, held, request);
+  const written = await write();
   if (way !== "restart") {
-    const control = await anyControl(facts, held, request);
-    await write();
     try {
       if (!control) throw new Failure("control", "no token is in force", true);
       const proof = async () => {
         const dead = await takeSecrets(control, chosen, step);
-        if (await tokenAccepted(facts.gateway, request.gatewayToken)) return dead;
+        const [accepted, unit] = await Promise.all([
+          tokenAccepted(facts.gateway, request.gatewayToken),
+          unitState(facts),
+          written.durable,
+        ]);
+        if (accepted) return { dead, unit };
         throw new Failure("prove", "the new token is refused", true);
       };
       const deadline = way === "config" ? configDeadlineMs : reloadDeadlineMs;
-      const dead = await within(deadline, "reload", "the reload", proof());
+      const { dead, unit } = await within(deadline, "reload", "the reload", proof());
       if (dead || (await oldTokenDead(facts, request)))
-        return { way, newTokenAccepted: true, oldTokenRefused: true };
+        return { way, unit, newTokenAccepted: true, oldTokenRefused: true };
       step("not-proved");
     } catch (error) {
       step(`${error.step ?? "reload"}-failed`);
     } finally {
       control?.close();
     }
-  } else await write();
+  }
+  await written.durable;
   if (Object.keys(patch).length > 0) {
     const { uid, gid } = await stat(facts.configFile);
     await replaceFile(facts.configFile, `${JSON.stringify(merge(config, patch), null, 2)}\n`, { uid, gid });
@@ -143,7 +147,7 @@ async function switchGateway(facts, held, request, chosen, step) {
   await restartUnit(facts, step);
   const newTokenAccepted = await tokenAccepted(facts.gateway, request.gatewayToken);
   const oldTokenRefused = await oldTokenDead(facts, request);
-  return { way: "restart", newTokenAccepted, oldTokenRefused };
+  return { way: "restart", unit: await unitState(facts), newTokenAccepted, oldTokenRefused };
 }
 
 /**
@@ -185,21 +189,23 @@ async function work(facts, held, request, step) {
   if (judge(state, request, digest)) return attestAgain(facts, request, state);
   const chosen = await plan(facts, request);
   const mark = { order: request.order, generation: request.generation, rehearsal: request.rehearsal, digest };
-  await writeState(facts, { ...mark, done: false });
-  step("noted");
+  const noted = writeState(facts, { ...mark, done: false }).then(() => step("noted"));
 
+  // The join carries nothing of the customer's, so it needs not wait for the note as `.env` must. The controller's own
+  // access goes meanwhile: a machine whose hand-over fails is not repaired by hand but replaced.
   const wantsTailnet = request.tailnet !== null && facts.tailscaleSocket !== null;
   const joining = wantsTailnet
     ? within(joinDeadlineMs, "tailnet", "the join", joinTailnet(facts, request.tailnet, step))
     : { address: null, node: null };
+  const dropping = request.dropAdmin && noted.then(() => dropAdmin(facts)).then(() => step("admin-dropped"));
   // All are waited for even when one fails: nothing of this hand-over may still be at work when it is reported.
   const results = await Promise.allSettled([
-    switchGateway(facts, held, request, chosen, step),
+    noted.then(() => switchGateway(facts, held, request, chosen, step)),
     joining,
-    unitState(facts),
+    dropping,
   ]);
   for (const result of results) if (result.status === "rejected") throw result.reason;
-  const [switched, joined, unit] = results.map(({ value }) => value);
+  const [switched, joined] = results.map(({ value }) => value);
   if (!switched.newTokenAccepted)
     throw new Failure("prove", "the gateway does not accept the new token", true);
   if (!switched.oldTokenRefused) throw new Failure("prove", "the gateway still accepts the old token", true);
@@ -210,17 +216,12 @@ async function work(facts, held, request, step) {
   const attestation = {
     newTokenAccepted: true,
     oldTokenRefused: true,
-    // A unit that was restarted meanwhile proved itself by /startupz.
-    unitActive: unit === "active" || (switched.way === "restart" && (await unitState(facts)) === "active"),
+    unitActive: switched.unit === "active",
     tailnetAddress: joined.address,
     tailnetNode: joined.node,
     way: switched.way,
   };
-  if (!attestation.unitActive) throw new Failure("prove", `the gateway's unit is ${unit}`, true);
-  if (request.dropAdmin) {
-    await dropAdmin(facts);
-    step("admin-dropped");
-  }
+  if (!attestation.unitActive) throw new Failure("prove", `the gateway's unit is ${switched.unit}`, true);
   await writeState(facts, { ...mark, done: true, attestation });
   return attestation;
 }

@@ -1,9 +1,11 @@
 /** Joining the tailnet by tailscaled's LocalAPI: 20 ms quicker than its command line, and no key in any argv. */
 import http from "node:http";
-import { Failure } from "./report.mjs";
+import { Failure, pause } from "./report.mjs";
 
 /** Tailscale's own control plane takes 1-3 s; its command line would wait for ever. */
 export const joinDeadlineMs = 25_000;
+/** After this a machine whose home relay nobody has confirmed counts as joined all the same: it will be found later. */
+const relayDeadlineMs = 1_000;
 
 /** One call to tailscaled's LocalAPI. @throws Failure `tailnet` */
 export function localApi(socketPath, method, path, body) {
@@ -36,36 +38,69 @@ export function localApi(socketPath, method, path, body) {
   });
 }
 
-/** Resolves when the notification bus says Running; rejects with what it says is wrong. */
-async function untilRunning({ response }) {
-  let rest = "";
-  for await (const chunk of response.setEncoding("utf8")) {
-    const lines = (rest + chunk).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines.filter((text) => text.trim() !== "")) {
-      const notice = JSON.parse(line);
-      // The text may quote the key; only its kind is told.
-      if (notice.ErrMessage)
-        throw new Failure(
-          "tailnet",
-          `tailscaled refused: ${String(notice.ErrMessage)
-            .replace(/tskey-\S+/g, "[key]")
-            .slice(0, 200)}`,
-          /timeout|unreachable|refused connection/i.test(notice.ErrMessage),
-        );
-      if (notice.State === 6) return;
+/**
+ * Reads the notification bus: `running` resolves when it says Running after `begun()` was called, and rejects with what
+ * it says is wrong; `relayed` when the control server has our home relay, and so every other node.
+ */
+function follow({ response }) {
+  const first = Promise.withResolvers();
+  const running = Promise.withResolvers();
+  const relayed = Promise.withResolvers();
+  let begun = false;
+  const read = async () => {
+    let rest = "";
+    for await (const chunk of response.setEncoding("utf8")) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines.filter((text) => text.trim() !== "")) {
+        const { ErrMessage, State, SelfChange } = JSON.parse(line);
+        // The text may quote the key; only its kind is told.
+        if (ErrMessage)
+          throw new Failure(
+            "tailnet",
+            `tailscaled refused: ${String(ErrMessage)
+              .replace(/tskey-\S+/g, "[key]")
+              .slice(0, 200)}`,
+            /timeout|unreachable|refused connection/i.test(ErrMessage),
+          );
+        first.resolve(State);
+        if (begun && State === 6) running.resolve();
+        if (begun && SelfChange?.HomeDERP > 0) relayed.resolve();
+      }
     }
-  }
-  throw new Failure("tailnet", "tailscaled ended the watch", true);
+    throw new Failure("tailnet", "tailscaled ended the watch", true);
+  };
+  read().catch((error) => {
+    first.reject(error);
+    running.reject(error);
+  });
+  // Whichever nobody waits for may fail unheard.
+  for (const { promise } of [first, running]) promise.catch(() => {});
+  return {
+    first: first.promise,
+    running: running.promise,
+    relayed: relayed.promise,
+    begin: () => {
+      begun = true;
+    },
+  };
 }
 
-/** Joins (or finds that it has joined under this name), forwards the gateway's port, and says who it is. */
+/**
+ * Joins (or finds that it has joined under this name), forwards the gateway's port, and says who it is.
+ *
+ * Running is not yet reachable: until the control server has passed our home relay on, another node's first packet
+ * has nowhere to go ("no UDP or DERP addr"), and WireGuard sends its handshake again only after 5 s.
+ */
 export async function joinTailnet(facts, wanted, step) {
   const api = (method, path, body) => localApi(facts.tailscaleSocket, method, path, body);
-  const before = await api("GET", "status?peers=false");
-  if (before.BackendState !== "Running" || before.Self?.HostName !== wanted.hostname) {
-    const watch = await api("GET", "watch-ipn-bus?mask=2");
-    try {
+  const watch = await api("GET", "watch-ipn-bus?mask=2");
+  try {
+    const bus = follow(watch);
+    const status = () => api("GET", "status?peers=false");
+    const joined = (await bus.first) === 6 && (await status()).Self?.HostName === wanted.hostname;
+    if (!joined) {
+      bus.begin();
       await api("POST", "start", {
         AuthKey: wanted.key,
         UpdatePrefs: {
@@ -80,16 +115,19 @@ export async function joinTailnet(facts, wanted, step) {
         },
       });
       // Even with a key: `start` alone stays in NeedsLogin.
-      const running = untilRunning(watch);
-      await Promise.all([running, api("POST", "login-interactive")]);
-    } finally {
-      watch.request.destroy();
+      await Promise.all([bus.running, api("POST", "login-interactive")]);
+      step("joined");
     }
-    step("joined");
+    const { port, host } = facts.gateway;
+    const relayed = bus.relayed.then(() => true);
+    const [{ Self }, known] = await Promise.all([
+      status(),
+      joined || Promise.race([relayed, pause(relayDeadlineMs)]),
+      api("POST", "serve-config", { TCP: { [port]: { TCPForward: `${host}:${port}` } } }),
+    ]);
+    step(known ? "forwarded" : "relay-unknown");
+    return { address: Self.TailscaleIPs?.[0] ?? null, node: Self.ID ?? null };
+  } finally {
+    watch.request.destroy();
   }
-  const { port, host } = facts.gateway;
-  await api("POST", "serve-config", { TCP: { [port]: { TCPForward: `${host}:${port}` } } });
-  const { Self } = await api("GET", "status?peers=false");
-  step("forwarded");
-  return { address: Self.TailscaleIPs?.[0] ?? null, node: Self.ID ?? null };
 }

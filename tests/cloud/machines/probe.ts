@@ -4,6 +4,7 @@ import { createConnection } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import ssh2 from "ssh2";
 import { stringify } from "yaml";
+import { generateKeyPair } from "../../../pool/ssh/keys.ts";
 
 export interface KeyPair {
   /** OpenSSH private key, PEM. */
@@ -13,8 +14,8 @@ export interface KeyPair {
 }
 
 export function ed25519KeyPair(comment: string): KeyPair {
-  const pair = ssh2.utils.generateKeyPairSync("ed25519", { comment });
-  return { private: pair.private, public: pair.public };
+  const pair = generateKeyPair(comment);
+  return { private: pair.privateKey.expose(), public: pair.publicKey };
 }
 
 /** cloud-init user_data with a known host key and the user `clawpool` with sudo. */

@@ -66,6 +66,8 @@ export async function startTailscaled(
     if (!answer.ok) return tell({ ErrMessage: body.message ?? `HTTP ${answer.status}` });
     state.node = { nodeId: body.nodeId, name: body.name, addresses: body.addresses };
     tell({ State: numbers.Running });
+    // The real one learns some time after that the control server has its home relay.
+    tell({ SelfChange: { StableID: body.nodeId, HomeDERP: 900 } });
   };
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
