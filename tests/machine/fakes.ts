@@ -141,7 +141,8 @@ export class FakeTerraform extends Fallible implements Terraform {
   async destroyMachine(name: string) {
     this.calls.push(`destroy ${name}`);
     const result = this.#result();
-    if (result.ok) this.states.delete(name);
+    // As terraform does: the file stays, without resources.
+    if (result.ok) this.states.set(name, stateOf(null));
     return result;
   }
   async untaintServer(name: string) {
