@@ -1,0 +1,225 @@
+import { strict as assert } from "node:assert";
+import { pino } from "pino";
+import { BorderError } from "../pool/errors.ts";
+import { createLedger } from "../pool/ledger.ts";
+import type { Loop } from "../pool/loop.ts";
+import type { MachineName } from "../pool/machine/machine.ts";
+import { BusyError, createPeople, type People } from "../pool/people.ts";
+import { createPlatform, type Platform } from "../pool/platform.ts";
+import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
+import { generateKeyPair } from "../pool/ssh/keys.ts";
+import { type Life, startLife } from "./machine/fakes.ts";
+import { makeReady, newOrder, pay } from "./store/rows.ts";
+import { settled } from "./virtual-clock.ts";
+
+const keys = {
+  controllerKey: generateKeyPair().privateKey.expose(),
+  bootHostKey: generateKeyPair().privateKey.expose(),
+  poolToken: "pool-token-of-the-machine",
+};
+
+/** The loop's holds alone: `flying` are the machines that the daemon works on. */
+class FakeLoop implements Pick<Loop, "hold" | "poke"> {
+  readonly flying = new Set<string>();
+  readonly held = new Set<string>();
+  readonly poked: (string | undefined)[] = [];
+  poke(name?: MachineName): void {
+    this.poked.push(name);
+  }
+  hold(name: MachineName) {
+    if (this.flying.has(name) || this.held.has(name)) return null;
+    this.held.add(name);
+    return () => {
+      this.held.delete(name);
+      this.poke(name);
+    };
+  }
+}
+
+describe("people's commands", () => {
+  let life: Life;
+  let loop: FakeLoop;
+  let platform: Platform;
+  let people: People;
+  let [one, two]: MachineName[] = [];
+  const begin = (command: string, stacks: readonly string[], actor = "person:ada") =>
+    people.begin({ command, stacks, actor });
+  const state = (name = one) => life.store.machine(name as MachineName)?.state;
+
+  function warm(text: string): MachineName {
+    const name = makeReady(life.store, text, { secrets: keys });
+    life.store.changeMachine(name, "ready", { serverId: life.cloud.put(text).id, deadline: null }, "test");
+    return name;
+  }
+
+  beforeEach(async () => {
+    life = startLife();
+    loop = new FakeLoop();
+    const log = pino({ level: "silent" });
+    const sealer = createSealer([newSealingKey()]);
+    const { store, terraform, gate } = life;
+    platform = createPlatform({ store, sealer, terraform, gate, config: () => life.config, log });
+    people = createPeople({
+      context: life.context,
+      gate,
+      loop: loop as unknown as Loop,
+      platform,
+      terraformRoot: "/var/lib/clawpool/terraform",
+    });
+    one = warm("claw-test-one");
+    two = warm("claw-test-two");
+  });
+  afterEach(() => {
+    people.close();
+    assert.equal(life.gate.open, 0, "a run of the gate was left open");
+    assert.equal(loop.held.size, 0, "a lock was left");
+    life.store.close();
+  });
+
+  it("get all live machines with a server, a permit for the named ones alone, and an audit row", () => {
+    const grant = begin("destroy", [one as string, "platform"]);
+    assert.deepEqual(
+      grant.stacks.machines.map(({ name }) => name),
+      [one, two],
+    );
+    assert.equal(grant.stacks.stateDir, "/var/lib/clawpool/terraform");
+    assert.deepEqual(life.gate.permits, [
+      {
+        kind: "people",
+        actor: "person:ada",
+        machines: [one],
+        platform: true,
+        update: true,
+        destroy: true,
+        priority: "person",
+      },
+    ]);
+    assert.deepEqual([...loop.held], [one]);
+    const [row] = life.store.auditRows().filter(({ action }) => action === "people.destroy");
+    assert.equal(row?.actor, "person:ada");
+    assert.ok(!JSON.stringify(row).includes(grant.token));
+  });
+
+  for (const command of ["list", "diff", "plan", "output"]) {
+    it(`lock nothing and may write nothing for ${command}`, () => {
+      loop.flying.add(one as string);
+      begin(command, command === "list" ? [] : [one as string]);
+      const [permit] = life.gate.permits;
+      assert.ok(permit?.kind === "people" && !permit.update && !permit.destroy);
+      assert.equal(loop.held.size, 0);
+    });
+  }
+
+  for (const command of ["deploy", "apply"]) {
+    it(`may update but not destroy for ${command}`, () => {
+      begin(command, [one as string]);
+      const [permit] = life.gate.permits;
+      assert.ok(permit?.kind === "people" && permit.update && !permit.destroy && !permit.platform);
+    });
+  }
+
+  it("are refused by name when a stack does not live", () => {
+    assert.throws(() => begin("diff", ["claw-test-none"]), /no live machine is named claw-test-none/);
+    assert.deepEqual(life.gate.permits, []);
+  });
+
+  it("are told who works on the machine, and keep no lock of the others", () => {
+    loop.flying.add(two as string);
+    assert.throws(() => begin("destroy", [one as string, two as string]), {
+      name: "BusyError",
+      message: `the daemon works on ${two} now (ready); try again when it has finished`,
+    });
+    assert.equal(loop.held.size, 0);
+    assert.equal(people.holds(one as string), false);
+    assert.deepEqual(life.gate.permits, []);
+  });
+
+  it("of one person do not lift each other's lock", () => {
+    const first = begin("deploy", [one as string]);
+    assert.throws(
+      () => begin("destroy", [one as string]),
+      (error: unknown) => {
+        assert.ok(error instanceof BusyError);
+        assert.match(error.message, /^person:ada works on/);
+        return true;
+      },
+    );
+    assert.ok(people.holds(one as string), "the first command still holds it");
+    const second = begin("deploy", [two as string]);
+    people.end(second.id, 0);
+    assert.ok(people.holds(one as string));
+    people.end(first.id, 0);
+    assert.equal(people.holds(one as string), false);
+  });
+
+  it("may destroy a machine without an order only while they hold it, and never one with an order", () => {
+    const ledger = createLedger(life.store, (name) => people.holds(name));
+    const may = (name = one) => ledger.machine(name as string)?.mayDestroy;
+    assert.equal(may(), false);
+    const grant = begin("destroy", [one as string]);
+    assert.equal(may(), true);
+    assert.equal(may(two), false);
+    life.store.createOrder(newOrder("o-1"));
+    pay(life.store, "o-1");
+    const sold = life.store.order("o-1" as never)?.machine ?? assert.fail();
+    if (sold !== one) people.end(grant.id, 0);
+    const held = sold === one ? grant : begin("destroy", [sold]);
+    assert.equal(may(sold), false);
+    people.end(held.id, 1);
+  });
+
+  describe("at their end", () => {
+    it("close the row of a machine whose server is gone, at once", async () => {
+      const grant = begin("destroy", [one as string]);
+      life.cloud.list.delete(life.store.machine(one as MachineName)?.serverId ?? 0);
+      people.end(grant.id, 0);
+      await settled();
+      assert.equal(state(), "retiring");
+      assert.equal(life.store.machine(one as MachineName)?.reason, "destroyed by person:ada");
+      assert.ok(loop.poked.includes(one));
+      const [row] = life.store.auditRows().filter(({ action }) => action === "people.end");
+      assert.deepEqual(row?.detail.calls, { upstream: 1, asked: 2 });
+    });
+
+    it("leave a machine whose server is still there as it was", async () => {
+      people.end(begin("destroy", [one as string]).id, 1);
+      await settled();
+      assert.equal(state(), "ready");
+    });
+
+    it("leave everything to the sweep when the cloud does not answer", async () => {
+      const grant = begin("destroy", [one as string]);
+      life.cloud.list.clear();
+      life.cloud.nextError = new BorderError("503", { border: "cloud", kind: "transient" });
+      people.end(grant.id, 0);
+      await settled();
+      assert.equal(state(), "ready");
+      assert.equal(loop.held.size, 0);
+    });
+
+    it("have a customer's stack applied again when the command failed, not when it went well", async () => {
+      life.store.createOrder(newOrder("o-1"));
+      pay(life.store, "o-1");
+      const sold = life.store.order("o-1" as never)?.machine ?? assert.fail();
+      life.store.changeMachine(sold, "claimed", { state: "handing-over" }, "test");
+      life.store.recordServing(sold, { tailnetNode: null, tailnetAddress: null });
+      life.store.changeMachine(sold, "serving", { labelled: true, enrolled: true }, "test");
+      for (const [exitCode, labelled] of [
+        [0, true],
+        [1, false],
+      ] as const) {
+        people.end(begin("destroy", [sold]).id, exitCode);
+        await settled();
+        assert.equal(life.store.machine(sold)?.labelled, labelled);
+        assert.equal(state(sold), "serving");
+      }
+    });
+
+    it("ask the cloud nothing after a command that only looked", async () => {
+      people.end(begin("diff", [one as string]).id, 0);
+      people.end("an id of an earlier daemon", 0);
+      await settled();
+      assert.deepEqual(life.cloud.calls, []);
+    });
+  });
+});
