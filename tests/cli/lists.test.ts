@@ -1,0 +1,120 @@
+import { strict as assert } from "node:assert";
+import { mkdirSync } from "node:fs";
+import { pino } from "pino";
+import { createAdmin } from "../../api/admin.ts";
+import { age, table } from "../../pool/cli/table.ts";
+import { poolStatus } from "../../pool/observe/status.ts";
+import { type Life, startLife } from "../machine/fakes.ts";
+import { makeReady, newOrder, pay } from "../store/rows.ts";
+import { type CliRig, makeCliRig } from "./rig.ts";
+
+describe("clawpool status, machines, orders", () => {
+  let rig: CliRig;
+  let life: Life;
+  let socket: { close(): Promise<void> } | null;
+
+  beforeEach(async () => {
+    rig = makeCliRig();
+    rig.configure();
+    mkdirSync(rig.stateDir);
+    life = startLife();
+    const admin = createAdmin({
+      stateDir: rig.stateDir,
+      store: life.store,
+      status: () => poolStatus(life.store, life.config),
+      people: { begin: () => assert.fail(), end: () => assert.fail() },
+      log: pino({ level: "silent" }),
+    });
+    socket = await admin.listen();
+    makeReady(life.store, "claw-test-one");
+    makeReady(life.store, "claw-test-two");
+    life.store.createOrder(newOrder("o-1"));
+    pay(life.store, "o-1");
+  });
+  afterEach(async () => {
+    await socket?.close();
+    life.store.close();
+    rig.remove();
+  });
+
+  it("show the pools at a glance, and what needs a person", async () => {
+    life.store.flag("unknown-server", "claw-test-stray", "it costs money");
+    const { stdout, exitCode } = await rig.run("status");
+    assert.equal(exitCode, 0);
+    const [head, pool, ...rest] = stdout.split("\n");
+    assert.match(head ?? "", /^POOL +PLAN +READY +LIVE +SERVING +QUEUED +BUILD +STATES$/);
+    assert.match(
+      pool ?? "",
+      /^small +small +1\/3 +2\/10 +0 +0 +\S+ +1 (?:claimed|ready), 1 (?:claimed|ready)$/,
+    );
+    assert.match(rest.join("\n"), /Needs a person:\n {2}! unknown-server claw-test-stray: it costs money/);
+  });
+
+  it("show machines with their orders", async () => {
+    const { stdout, exitCode } = await rig.run("machines");
+    assert.equal(exitCode, 0);
+    const lines = stdout.split("\n");
+    assert.equal(lines.length, 3);
+    assert.match(lines[0] ?? "", /^NAME +POOL +STATE +FOR +LOCATION +IP +ORDER$/);
+    assert.ok(
+      lines.some((line) => /^claw-test-\w+ +small +claimed +\S+ +fsn1 +192\.0\.2\.1 +o-1$/.test(line)),
+    );
+    assert.ok(lines.some((line) => /^claw-test-\w+ +small +ready +\S+ +fsn1 +192\.0\.2\.1 +-$/.test(line)));
+  });
+
+  it("show orders with their machines", async () => {
+    const { stdout, exitCode } = await rig.run("orders");
+    assert.equal(exitCode, 0);
+    assert.match(stdout, /^o-1 +provisioning +\S+ +small +eu-central +claw-test-\w+$/m);
+  });
+
+  it("print the whole of it as JSON, without a secret", async () => {
+    const json = async (command: string) => JSON.parse((await rig.run(command, "--json")).stdout);
+    const status = await json("status");
+    assert.equal(status.pools[0].claimable, 1);
+    const machines = await json("machines");
+    assert.deepEqual(machines.map((machine: { name: string }) => machine.name).sort(), [
+      "claw-test-one",
+      "claw-test-two",
+    ]);
+    const orders = await json("orders");
+    assert.equal(orders[0].id, "o-1");
+    const all = JSON.stringify([status, machines, orders]);
+    for (const secret of [
+      "pool-token",
+      "controller-key",
+      "boot-host-key",
+      "sk-customer",
+      "token-of-the-customer",
+    ])
+      assert.ok(!all.includes(secret), secret);
+  });
+
+  it("say in one sentence that no daemon runs", async () => {
+    await socket?.close();
+    socket = null;
+    for (const command of ["status", "machines", "orders"]) {
+      const { stdout, stderr, exitCode } = await rig.run(command);
+      assert.equal(exitCode, 1);
+      assert.equal(stdout, "");
+      assert.equal(
+        stderr,
+        `clawpool: the daemon is not running; its socket would be ${rig.stateDir}/admin.sock. Start it with \`clawpool serve\``,
+      );
+    }
+  });
+});
+
+describe("tables", () => {
+  it("are as wide as the widest cell, without trailing space", () => {
+    assert.equal(table(["A", "LONG"], [["abc", "-"]]), "A    LONG\nabc  -");
+  });
+
+  it("tell ages in the largest unit that still says something", () => {
+    const now = 1_000_000_000_000;
+    const ages = [-5, 0, 119, 120, 7_199, 7_200, 172_799, 172_800].map((seconds) =>
+      age(now - seconds * 1_000, now),
+    );
+    assert.deepEqual(ages, ["0s", "0s", "119s", "2m", "120m", "2h", "48h", "2d"]);
+  });
+});
