@@ -7,10 +7,10 @@
  */
 import { BorderError } from "../errors.ts";
 import { publicKeyOf } from "../ssh/keys.ts";
-import { terraformError } from "../terraform/errors.ts";
 import { labels } from "./labels.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { audited, withPermit } from "./terraform-run.ts";
 import { userData } from "./user-data.ts";
 
 /** planned: the intent row is durable, so money may be spent. */
@@ -21,7 +21,7 @@ export const plan: Stage = async (machine, { store, clock, config }) => {
 };
 
 export const create: Stage = async (machine, context) => {
-  const { terraform, store, gate, platform } = context;
+  const { terraform, store, platform } = context;
   // max_total was raised: the platform gets its further group within a minute.
   if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
   const state = await terraform.state(machine.name);
@@ -34,27 +34,9 @@ export const create: Stage = async (machine, context) => {
     store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
     return atOnce;
   }
-  const run = gate.openRun({
-    kind: "machine",
-    machine: machine.name,
-    actor: "daemon",
-    create: true,
-    update: false,
-    destroy: false,
-    priority: "refill",
-  });
-  try {
-    const result = await terraform.applyMachine(stackInput(machine, context), run);
-    store.audit("daemon", "terraform.apply", machine.name, {
-      run: result.run,
-      ok: result.ok,
-      ms: result.endedAt - result.startedAt,
-      calls: run.counts(),
-    });
-    if (!result.ok) throw terraformError(result);
-  } finally {
-    run.close();
-  }
+  await withPermit(machine, context, { create: true }, (run) =>
+    audited("apply", machine, context, run, terraform.applyMachine(stackInput(machine, context), run)),
+  );
   return atOnce;
 };
 
@@ -99,7 +81,7 @@ async function booting(machine: Machine, serverId: number, context: StageContext
 
 /** The provider gave up on a poll, the server may be well: look, and take the taint away if it runs. */
 async function adoptTainted(machine: Machine, context: StageContext): Promise<Next> {
-  const { cloud, terraform, gate, store } = context;
+  const { cloud, terraform, store } = context;
   const state = await terraform.state(machine.name);
   const server = state?.serverId ? await cloud.server(state.serverId) : null;
   if (!server) {
@@ -108,25 +90,8 @@ async function adoptTainted(machine: Machine, context: StageContext): Promise<Ne
     return atOnce;
   }
   if (server.status !== "running") return { againInMs: 2_000 };
-  const run = gate.openRun({
-    kind: "machine",
-    machine: machine.name,
-    actor: "daemon",
-    create: false,
-    update: false,
-    destroy: false,
-    priority: "refill",
-  });
-  try {
-    const result = await terraform.untaintServer(machine.name, run);
-    store.audit("daemon", "terraform.untaint", machine.name, {
-      run: result.run,
-      ok: result.ok,
-      server: server.id,
-    });
-    if (!result.ok) throw terraformError(result);
-  } finally {
-    run.close();
-  }
+  await withPermit(machine, context, {}, (run) =>
+    audited("untaint", machine, context, run, terraform.untaintServer(machine.name, run)),
+  );
   return atOnce;
 }

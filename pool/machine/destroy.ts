@@ -4,9 +4,9 @@
  */
 
 import { deleteThroughGate } from "../cloud/delete.ts";
-import { terraformError } from "../terraform/errors.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
+import { audited, withPermit } from "./terraform-run.ts";
 
 /** failed: what never saw an order is retired, what did is released. */
 export const failed: Stage = async (machine, { store }) => {
@@ -33,38 +33,20 @@ export const destroy: Stage = async (machine, context) => {
 };
 
 async function runDestroy(machine: Machine, context: StageContext): Promise<void> {
-  const { terraform, gate, store } = context;
+  const { terraform } = context;
   const state = await terraform.state(machine.name);
   // A machine that was retired before terraform ever ran has nothing to destroy.
   if (state === null && machine.serverId === null) return;
-  const run = gate.openRun({
-    kind: "machine",
-    machine: machine.name,
-    actor: "daemon",
-    create: false,
-    update: false,
-    destroy: true,
-    priority: "destroy",
-  });
-  try {
+  await withPermit(machine, context, { destroy: true }, async (run) => {
     if (state !== null) {
-      const result = await terraform.destroyMachine(machine.name, run);
-      store.audit("daemon", "terraform.destroy", machine.name, {
-        run: result.run,
-        ok: result.ok,
-        ms: result.endedAt - result.startedAt,
-        calls: run.counts(),
-      });
-      if (!result.ok) throw terraformError(result);
+      await audited("destroy", machine, context, run, terraform.destroyMachine(machine.name, run));
     }
     // What the cloud says decides, not terraform's exit code: a state that was lost destroys nothing and exits 0.
     // The gate knows the server by the id that it recorded, and lets it go only because the row says so.
     if (machine.serverId !== null && (state?.serverId ?? null) === null) {
       await deleteThroughGate(run, machine.serverId);
     }
-  } finally {
-    run.close();
-  }
+  });
 }
 
 /** The id of the machine's server while the cloud still has one. */

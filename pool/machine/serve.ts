@@ -2,10 +2,10 @@
  * serving: what remains to be done for a customer's machine once it serves (Tailscale's own side confirms the
  * enrolment; order and customer become labels), and its end when the order's time has come.
  */
-import { terraformError } from "../terraform/errors.ts";
 import { stackInput } from "./create.ts";
 import type { Machine, OrderId } from "./machine.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { audited, withPermit } from "./terraform-run.ts";
 
 /** How long a device may take to show up connected before a person is told. */
 const enrolmentMs = 60_000;
@@ -43,27 +43,16 @@ async function confirmEnrolment(machine: Machine, context: StageContext): Promis
 
 /** An in-place update by rule: the plan may not delete or replace anything, and the gate holds the same on the wire. */
 async function applyLabels(machine: Machine, context: StageContext): Promise<Next> {
-  const { terraform, gate, store } = context;
-  const run = gate.openRun({
-    kind: "machine",
-    machine: machine.name,
-    actor: "daemon",
-    create: false,
-    update: true,
-    destroy: false,
-    priority: "refill",
-  });
-  try {
-    const result = await terraform.applyMachine(stackInput(machine, context), run, { guard: true });
-    store.audit("daemon", "terraform.label", machine.name, {
-      run: result.run,
-      ok: result.ok,
-      calls: run.counts(),
-    });
-    if (!result.ok) throw terraformError(result);
-  } finally {
-    run.close();
-  }
+  const { terraform, store } = context;
+  await withPermit(machine, context, { update: true }, (run) =>
+    audited(
+      "label",
+      machine,
+      context,
+      run,
+      terraform.applyMachine(stackInput(machine, context), run, { guard: true }),
+    ),
+  );
   store.changeMachine(
     machine.name,
     "serving",
