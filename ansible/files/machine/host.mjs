@@ -10,9 +10,10 @@ import { Failure, pause } from "./report.mjs";
 const restartDeadlineMs = 120_000;
 
 /** In a session of its own: the hang-up that comes with a lost connection goes to our whole process group. */
-function run([command, ...args], timeout) {
+function run([command, ...args], timeout, as = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { timeout, detached: true, stdio: ["ignore", "pipe", "ignore"] });
+    const stdio = ["ignore", "pipe", "ignore"];
+    const child = spawn(command, args, { ...as, timeout, detached: true, stdio });
     let stdout = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
       stdout += text;
