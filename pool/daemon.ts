@@ -57,7 +57,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const unlock = lockInstance(join(stateDir, "daemon.lock"));
     if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
     releasers.add("instance lock", unlock);
-    const config = watchConfig(options.config, options.configFile, log, releasers);
+    let onConfig = (): void => {};
+    const config = watchConfig(options.config, options.configFile, log, releasers, () => onConfig());
 
     // What is remembered.
     const notifier = createOrderNotifier();
@@ -118,6 +119,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
       },
     });
+    // A pool that is to grow or shrink does so now.
+    onConfig = () => loop.poke();
     people = createPeople({ context, gate, loop, platform, terraformRoot: terraformRoot(options.config) });
 
     for (const { name, ended } of await terraform.leftovers()) {

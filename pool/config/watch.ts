@@ -25,12 +25,16 @@ const fixed = [
   "log",
 ] as const;
 
-/** @returns a function that gives the configuration in force now. */
+/**
+ * @param onApplied told when another configuration is in force
+ * @returns a function that gives the configuration in force now
+ */
 export function watchConfig(
   initial: Config,
   file: string | undefined,
   log: Logger,
   releasers: Releasers,
+  onApplied: () => void = () => {},
 ): () => Config {
   let current = initial;
   if (!file) return () => current;
@@ -50,6 +54,7 @@ export function watchConfig(
       if (comparable(next) === comparable(current)) return;
       current = next;
       log.info({ file }, "configuration applied");
+      onApplied();
     } catch (error) {
       log.error({ err: error }, "configuration not applied; the one in force stays");
     }
