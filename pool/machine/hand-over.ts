@@ -94,8 +94,7 @@ async function giveUp(
   const reason = error instanceof Error ? error.message : String(error);
   log.warn({ machine: machine.name, order, err: error }, "hand-over failed");
   if (error instanceof BorderError && error.code === "not-paid") {
-    store.recordHandOverFailure(machine.name, reason);
-    store.failOrder(order, reason);
+    store.recordHandOverFailure(machine.name, reason, { again: false });
     return atOnce;
   }
   const again = error instanceof BorderError && error.kind === "transient" && machine.attempts < 2;

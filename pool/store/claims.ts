@@ -8,12 +8,7 @@ import { StaleRowError, type Store } from "./store.ts";
 
 type ClaimVerbs = Pick<
   Store,
-  | "claimForQueue"
-  | "recordServing"
-  | "recordHandOverFailure"
-  | "failOrder"
-  | "releaseOrder"
-  | "recordDestroyed"
+  "claimForQueue" | "recordServing" | "recordHandOverFailure" | "releaseOrder" | "recordDestroyed"
 >;
 
 /** After this many machines an order goes to the dead letter: the fault is then in the order, not in the machines. */
@@ -105,7 +100,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         writeOrder(context, order.id, { state, servingAt: clock.now() }, "attested");
       }),
 
-    recordHandOverFailure: (name, reason) =>
+    recordHandOverFailure: (name, reason, { again = true } = {}) =>
       context.write(() => {
         const machine = knownMachine(name);
         const order = boundOrder(machine);
@@ -121,6 +116,10 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
             "ended before it was served",
           );
         }
+        if (!again) {
+          context.history.flag("order-failed", order.id, reason);
+          return writeOrder(context, order.id, { state: "failed", machine: null, reason }, reason);
+        }
         if (tries >= maxHandOvers) {
           const text = `order ${order.id}: ${tries} machines failed at the hand-over, last: ${reason}`;
           context.history.flag("order-failed", order.id, text);
@@ -128,12 +127,6 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         }
         // paid_at is kept, so the order is first in line again.
         return writeOrder(context, order.id, { state: "queued", machine: null }, reason);
-      }),
-
-    failOrder: (id, reason) =>
-      context.write(() => {
-        context.history.flag("order-failed", id, reason);
-        return writeOrder(context, id, { state: "failed", reason, machine: null }, reason);
       }),
 
     releaseOrder: (id, why) =>

@@ -154,9 +154,11 @@ export interface Store {
     name: MachineName,
     facts: { tailnetNode: string | null; tailnetAddress: string | null },
   ): void;
-  /** The claimed machine is lost to the order; it fails, and the order is queued again (first in line). */
-  recordHandOverFailure(name: MachineName, reason: string): Order;
-  failOrder(id: OrderId, reason: string): Order;
+  /**
+   * The claimed machine is lost to the order; it fails, and the order is queued again (first in line), or fails too:
+   * after five machines, and at once when `again` is false.
+   */
+  recordHandOverFailure(name: MachineName, reason: string, options?: { again?: boolean }): Order;
   /** Starts the end: machine releasing, order releasing. */
   releaseOrder(id: OrderId, why: string): Order;
   /** The cloud answered 404: machine destroyed, its order (if any) released. */

@@ -170,6 +170,21 @@ export function storeConformance(name: string, open: () => Store): void {
         assert.equal(store.flags()[0]?.kind, "order-failed");
       });
 
+      it("fails with its machine, and is never queued again, when another machine would not help", () => {
+        store.createOrder(newOrder("o-1"));
+        const machine = makeReady(store, "m-1");
+        pay(store, "o-1");
+        const order = store.recordHandOverFailure(machine, "not paid", { again: false });
+        assert.equal(order.state, "failed");
+        assert.equal(order.machine, null);
+        const states = store.orderEvents(id("o-1"), 0).map(({ data }) => data.state);
+        assert.deepEqual(states, ["awaiting-payment", "queued", "provisioning", "failed"]);
+        assert.deepEqual(
+          store.flags().map(({ kind, subject }) => [kind, subject]),
+          [["order-failed", "o-1"]],
+        );
+      });
+
       it("numbers the events of an order without a gap and gives those after a number", () => {
         serve();
         store.appendStep(id("o-1"), { step: "reload", ms: 12 });
