@@ -46,7 +46,14 @@ export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv):
     );
   }
   const at = (path: Path): string => place(document, lines, path);
-  const parsed = shape.safeParse(document.toJS() ?? {});
+  let content: unknown;
+  try {
+    content = document.toJS() ?? {};
+  } catch (error) {
+    // An alias without its anchor, or aliases that would grow without bound: found only when they are resolved.
+    throw new ConfigError(file, [error instanceof Error ? error.message : String(error)]);
+  }
+  const parsed = shape.safeParse(content);
   if (!parsed.success) {
     throw new ConfigError(
       file,

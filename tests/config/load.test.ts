@@ -121,6 +121,12 @@ describe("clawpool.yaml", () => {
     assert.match(problemsOf(example, { ...env, HCLOUD: "short" })[0] ?? "", /64 characters, this one 5/);
   });
 
+  it("refuses an alias without its anchor, and aliases that grow without bound", () => {
+    assert.match(problemsOf("instance: *none")[0] ?? "", /Unresolved alias.*none/);
+    const doubling = Array.from({ length: 30 }, (_, n) => `k${n + 1}: &a${n + 1} [*a${n}, *a${n}]`);
+    assert.match(problemsOf(["k0: &a0 [x, x]", ...doubling].join("\n"))[0] ?? "", /Excessive alias count/);
+  });
+
   it("answers any text with a Config or a ConfigError, never another error", () => {
     fc.assert(
       fc.property(
