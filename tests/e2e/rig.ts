@@ -110,7 +110,8 @@ export async function startRig(machines: MachineKind, config: ConfigChange = {})
       async stop() {
         await unwind();
         const { stdout } = await execa("ps", ["-eo", "pid,args"]);
-        const left = stdout.split("\n").filter((line) => line.includes(dir));
+        // What runs for us names something below the folder; whoever searches all of /tmp names the folder itself.
+        const left = stdout.split("\n").filter((line) => line.includes(`${dir}/`));
         assert.deepEqual(left, [], "processes that outlived the local cloud");
       },
     };
