@@ -27,6 +27,7 @@ export const destroy: Stage = async (machine, context) => {
       store.changeMachine(machine.name, machine.state, { serverId: left }, "found by its name");
     return { againInMs: 2_000 };
   }
+  await removeUnknownDevices(machine, context);
   store.recordDestroyed(machine.name);
   await terraform.forget(machine.name);
   return atOnce;
@@ -47,6 +48,18 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
       await deleteThroughGate(run, machine.serverId);
     }
   });
+}
+
+/**
+ * A hand-over that failed after its join left a device whose id never reached us: it is known by the machine's name,
+ * which no other machine ever has. Asked once the server is gone, when nothing can join any more.
+ */
+async function removeUnknownDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
+  const tag = config().tailnet?.tags[0];
+  if (!tailnet || !tag || machine.order === null || machine.tailnetNode !== null) return;
+  for (const { hostname, nodeId } of await tailnet.devices(tag)) {
+    if (hostname === machine.name) await tailnet.deleteDevice(nodeId);
+  }
 }
 
 /** The id of the machine's server while the cloud still has one. */

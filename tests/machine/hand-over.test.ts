@@ -356,6 +356,30 @@ describe("a machine and its order", () => {
       assert.equal(row().state, "releasing");
     });
 
+    it("takes a device that joined in a hand-over which failed: it is known by the machine's name", async () => {
+      const device = {
+        name: "",
+        addresses: [],
+        tags: ["tag:claw-vm"],
+        authorized: true,
+        connectedToControl: true,
+      };
+      for (const [nodeId, hostname] of [
+        ["node-of-it", name],
+        ["node-of-another", "claw-test-another"],
+      ] as const)
+        life.tailnet.known.set(nodeId, { ...device, nodeId, hostname });
+      life.armed.runErrors = [refused()];
+      await look();
+      await look();
+      await look();
+      assert.equal(row().state, "releasing");
+      life.cloud.list.clear();
+      await look();
+      assert.equal(row().state, "destroyed");
+      assert.deepEqual(life.tailnet.deleted, ["node-of-it"]);
+    });
+
     it("deletes through the gate what terraform's state has lost, by id, or by name if no id is known", async () => {
       for (const known of [true, false]) {
         name = warm(`claw-test-lost-${known ? "id" : "name"}`);
