@@ -16,7 +16,7 @@ const kept = "/var/lib/clawpool-bench";
 const provingMs = 180_000;
 
 /** Runs a script as root on a machine, past SSH. @throws Error with what it printed when it fails */
-async function onMachine({ cloud, store }: Rig, name: MachineName, script: string): Promise<string> {
+export async function onMachine({ cloud, store }: Rig, name: MachineName, script: string): Promise<string> {
   const id = store.machine(name)?.serverId;
   if (!cloud.nspawn || id == null) throw new Error(`there is no server of ${name}`);
   const { code, stdout, stderr } = await cloud.nspawn.exec(id, ["sh", "-ec", script]);

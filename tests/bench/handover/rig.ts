@@ -29,6 +29,8 @@ export interface PoolWish {
 
 export interface Rig {
   readonly cloud: LocalCloud;
+  /** Where the local cloud keeps its own records. */
+  readonly cloudDir: string;
   readonly shop: Shop;
   /** The customer's own node of the tailnet. */
   readonly node: TailnetNode;
@@ -106,6 +108,7 @@ export async function startRig(wish: PoolWish, onProgress: (text: string) => voi
     });
     return {
       cloud,
+      cloudDir: dir,
       get shop() {
         return shop;
       },
