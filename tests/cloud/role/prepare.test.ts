@@ -197,7 +197,10 @@ describe("preparing a machine", function () {
   it("leaves tailscaled running, logged out, and the firewall closed but for SSH and Tailscale", async () => {
     const { BackendState } = JSON.parse(await sh("tailscale status --json --peers=false"));
     assert.equal(BackendState, "NeedsLogin");
-    assert.equal(await sh("systemctl show tailscaled --value -p Environment"), "TS_NO_LOGS_NO_SUPPORT=true");
+    assert.equal(
+      await sh("systemctl show tailscaled --value -p Environment"),
+      "TS_NO_LOGS_NO_SUPPORT=true TS_DISABLE_PORTMAPPER=1 TS_DEBUG_FIREWALL_MODE=nftables",
+    );
     assert.equal(await sh("grep -c profile- /var/lib/tailscale/tailscaled.state"), "0");
     const firewall = await sh("ufw status verbose");
     assert.match(firewall, /^Status: active$/m);
