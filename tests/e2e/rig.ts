@@ -48,9 +48,7 @@ export interface Rig {
 export async function startRig(machines: MachineKind, config: ConfigChange = {}): Promise<Rig> {
   const dir = await mkdtemp(join(tmpdir(), "clawpool-e2e-"));
   const stops: (() => Promise<unknown>)[] = [() => rm(dir, { recursive: true, force: true })];
-  const unwind = async () => {
-    for (let stop = stops.pop(); stop; stop = stops.pop()) await stop();
-  };
+  const unwind = () => unwindAll(stops);
   try {
     const cloud = await startLocalCloud({ machines, dir });
     stops.push(() => cloud.stop());
@@ -77,7 +75,13 @@ export async function startRig(machines: MachineKind, config: ConfigChange = {})
       ask,
       machines: () => ask("GET", "/machines"),
       machine: (name) => ask("GET", `/machines/${name}`),
-      until: (what, look) => untilStore(operator.stateDir, what, look),
+      until: (what, look) =>
+        untilStore(operator.stateDir, what, async () => {
+          // What woke us is the write; who reads the file itself sees it only after the commit, and the daemon, which
+          // commits without a pause, answers after that.
+          await ask("GET", "/status");
+          return look();
+        }),
       async restart() {
         ({ daemon, shop } = await startDaemon());
       },
@@ -119,6 +123,19 @@ export async function startRig(machines: MachineKind, config: ConfigChange = {})
     await unwind();
     throw error;
   }
+}
+
+/** Last started, first stopped; what fails does not keep the rest from stopping. @throws the first failure */
+export async function unwindAll(stops: (() => unknown)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (let stop = stops.pop(); stop; stop = stops.pop()) {
+    try {
+      await stop();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 async function untilStore<T>(

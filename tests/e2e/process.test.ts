@@ -1,0 +1,3 @@
+import { wholeWay } from "./way.ts";
+
+wholeWay("process");
