@@ -24,8 +24,11 @@ describe("the mock model server", () => {
       { role: "system", content: "be kind" },
       { role: "user", content: "first" },
       { role: "assistant", content: "yes" },
-      { role: "user", content: [{ type: "text", text: "hello there" }] },
-      { role: "user", content: context },
+      {
+        role: "user",
+        content: "[Sat 2026-11-21 10:33 UTC] hello\nthere\n\nRuntime: agent=main | sessionId=1 | os=Linux",
+      },
+      { role: "user", content: [{ type: "text", text: context }] },
     ];
     const answer = (await (await ask({ model: "claw", messages })).json()) as {
       choices: { message: { content: string } }[];

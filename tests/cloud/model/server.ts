@@ -119,9 +119,13 @@ function parseChat(text: string): ChatRequest | null {
 const contextBegins = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
 const contextEnds = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
 
+/** The time that OpenClaw 2026.9.6 puts before what was said, and the line about its runtime that it puts behind. */
+const timeBefore = /^\[[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d [A-Za-z0-9+:-]+\] /;
+const runtimeBehind = /\n\s*Runtime: agent=[^\n]*\s*$/;
+
 /**
- * What the user said. OpenClaw puts context of its own into user messages, between marks that stand on lines of their
- * own and may be nested; within a line they are only spoken of (its system prompt, which is part of that context, does).
+ * What the user said. OpenClaw puts context of its own into user messages: time and runtime around the words, and blocks
+ * between marks that stand on lines of their own (within a line they are only spoken of).
  */
 function spoken(text: string): string {
   let depth = 0;
@@ -132,7 +136,7 @@ function spoken(text: string): string {
     else return depth === 0;
     return false;
   });
-  return said.join("\n").trim();
+  return said.join("\n").replace(runtimeBehind, "").replace(timeBefore, "").trim();
 }
 
 /** `content` is a string or a list of parts; only text parts count. */
