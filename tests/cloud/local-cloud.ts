@@ -86,9 +86,25 @@ async function ingredients(kind: MachineKind, onProgress: (text: string) => void
 }
 
 /** @throws Error that names each part which is missing on this host, and how to get it. */
+async function refuseMissing(
+  machines: MachineKind,
+  stateDir: string,
+  onProgress: (text: string) => void,
+): Promise<void> {
+  const nspawn = machines === "nspawn" ? createNspawnBackend({ stateDir, onProgress }) : null;
+  await nspawn?.installMissing();
+  const missing = await (nspawn ?? createProcessBackend({ stateDir })).missing();
+  if (missing.length === 0) return;
+  const list = missing.map(({ part, remedy }) => `  ${part}: ${remedy}`).join("\n");
+  throw new Error(`${machines} machines cannot run here; missing:\n${list}`);
+}
+
+/** @throws Error that names each part which is missing on this host, and how to get it. */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const { machines, dir, onProgress = () => {} } = options;
   await mkdir(dir, { recursive: true });
+  // Before anything is built: what is built takes minutes.
+  await refuseMissing(machines, dir, onProgress);
   const stops: (() => Promise<unknown>)[] = [];
   try {
     const { cliConfigFile, binaries, mirror } = await ingredients(machines, onProgress);
@@ -101,7 +117,6 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
             ...(mirror ? { mounts: { [mirrorMount]: mirror } } : {}),
           })
         : null;
-    if (nspawn) await nspawn.installMissing();
     const tailscaleEarly = nspawn
       ? null
       : await startTailscale({ mode: "simulated", dir: join(dir, "tailscale") });
@@ -114,11 +129,6 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
         });
     const backend = (nspawn ?? folders) as MachineBackend;
     if (tailscaleEarly) stops.push(() => tailscaleEarly.close());
-    const missing = await backend.missing();
-    if (missing.length > 0) {
-      const list = missing.map(({ part, remedy }) => `  ${part}: ${remedy}`).join("\n");
-      throw new Error(`${machines} machines cannot run here; missing:\n${list}`);
-    }
     await backend.start();
     stops.push(() => backend.stop());
 
