@@ -46,6 +46,16 @@ async function reach({ node }: Rig, address: string): Promise<number> {
   }
 }
 
+/** Longer than a machine's whole building. */
+const patienceMs = 1_200_000;
+
+function late(order: string): Promise<never> {
+  return new Promise((_, reject) => {
+    const text = `order ${order} does not run after ${patienceMs / 1_000} s; see the daemon's log`;
+    setTimeout(() => reject(new Error(text)), patienceMs).unref();
+  });
+}
+
 export interface MeasureOptions {
   readonly model?: string;
   /** Asks the agent something as soon as it is reachable. */
@@ -63,7 +73,7 @@ export async function measure(rig: Rig, options: MeasureOptions = {}): Promise<H
   await listening.promise;
 
   const { events, subscription, sent } = cloud.stripe.console.buy(order.checkout_session ?? "");
-  await running;
+  await Promise.race([running, late(order.id)]);
   const view = await shop.view(order.id);
   const told = now();
   const address = view.machine?.tailnet_address;

@@ -70,11 +70,12 @@ function row(name: string, list: readonly HandOver[]): string[] {
 
 function replies(name: string, list: readonly HandOver[]): string[] {
   const values = list.flatMap(({ chatMs }) => (chatMs === undefined ? [] : [chatMs]));
-  if (values.length === 0) return [name, "0", "not run", ""];
-  return [name, String(values.length), ms(median(values)), values.map(ms).join(", ")];
+  if (values.length === 0) return [name, "0", "not run", "", ""];
+  const load = median(list.map((one) => one.load)).toFixed(1);
+  return [name, String(values.length), ms(median(values)), values.map(ms).join(", "), load];
 }
 
-export function headline({ pool }: Results) {
+export function headline({ pool }: Pick<Results, "pool">) {
   return summary(pool.map(({ totalMs }) => totalMs));
 }
 
@@ -88,7 +89,8 @@ export function report(results: Results): string {
 From the moment at which the webhook request is sent to the moment at which the order is \`running\` (attested: new token
 accepted, pool's token refused, unit active, tailnet address) **and** a TCP connection from another node of the tailnet to
 the agent's port stands. Real daemon, real OpenClaw, systemd, sshd and tailscaled in nspawn machines; Hetzner's API,
-Stripe and Tailscale's control server are local, so their network round trips are not in these figures. Written by
+Stripe and Tailscale's control server are local, so their network round trips are not in these figures: with Tailscale's
+own service the join takes about four more round trips and the look for the nearest relay. Written by
 \`npm run bench:handover\`.
 
 - Machine: ${describeMachine()}; everything of both sides runs on it
@@ -123,7 +125,7 @@ ${machineSteps(pool)}
 ## First reply of the agent, asked for as soon as the port was reachable
 
 ${table(
-  ["machine", "n", "p50", "all"],
+  ["machine", "n", "p50", "all", "load average, median"],
   [
     replies("prepared with a warm-up turn (default)", results.fresh),
     replies("prepared with `clawpool_warm_up: false`", results.unwarmed),
