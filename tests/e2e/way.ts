@@ -243,7 +243,7 @@ export function wholeWay(kind: MachineKind): void {
       const { rig, store, customer } = world;
       await world.configure({ releaseGrace: "0s" });
       const running = store.orders({ states: ["running"] });
-      assert(running.length >= 2);
+      assert(running.length > 0);
       const released = running.map(({ id }) => rig.shop.follow(id, ["released"]));
       for (const { subscription } of running) await rig.cloud.stripe.console.cancel(subscription ?? "").sent;
       await Promise.all(released);
