@@ -13,7 +13,7 @@ import { atOnce, type Stage, type StageContext } from "./stage.ts";
 const rehearsalKeySeconds = 600;
 
 export const prove: Stage = async (machine, context) => {
-  const { store, armed } = context;
+  const { store, armed, clock } = context;
   const gatewayToken = randomBytes(32).toString("base64url");
   const { poolToken } = store.machineSecrets(machine.name);
   const join = await rehearsalJoin(machine, context);
@@ -23,7 +23,8 @@ export const prove: Stage = async (machine, context) => {
       op: "hand-over",
       rehearsal: true,
       order: `rehearsal-${machine.name}`,
-      generation: machine.attempts + 1,
+      // Another one each time: a rehearsal that a dead daemon began had another token, and is not to be taken up again.
+      generation: clock.now(),
       currentToken: poolToken,
       gatewayToken,
       env: { CLAW_MODEL_API_KEY: randomBytes(24).toString("base64url") },

@@ -325,6 +325,17 @@ describe("the life of a machine", () => {
       assert.equal(life.store.machineSecrets(name).poolToken, document.gatewayToken);
     });
 
+    it("rehearses anew, not the same again, when the first rehearsal's end was not heard", async () => {
+      put("proving");
+      life.armed.runErrors = [border("transient")];
+      await look();
+      await life.clock.advance(60_000);
+      await look();
+      const [first, second] = life.armed.documents;
+      assert.ok(first && second && second.generation > first.generation);
+      assert.notEqual(second.gatewayToken, first.gatewayToken);
+    });
+
     for (const [missing, attestation] of [
       ["the new gateway token is not accepted", { newTokenAccepted: false }],
       ["the pool's gateway token is still accepted", { oldTokenRefused: false }],
