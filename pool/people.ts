@@ -56,6 +56,20 @@ export function createPeople(options: {
     { run: GateRun; names: MachineName[]; release: () => void; actor: string; wrote: boolean }
   >();
   const held = new Map<string, string>();
+  // What an earlier daemon's people held: their tokens died with it.
+  for (const { name } of store.machines({ live: true })) withhold(name, false);
+
+  /** A payment that comes now must not get a machine which a person may be about to destroy. */
+  function withhold(name: MachineName, withheld: boolean): void {
+    const machine = store.machine(name);
+    if (!machine || machine.withheld === withheld || machine.state === "destroyed") return;
+    store.changeMachine(
+      name,
+      machine.state,
+      { withheld },
+      withheld ? "a person holds it" : "nobody holds it",
+    );
+  }
 
   function hold(names: readonly MachineName[], actor: string): () => void {
     const undos: (() => void)[] = [];
@@ -66,11 +80,13 @@ export function createPeople(options: {
       const release = loop.hold(name);
       if (!release) {
         undo();
+        for (const each of names) if (!held.has(each)) withhold(each, false);
         const who = held.get(name) ?? "the daemon";
         const state = store.machine(name)?.state;
         throw new BusyError(`${who} works on ${name} now (${state}); try again when it has finished`);
       }
       held.set(name, actor);
+      withhold(name, true);
       undos.push(() => {
         held.delete(name);
         release();
@@ -138,8 +154,8 @@ export function createPeople(options: {
   /** A person may have destroyed the server; the row has to follow at once, not at the next sweep. */
   async function lookAfter(name: MachineName, actor: string, ok: boolean): Promise<void> {
     const machine = store.machine(name);
-    if (!machine || machine.serverId === null || machine.state === "destroyed") return;
     try {
+      if (!machine || machine.serverId === null || machine.state === "destroyed") return;
       if ((await context.cloud.server(machine.serverId)) !== null) {
         if (ok || machine.state !== "serving" || !machine.labelled) return;
         // A destroy that the gate refused has dropped the stack's outputs from the state; the labels' guarded apply
@@ -155,6 +171,9 @@ export function createPeople(options: {
       loop.poke(name);
     } catch (error) {
       log.warn({ machine: name, err: error }, "could not look after a person's command; the sweep will");
+    } finally {
+      // Only now: a server that is gone must not be claimed between the end of the command and this look.
+      if (!held.has(name)) withhold(name, false);
     }
   }
 }

@@ -41,6 +41,7 @@ describe("people's commands", () => {
   let loop: FakeLoop;
   let platform: Platform;
   let people: People;
+  let newPeople: () => People;
   let [one, two]: MachineName[] = [];
   const begin = (command: string, stacks: readonly string[], actor = "person:ada") =>
     people.begin({ command, stacks, actor });
@@ -59,13 +60,15 @@ describe("people's commands", () => {
     const sealer = createSealer([newSealingKey()]);
     const { store, terraform, gate } = life;
     platform = createPlatform({ store, sealer, terraform, gate, config: () => life.config, log });
-    people = createPeople({
-      context: life.context,
-      gate,
-      loop: loop as unknown as Loop,
-      platform,
-      terraformRoot: "/var/lib/clawpool/terraform",
-    });
+    newPeople = () =>
+      createPeople({
+        context: life.context,
+        gate,
+        loop: loop as unknown as Loop,
+        platform,
+        terraformRoot: "/var/lib/clawpool/terraform",
+      });
+    people = newPeople();
     one = warm("claw-test-one");
     two = warm("claw-test-two");
   });
@@ -162,10 +165,25 @@ describe("people's commands", () => {
     life.store.createOrder(newOrder("o-1"));
     pay(life.store, "o-1");
     const sold = life.store.order("o-1" as never)?.machine ?? assert.fail();
-    if (sold !== one) people.end(grant.id, 0);
-    const held = sold === one ? grant : begin("destroy", [sold]);
+    assert.equal(sold, two, "a payment gets no machine that a person holds");
+    people.end(grant.id, 0);
+    const held = begin("destroy", [sold]);
     assert.equal(may(sold), false);
     people.end(held.id, 1);
+  });
+
+  it("give a machine back to the pool when they end, and when the daemon is started anew", async () => {
+    const withheld = () => life.store.machine(one as MachineName)?.withheld;
+    const grant = begin("deploy", [one as string]);
+    assert.equal(withheld(), true);
+    assert.throws(() => begin("deploy", [two as string, one as string]), BusyError);
+    assert.equal(life.store.machine(two as MachineName)?.withheld, false, "of the refused command");
+    people.end(grant.id, 0);
+    await settled();
+    assert.equal(withheld(), false);
+    life.store.changeMachine(one as MachineName, "ready", { withheld: true }, "held when the daemon died");
+    newPeople();
+    assert.equal(withheld(), false);
   });
 
   describe("at their end", () => {

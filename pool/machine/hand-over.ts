@@ -8,6 +8,7 @@
 import { BorderError } from "../errors.ts";
 import { target } from "./boot.ts";
 import type { Machine, OrderId } from "./machine.ts";
+import { backoffMs, longestPauseMs } from "./policy.ts";
 import type { TailnetJoin } from "./protocol.ts";
 import { refuseUnproved } from "./prove.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
@@ -26,6 +27,8 @@ export const handOver: Stage = async (machine, context) => {
   const confirmation = context.confirmation(order);
   confirmation.catch(() => {}); // awaited below; until then a rejection must not count as unhandled
   try {
+    // At a repeated try it may be Stripe that was missing: then the document need not go out again for nothing.
+    if (machine.attempts > 0) await confirmation;
     const { attestation: attested, ms: machineMs } = await sendDocument(machine, order, context);
     if ((await confirmation) === "disagreed") {
       throw new BorderError(`Stripe does not confirm the payment of order ${order}`, {
@@ -99,6 +102,9 @@ async function giveUp(
     store.recordHandOverFailure(machine.name, reason, { again: false });
     return atOnce;
   }
+  if (error instanceof BorderError && error.border === "stripe" && error.kind === "transient") {
+    return waitForStripe(machine, order, reason, context);
+  }
   const again = error instanceof BorderError && error.kind === "transient" && machine.attempts < 2;
   if (again && clock.now() < (machine.deadline ?? 0)) {
     store.changeMachine(machine.name, "handing-over", { attempts: machine.attempts + 1 }, reason);
@@ -106,4 +112,20 @@ async function giveUp(
   }
   store.recordHandOverFailure(machine.name, reason);
   return atOnce;
+}
+
+/** Tries after which a person is told: with back-off about a minute. */
+const tellAfterTries = 5;
+
+/** Another machine would not help. This one waits as long as Stripe is away: its deadline moves with each try. */
+function waitForStripe(machine: Machine, order: OrderId, reason: string, context: StageContext): Next {
+  const { store, clock, config } = context;
+  const attempts = machine.attempts + 1;
+  const deadline = clock.now() + config().deadlines.handingOverMs + longestPauseMs;
+  store.changeMachine(machine.name, "handing-over", { attempts, deadline }, reason);
+  if (attempts === tellAfterTries) {
+    const text = `order ${order} waits on ${machine.name} for Stripe to confirm its payment: ${reason}`;
+    store.flag("stripe-unreachable", order, text);
+  }
+  return { againInMs: backoffMs(machine.attempts) };
 }

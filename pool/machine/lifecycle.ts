@@ -5,7 +5,7 @@ import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";
 import { destroy, failed } from "./destroy.ts";
 import { claimed, handOver } from "./hand-over.ts";
-import { isClaimable, type Machine, type MachineName, type MachineState } from "./machine.ts";
+import type { Machine, MachineName, MachineState } from "./machine.ts";
 import { verdict } from "./policy.ts";
 import { prepare } from "./prepare.ts";
 import { prove } from "./prove.ts";
@@ -114,6 +114,6 @@ function giveUp(machine: Machine, reason: string, { store, armed }: StageContext
     store.recordHandOverFailure(machine.name, reason);
     return;
   }
-  const state = isClaimable(machine) ? "retiring" : "failed";
+  const state = machine.state === "ready" ? "retiring" : "failed";
   store.changeMachine(machine.name, machine.state, { state, deadline: null, reason }, reason);
 }

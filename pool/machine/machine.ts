@@ -108,6 +108,8 @@ export interface Machine {
   readonly installed: Installed | null;
   readonly readyAt: number | null;
   readonly order: OrderId | null;
+  /** A person works on it: not claimable meanwhile. */
+  readonly withheld: boolean;
   /** Counts hand-over attempts' identities: with `order` the idempotency key on the machine. */
   readonly generation: number;
   readonly tailnetNode: string | null;
@@ -122,7 +124,7 @@ export interface Machine {
 
 /** The one predicate for "claimable": count, list, claim and metrics all use it (the store has it as SQL too). */
 export function isClaimable(machine: Machine): boolean {
-  return machine.state === "ready" && machine.order === null;
+  return machine.state === "ready" && machine.order === null && !machine.withheld;
 }
 
 export function address(machine: Machine): string {

@@ -11,7 +11,7 @@ export type Verdict =
   | { readonly do: "fail"; readonly alert: boolean };
 
 const firstPauseMs = 2_000;
-const longestPauseMs = 60_000;
+export const longestPauseMs = 60_000;
 
 /** 2, 4, 8, 16, 32, 60, 60 … seconds, each ± 20 % so that ten machines do not come back together. */
 export function backoffMs(attempts: number, random: () => number = Math.random): number {

@@ -15,7 +15,7 @@ type ClaimVerbs = Pick<
 const maxHandOvers = 5;
 
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
-const claimable = "state = 'ready' AND order_id IS NULL";
+const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0";
 
 /** Binds the oldest claimable machine of the order's plan in the first location that has one; null if none has. */
 export function claimMachine(

@@ -46,6 +46,7 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   tailnetAddress: "tailnet_address",
   enrolled: "enrolled",
   labelled: "labelled",
+  withheld: "withheld",
   reason: "reason",
 };
 
@@ -55,6 +56,7 @@ export function machineFromRow(row: MachineRow): Machine {
     ...machine,
     enrolled: row.enrolled === 1,
     labelled: row.labelled === 1,
+    withheld: row.withheld === 1,
     installed: row.installed ? JSON.parse(row.installed) : null,
   } as unknown as Machine;
 }

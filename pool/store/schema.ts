@@ -57,6 +57,7 @@ const migrations: readonly string[] = [
     tailnet_address  TEXT,
     enrolled         INTEGER NOT NULL DEFAULT 0,
     labelled         INTEGER NOT NULL DEFAULT 0,
+    withheld         INTEGER NOT NULL DEFAULT 0,
     reason           TEXT,
     secrets          TEXT NOT NULL,
     CHECK (state NOT IN ('claimed','handing-over','serving') OR order_id IS NOT NULL),

@@ -42,6 +42,7 @@ export interface MachineChange {
   readonly tailnetAddress?: string | null;
   readonly enrolled?: boolean;
   readonly labelled?: boolean;
+  readonly withheld?: boolean;
   readonly poolToken?: string;
   readonly reason?: string | null;
 }

@@ -127,6 +127,25 @@ describe("a machine and its order", () => {
       assert.equal(bought().state, "running");
     });
 
+    it("waits on the same machine while Stripe cannot be asked, and tells a person once", async () => {
+      const away = new BorderError("503", { border: "stripe", kind: "transient" });
+      life.confirmation = async () => {
+        throw away;
+      };
+      await look();
+      for (let tries = 1; tries <= 8; tries++) {
+        await look();
+        assert.equal(row().state, "handing-over");
+        await life.clock.advance(60_000);
+      }
+      assert.equal(life.armed.documents.length, 1, "the machine was made the customer's once");
+      assert.equal(life.store.flags().filter(({ kind }) => kind === "stripe-unreachable").length, 1);
+      life.confirmation = async () => "agreed";
+      await look();
+      assert.equal(bought().state, "running");
+      assert.equal(bought().machine, name);
+    });
+
     it("fails the order that Stripe does not confirm; nobody gets the machine", async () => {
       life.confirmation = async () => "disagreed";
       await look();
