@@ -16,9 +16,11 @@ export const prove: Stage = async (machine, context) => {
   const { store, armed, clock } = context;
   const gatewayToken = randomBytes(32).toString("base64url");
   const { poolToken } = store.machineSecrets(machine.name);
+  const arming = armed.ensure(machine.name, target(machine, context, "root"));
+  arming.catch(() => {}); // awaited below, after the key that is minted meanwhile
   const join = await rehearsalJoin(machine, context);
-  const connection = await armed.ensure(machine.name, target(machine, context, "root"));
   try {
+    const connection = await arming;
     const { attestation, ms } = await connection.run({
       op: "hand-over",
       rehearsal: true,
@@ -35,8 +37,8 @@ export const prove: Stage = async (machine, context) => {
     store.audit("daemon", "machine.rehearsed", machine.name, { ms, way: attestation.way });
   } finally {
     armed.drop(machine.name);
-    // Used up by a join that worked; harmless to revoke, and needed when it did not.
-    if (join) await context.tailnet?.revokeKey(join.id).catch(() => {});
+    // Used up by a join that worked; harmless to revoke, and needed when it did not. The machine does not wait for it.
+    if (join) context.tailnet?.revokeKey(join.id).catch(() => {});
   }
   store.changeMachine(
     machine.name,
