@@ -16,6 +16,14 @@ const lockDigest = () =>
     .update(readFileSync(join(root, "package-lock.json")))
     .digest("hex");
 
+function npm(args) {
+  const run = spawnSync("npm", args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  if (run.status === 0) return;
+  const why = run.error?.message ?? `exit ${run.status}`;
+  console.error(`clawpool: npm ${args[0]} failed (${why}); run it by hand in ${root}`);
+  process.exit(1);
+}
+
 /** Installs the locked dependencies if they are missing or belong to another lock file. */
 export function ensureDependencies() {
   const wanted = lockDigest();
@@ -23,16 +31,12 @@ export function ensureDependencies() {
   console.error("clawpool: installing dependencies (npm, about 40 s) …");
   // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, which is what npm writes
   // where the registry does not offer them. `install --no-save` takes the locked versions and changes no file.
-  const npm = spawnSync("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
-    cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  if (npm.status !== 0) {
-    console.error(
-      `clawpool: npm install failed (${npm.error?.message ?? `exit ${npm.status}`}); run it by hand in ${root}`,
-    );
-    process.exit(1);
-  }
+  //
+  // Without install scripts: better-sqlite3 brings its binary in the package but would compile it all the same, which
+  // needs a compiler and Node's headers from the network. Only the package `node` needs its script, to fetch Node.
+  const quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
+  npm(["install", "--no-save", "--ignore-scripts", ...quiet]);
+  npm(["rebuild", "node", ...quiet]);
   writeFileSync(stamp, wanted);
 }
 
