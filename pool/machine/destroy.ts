@@ -28,8 +28,9 @@ export const destroy: Stage = async (machine, context) => {
     return { againInMs: 2_000 };
   }
   await removeUnknownDevices(machine, context);
-  store.recordDestroyed(machine.name);
+  // Before the row is closed, which nobody looks at again: the folder holds the machine's user_data.
   await terraform.forget(machine.name);
+  store.recordDestroyed(machine.name);
   return atOnce;
 };
 
