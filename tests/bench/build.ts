@@ -12,7 +12,7 @@ import type { MachineName } from "../../pool/machine/machine.ts";
 import type { AuditRow } from "../../pool/store/store.ts";
 import { onMachine } from "./handover/recycle.ts";
 import { type Rig, startRig } from "./handover/rig.ts";
-import { describeMachine, median, quantile, table } from "./handover/statistics.ts";
+import { describeMachine, quantile, table } from "./handover/statistics.ts";
 
 const { values } = parseArgs({ options: { n: { type: "string", default: "5" } } });
 const n = Number(values.n);
@@ -36,7 +36,7 @@ function cloudTime(rig: Rig, serverId: number): number {
     const { ms } = db
       .prepare<[number], { ms: number | null }>(
         `SELECT max(finished) - min(started) AS ms FROM action JOIN action_resource ON action_resource.action = action.id
-         WHERE action_resource.type = 'server' AND action_resource.id = ?`,
+         WHERE action_resource.type = 'server' AND action_resource.resource = ?`,
       )
       .get(serverId) ?? { ms: null };
     if (ms === null) throw new Error(`the cloud knows no action of server ${serverId}`);
@@ -90,6 +90,10 @@ try {
   await rig.close();
 }
 
+const spread = (list: readonly number[]) =>
+  [0, 0.5, 1]
+    .map((p, index) => `${["lowest", "median", "highest"][index]} ${quantile(list, p).toFixed(1)}`)
+    .join(", ");
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(2)} s`;
 const line = (name: string, list: readonly number[]) => [
   name,
@@ -104,7 +108,7 @@ playbook take, which are other people's or do the work itself. One machine at a 
 of Hetzner's times. Times are from audit rows, the cloud's own records and the machine. Written by
 \`npm run bench:build\`.
 
-- Machine: ${describeMachine()}; load average at the end of each build: median ${median(builds.map(({ load }) => load)).toFixed(1)}
+- Machine: ${describeMachine()}; load average at the end of each build: ${spread(builds.map(({ load }) => load))}
 - n = ${builds.length}; p99 by nearest rank is the largest
 - Date: ${new Date().toISOString().slice(0, 10)}
 
