@@ -18,14 +18,25 @@ function weight(file: string): number {
   return ["e2e", "cloud"].indexOf(file.split("/")[0] ?? "") === -1 ? 0 : file.startsWith("e2e") ? 2 : 1;
 }
 
+/** Suites that take less are not named at the end. */
+const tellFromSeconds = 1;
+
 const mocha = new Mocha({ timeout: 30_000, reporter: "spec", color: process.stdout.isTTY });
 for (const file of files) mocha.addFile(join(here, file));
 await mocha.loadFilesAsync();
 
 const tally = { passed: 0, failed: 0, skipped: 0 };
 const strict = process.env.CI === "true";
+const times: { suite: string; seconds: number }[] = [];
+const begun = new Map<Mocha.Suite, number>();
 mocha
   .run()
+  .on("suite", (suite) => begun.set(suite, performance.now()))
+  .on("suite end", (suite) => {
+    if (!suite.parent?.root) return;
+    const seconds = (performance.now() - (begun.get(suite) ?? 0)) / 1_000;
+    if (seconds >= tellFromSeconds) times.push({ suite: suite.title, seconds });
+  })
   .on("pass", () => tally.passed++)
   .on("fail", () => tally.failed++)
   .on("pending", (test) => {
@@ -33,6 +44,8 @@ mocha
     if (strict) console.log(`SKIPPED in CI, which is a failure: ${test.fullTitle()}`);
   })
   .on("end", () => {
+    for (const { suite, seconds } of times.sort((a, b) => b.seconds - a.seconds))
+      console.log(`${seconds.toFixed(1).padStart(7)} s  ${suite}`);
     if (files.length === 0) console.log(`no test file matches ${process.argv.slice(2).join(" ")}`);
     const failed = tally.failed + (strict ? tally.skipped : 0);
     const skipped = !strict && tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
