@@ -88,7 +88,10 @@ export async function recycle(rig: Rig, name: MachineName, token: string): Promi
     if (node) await tailnet.deleteDevice(node);
     backToProving(rig, name, token);
   });
-  await until(`${name} ready`, provingMs, () => store.machine(name)?.state === "ready");
+  await until(`${name} ready`, provingMs, () => {
+    const machine = store.machine(name);
+    return machine?.state === "ready" && !machine.withheld;
+  });
   await armed(rig, name);
 }
 
