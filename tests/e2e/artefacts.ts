@@ -1,6 +1,6 @@
 /** The search for secrets in everything that a run leaves behind or shows to other processes. */
 import { strict as assert } from "node:assert";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { temporaryFolders } from "./canaries.ts";
 import type { World } from "./world.ts";
@@ -28,7 +28,7 @@ export async function assertNothingTold(world: World): Promise<void> {
   assert.deepEqual(found, []);
   for (const { name } of live) {
     const stack = join(stateDir, "terraform", "machines", name, "cdk.tf.json");
-    assert.deepEqual(canaries.in(await readFile(stack, "utf8")), [`boot host key of ${name}`]);
+    assert.deepEqual(await canaries.inFiles([stack]), [`${stack}: boot host key of ${name}`]);
   }
   for (const { name, serverId } of live) {
     if (serverId === null) continue;
