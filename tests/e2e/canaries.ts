@@ -82,7 +82,7 @@ export class Canaries {
     try {
       const needles = join(folder, "needles");
       await writeFile(needles, [...this.#names.keys()].join("\n"), { mode: 0o600 });
-      const options = ["-r", "-a", "-o", "-F", "-Z", "--devices=skip", "--exclude-dir=node_modules"];
+      const options = ["-r", "-H", "-a", "-o", "-F", "-Z", "--devices=skip", "--exclude-dir=node_modules"];
       const { stdout, exitCode, stderr } = await execa("grep", [...options, "-f", needles, ...paths], {
         reject: false,
         maxBuffer: 1e9,
