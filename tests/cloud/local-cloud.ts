@@ -11,6 +11,7 @@ import { ensureAnsible } from "../../pool/setup/venv.ts";
 import { type Hetzner, startHetzner } from "./hetzner/hetzner.ts";
 import type { MachineBackend } from "./machines/backend.ts";
 import { createNspawnBackend, type NspawnBackend } from "./machines/nspawn/backend.ts";
+import { rootImage } from "./machines/nspawn/image.ts";
 import { createProcessBackend } from "./machines/process/backend.ts";
 import { type ModelServer, startModelServer } from "./model/server.ts";
 import { ensureProviderMirror } from "./provider/mirror.ts";
@@ -76,13 +77,16 @@ async function ingredients(kind: MachineKind, onProgress: (text: string) => void
     const [{ cliConfigFile }] = await Promise.all([provider, ansible]);
     return { cliConfigFile, binaries: null, mirror: null };
   }
-  const binaries = await ensureTailscale({ onProgress });
-  const [{ cliConfigFile }, mirror] = await Promise.all([
+  const [{ cliConfigFile }, binaries] = await Promise.all([
     provider,
-    ensureLocalMirror({ tailscale: binaries, onProgress }),
+    ensureTailscale({ onProgress }),
     ansible,
+    // Asked for again below and at the backend's start; here so that the network's waits and the compilers overlap.
+    ensureLocalMirror({ onProgress }),
+    rootImage(onProgress),
   ]);
-  return { cliConfigFile, binaries, mirror: mirror.dir };
+  const { dir } = await ensureLocalMirror({ tailscale: binaries, onProgress });
+  return { cliConfigFile, binaries, mirror: dir };
 }
 
 /** @throws Error that names each part which is missing on this host, and how to get it. */
