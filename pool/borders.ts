@@ -17,8 +17,6 @@ import { createTailnet } from "./tailnet/client.ts";
 import { createKeyStock } from "./tailnet/key-stock.ts";
 import { createTerraform } from "./terraform/create-terraform.ts";
 
-export type Borders = Awaited<ReturnType<typeof openBorders>>;
-
 /** A key outlives the longest hand-over with its repeats, and is worth nothing soon after. */
 const keyLife = { ttlSeconds: 600, minTtlMs: 180_000 };
 

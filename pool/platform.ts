@@ -13,7 +13,11 @@ import { terraformError } from "./terraform/errors.ts";
 import type { PlatformIds, PlatformStackInput, Terraform } from "./terraform/terraform.ts";
 
 /** Hetzner's spread groups take ten servers. */
-export const placementGroupSize = 10;
+const placementGroupSize = 10;
+
+/** How many groups so many machines need. */
+export const placementGroupsFor = (machines: number): number =>
+  Math.max(1, Math.ceil(machines / placementGroupSize));
 
 const controllerKeySetting = "platform/controller-key";
 const appliedSetting = "platform/applied";
@@ -58,11 +62,7 @@ export function createPlatform(options: {
       networkCidr: network.cidr,
       networkZone: network.zone,
       // Never fewer than there are: a smaller max_total does not take the group away from machines that live in it.
-      placementGroups: Math.max(
-        1,
-        Math.ceil(maxTotal / placementGroupSize),
-        applied()?.ids.placementGroups.length ?? 0,
-      ),
+      placementGroups: Math.max(placementGroupsFor(maxTotal), applied()?.ids.placementGroups.length ?? 0),
     };
   }
 

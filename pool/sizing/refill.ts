@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Machine, type MachineState, machineName } from "../machine/machine.ts";
+import { placementGroupsFor } from "../platform.ts";
 import { generateKeyPair } from "../ssh/keys.ts";
 import type { Store } from "../store/store.ts";
 
@@ -19,9 +20,6 @@ const comingStates: readonly MachineState[] = [
   "proving",
   "ready",
 ];
-
-/** Hetzner's spread groups take ten servers. */
-const groupSize = 10;
 
 /** How many machines the pool lacks. */
 export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number): number {
@@ -63,7 +61,7 @@ export function refill(store: Store, config: Config, clock: Clock): Machine[] {
 
 function planOne(store: Store, config: Config, pool: PoolConfig, clock: Clock): Machine | null {
   const bootHostKey = generateKeyPair();
-  const groups = Math.max(1, Math.ceil(config.maxTotal / groupSize));
+  const groups = placementGroupsFor(config.maxTotal);
   return store.planMachine(
     {
       name: machineName(`claw-${config.instance}-${newSuffix()}`),

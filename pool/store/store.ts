@@ -134,7 +134,7 @@ export interface Store {
   // webhooks
   /** Keeps the event; false when an event of this id was kept before. */
   keepEvent(event: InboxEvent): boolean;
-  /** Inbox row, payment, claim: all in one transaction. `choose` orders the claimable machines' locations. */
+  /** Inbox row, payment, claim: all in one transaction. The first of `locations` that has a claimable machine gives it. */
   acceptPayment(event: InboxEvent | null, payment: Payment, locations: readonly string[]): PaymentOutcome;
   /** The payment was asynchronous and failed, or the checkout expired. */
   expireOrder(event: InboxEvent | null, session: string, reason: string): Order | null;

@@ -1,8 +1,6 @@
 /** Terraform as the daemon uses it: one directory a machine, run under the rules of docs/terraform.md. */
 import type { Secret } from "../secrets/secret.ts";
 
-export { createTerraform, type TerraformOptions } from "./create-terraform.ts";
-
 /** Everything the MachineStack needs; no customer text, ever. Ids of the platform are plain numbers. */
 export interface MachineStackInput {
   readonly name: string;

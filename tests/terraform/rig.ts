@@ -1,15 +1,16 @@
 /** Real terraform with the provider of the mirror, on the emulated Hetzner with machines that are only addresses. */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Secret } from "../../pool/secrets/secret.ts";
-import {
-  type Access,
-  createTerraform,
-  type MachineStackInput,
-  type PlatformIds,
-  type PlatformStackInput,
-  type Terraform,
+import { createTerraform } from "../../pool/terraform/create-terraform.ts";
+import type {
+  Access,
+  MachineStackInput,
+  PlatformIds,
+  PlatformStackInput,
+  Terraform,
 } from "../../pool/terraform/terraform.ts";
 import { type Hetzner, startHetzner } from "../cloud/hetzner/hetzner.ts";
 import { type NullBackend, nullBackend } from "../cloud/machines/null.ts";

@@ -6,8 +6,9 @@ import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createTerraform } from "../../pool/terraform/create-terraform.ts";
 import { terraformError } from "../../pool/terraform/errors.ts";
-import { createTerraform, type PlatformIds } from "../../pool/terraform/terraform.ts";
+import type { PlatformIds } from "../../pool/terraform/terraform.ts";
 import { machineInput, platformInput, type Rig, startRig } from "./rig.ts";
 
 describe("terraform runs", function () {
