@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { MachineBackend, MachineSpec } from "../backend.ts";
+import { notYet } from "../not-yet.ts";
 import { rigCgroup } from "./cgroup.ts";
 import { type Container, startContainer } from "./container.ts";
 import { type MachineFolders, machineFolders, makeDisk } from "./disk.ts";
@@ -132,6 +133,7 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
   }
 
   return {
+    ...notYet,
     kind: "nspawn",
     missing: missingParts,
     installMissing: () => installMissing(onProgress),

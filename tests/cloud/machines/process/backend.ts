@@ -9,6 +9,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { MachineBackend, MachineSpec } from "../backend.ts";
+import { notYet } from "../not-yet.ts";
 import { type FolderMachine, folderMachine } from "./machine.ts";
 
 export interface ProcessOptions {
@@ -56,6 +57,7 @@ export function createProcessBackend(options: ProcessOptions): ProcessBackend {
   };
 
   return {
+    ...notYet,
     kind: "process",
     sshPort,
     rootOf: (id) => entry(id).root,
