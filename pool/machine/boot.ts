@@ -1,17 +1,14 @@
 /**
  * booting → preparing: wait for sshd with the host key that cloud-init was given, then replace that key by one born on
- * the machine and pin it.
- *
- * Between the machine making its key and our pinning it a crash would leave a machine that we no longer believe. It is
- * then given up at its deadline and another is built: no customer waits for it, and never trusting an unknown key is
- * worth five minutes of one VM.
+ * the machine and pin it. The new key is written down before the machine shows it, so that a crash at any moment leaves
+ * a machine that we still believe.
  */
 import { BorderError } from "../errors.ts";
 import { Secret } from "../secrets/secret.ts";
-import type { SshTarget } from "../ssh/ssh.ts";
+import type { SshConnection, SshTarget } from "../ssh/ssh.ts";
 import { address, type Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
-import { controllerUser, firstBootCommand } from "./user-data.ts";
+import { controllerUser, firstBoot } from "./user-data.ts";
 
 const publicKeyLine = /^ssh-ed25519 [A-Za-z0-9+/]+={0,2}$/;
 /** cloud-init's last stage runs inside this command. */
@@ -41,24 +38,28 @@ const notThereYet = ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT",
 const askAgainMs = 300;
 
 export const boot: Stage = async (machine, context) => {
-  const { ssh, store, clock, config } = context;
-  const connection = await ssh.connect(target(machine, context, controllerUser)).catch((error: unknown) => {
+  const { store, clock, config } = context;
+  const connection = await connect(machine, context).catch((error: unknown) => {
     if (error instanceof BorderError && notThereYet.includes(error.code ?? "")) return null;
     throw error;
   });
   if (!connection) return { againInMs: askAgainMs };
   try {
-    const made = await connection.exec(firstBootCommand, { timeoutMs: firstBootMs });
-    const [type, key] = made.stdout.trim().split(/\s+/);
+    const [type, key] = (await run(connection, firstBoot.make)).split(/\s+/);
     const hostKey = `${type} ${key}`;
-    if (made.code !== 0 || !publicKeyLine.test(hostKey)) {
-      const text = `first boot ended with ${made.code}: ${made.stderr.trim().slice(-200)}`;
-      throw new BorderError(text, { border: "ssh", kind: "permanent", code: "first-boot" });
-    }
+    if (!publicKeyLine.test(hostKey)) throw firstBootError(`printed no host key: ${hostKey.slice(0, 200)}`);
+    if (machine.nextHostKey !== hostKey)
+      store.changeMachine(machine.name, "booting", { nextHostKey: hostKey }, "");
+    await run(connection, firstBoot.install);
     store.changeMachine(
       machine.name,
       "booting",
-      { state: "preparing", hostKey, deadline: clock.now() + config().deadlines.preparingMs },
+      {
+        state: "preparing",
+        hostKey,
+        nextHostKey: null,
+        deadline: clock.now() + config().deadlines.preparingMs,
+      },
       "sshd answered with the pinned key; the machine has made its own",
     );
   } finally {
@@ -66,3 +67,25 @@ export const boot: Stage = async (machine, context) => {
   }
   return atOnce;
 };
+
+/** By the pinned key, or by the one that the machine was about to take when we last heard of it. */
+async function connect(machine: Machine, context: StageContext): Promise<SshConnection> {
+  const { ssh } = context;
+  const { nextHostKey } = machine;
+  try {
+    return await ssh.connect(target(machine, context, controllerUser));
+  } catch (error) {
+    if (!nextHostKey || !(error instanceof BorderError) || error.code !== "host-key") throw error;
+    return await ssh.connect(target({ ...machine, hostKey: nextHostKey }, context, controllerUser));
+  }
+}
+
+/** @throws BorderError when the command fails */
+async function run(connection: SshConnection, command: string): Promise<string> {
+  const { code, stdout, stderr } = await connection.exec(command, { timeoutMs: firstBootMs });
+  if (code !== 0) throw firstBootError(`ended with ${code}: ${stderr.trim().slice(-200)}`);
+  return stdout.trim();
+}
+
+const firstBootError = (what: string) =>
+  new BorderError(`first boot ${what}`, { border: "ssh", kind: "permanent", code: "first-boot" });

@@ -105,6 +105,8 @@ export interface Machine {
   readonly ipv4: string | null;
   /** Pinned SSH host key, one `ssh-ed25519 AAAA…` line. */
   readonly hostKey: string | null;
+  /** What it shows instead once its own host key is in place (only meaningful while booting). */
+  readonly nextHostKey: string | null;
   readonly installed: Installed | null;
   readonly readyAt: number | null;
   readonly order: OrderId | null;

@@ -39,6 +39,7 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   serverId: "server_id",
   ipv4: "ipv4",
   hostKey: "host_key",
+  nextHostKey: "next_host_key",
   readyAt: "ready_at",
   order: "order_id",
   generation: "generation",

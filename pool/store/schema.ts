@@ -113,6 +113,7 @@ const migrations: readonly string[] = [
 
   CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   `,
+  "ALTER TABLE machine ADD COLUMN next_host_key TEXT",
 ];
 
 /**

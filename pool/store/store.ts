@@ -35,6 +35,7 @@ export interface MachineChange {
   readonly serverId?: number | null;
   readonly ipv4?: string | null;
   readonly hostKey?: string;
+  readonly nextHostKey?: string | null;
   readonly installed?: Installed;
   readonly location?: string;
   readonly generation?: number;

@@ -7,6 +7,7 @@ import type { Ansible, PlaybookResult, PlaybookRun } from "../../pool/ansible/an
 import type { Cloud, CloudServer, Gate, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
+import { BorderError } from "../../pool/errors.ts";
 import type { ArmedMachines } from "../../pool/machine/armed.ts";
 import type { ArmedMachine, HandOverRequest, HandOverResult } from "../../pool/machine/hand-over-session.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
@@ -232,16 +233,24 @@ export class FakeSsh extends Fallible implements Ssh {
   readonly commands: string[] = [];
   open = 0;
   nextExec: ExecResult = { code: 0, stdout: "", stderr: "" };
+  /** What the machine shows; null shows whatever key is asked for. */
+  hostKey: string | null = null;
+  /** Happens while a command runs. */
+  onExec: (command: string) => void = () => {};
 
   async connect(target: SshTarget) {
     this.targets.push(target);
     this.fail();
+    if (this.hostKey !== null && this.hostKey !== target.hostKey) {
+      throw new BorderError("another host key", { border: "ssh", kind: "permanent", code: "host-key" });
+    }
     this.open += 1;
     return {
       target,
       alive: true,
       exec: async (command: string) => {
         this.commands.push(command);
+        this.onExec(command);
         return this.nextExec;
       },
       start: async () => {
@@ -258,6 +267,8 @@ export class FakeSsh extends Fallible implements Ssh {
     this.commands.length = 0;
     this.open = 0;
     this.nextError = null;
+    this.hostKey = null;
+    this.onExec = () => {};
   }
 }
 

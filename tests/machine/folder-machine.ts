@@ -1,10 +1,11 @@
 /** A prepared folder machine for tests of the hand-over program: real ansible-playbook, real SSH, stand-in gateway. */
+import { strict as assert } from "node:assert";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createAnsible } from "../../pool/ansible/ansible.ts";
-import { userData } from "../../pool/machine/user-data.ts";
+import { firstBoot, userData } from "../../pool/machine/user-data.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { ensureAnsible } from "../../pool/setup/venv.ts";
 import { generateKeyPair } from "../../pool/ssh/keys.ts";
@@ -74,7 +75,8 @@ export async function preparedMachine(): Promise<PreparedMachine> {
       hostKey,
     });
     const first = await ssh.connect(target("clawpool"));
-    hostKey = (await first.exec("sudo -n /usr/local/sbin/clawpool-first-boot")).stdout.trim();
+    hostKey = (await first.exec(firstBoot.make)).stdout.trim();
+    assert.equal((await first.exec(firstBoot.install)).code, 0);
     first.close();
     await prepare(bin, dir, model, target("clawpool"), controller.publicKey);
 

@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert";
 import { BorderError, type BorderErrorKind } from "../../pool/errors.ts";
 import { reconcile } from "../../pool/machine/lifecycle.ts";
 import type { MachineName, MachineState } from "../../pool/machine/machine.ts";
+import { firstBoot } from "../../pool/machine/user-data.ts";
 import { generateKeyPair } from "../../pool/ssh/keys.ts";
 import type { MachineChange } from "../../pool/store/store.ts";
 import { caps, makeReady, newMachine } from "../store/rows.ts";
@@ -264,6 +265,36 @@ describe("the life of a machine", () => {
       assert.equal(target?.privateKey.expose(), secrets.controllerKey);
       assert.equal(row().state, "preparing");
       assert.equal(row().hostKey, bornKey.publicKey.trim());
+      assert.equal(row().nextHostKey, null);
+    });
+
+    it("has the new key on record before the machine shows it, and believes the machine after a crash there", async () => {
+      put("booting");
+      life.ssh.hostKey = bootKey.publicKey;
+      life.ssh.nextExec = { code: 0, stdout: bornKey.publicKey, stderr: "" };
+      life.ssh.onExec = (command) => {
+        if (command !== firstBoot.install) return;
+        assert.equal(row().nextHostKey, bornKey.publicKey);
+        life.ssh.hostKey = bornKey.publicKey;
+        life.ssh.onExec = () => {};
+        throw new BorderError("cut", { border: "ssh", kind: "transient", code: "closed" });
+      };
+      await look();
+      assert.equal(row().state, "booting");
+      assert.equal(row().hostKey, bootKey.publicKey);
+      await life.clock.advance(60_000);
+      await look();
+      assert.equal(row().state, "preparing");
+      assert.equal(row().hostKey, bornKey.publicKey);
+    });
+
+    it("believes no third key", async () => {
+      put("booting");
+      life.store.changeMachine(name, "booting", { nextHostKey: bornKey.publicKey }, "");
+      life.ssh.hostKey = generateKeyPair().publicKey;
+      await look();
+      assert.equal(row().state, "failed");
+      assert.deepEqual(life.ssh.commands, []);
     });
 
     for (const [what, exec] of [

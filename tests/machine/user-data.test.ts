@@ -1,9 +1,12 @@
 import { strict as assert } from "node:assert";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { execaSync } from "execa";
 import fc from "fast-check";
 import { parse } from "yaml";
-import { controllerUser, firstBootCommand, userData } from "../../pool/machine/user-data.ts";
-import { generateKeyPair } from "../../pool/ssh/keys.ts";
+import { controllerUser, firstBoot, userData } from "../../pool/machine/user-data.ts";
+import { generateKeyPair, publicKeyOf } from "../../pool/ssh/keys.ts";
 import { injections } from "../order/injections.ts";
 
 const boot = generateKeyPair();
@@ -48,10 +51,70 @@ describe("user_data", () => {
 
   it("brings the program of the first connection, root's, in a shell that reads it", () => {
     const [file] = document.write_files;
-    assert.equal(file.path, firstBootCommand.split(" ").at(-1));
+    assert.equal(file.path, firstBoot.make.split(" ").at(-2));
     assert.equal(file.owner, "root:root");
     assert.equal(file.permissions, "0755");
     execaSync("sh", ["-n"], { input: file.content });
+  });
+
+  describe("the program of the first connection", () => {
+    let folder = "";
+    const read = (path: string) => readFileSync(join(folder, path), "utf8");
+    /** The program itself, with its paths in a folder; only sshd and systemctl are stood for. */
+    const firstBootProgram = (...args: string[]) => {
+      const script = (document.write_files[0].content as string)
+        .replaceAll("/etc/ssh", join(folder, "ssh"))
+        .replaceAll("/run/cloud-init", folder);
+      return execaSync("sh", ["-s", "--", ...args], {
+        input: script,
+        env: { PATH: `${join(folder, "bin")}:${process.env.PATH}` },
+      }).stdout.trim();
+    };
+
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), "clawpool-first-boot-"));
+      for (const path of ["ssh", "bin"]) mkdirSync(join(folder, path));
+      for (const name of ["sshd", "systemctl"])
+        writeFileSync(join(folder, "bin", name), "#!/bin/sh\n", { mode: 0o755 });
+      writeFileSync(join(folder, "result.json"), "{}");
+      writeFileSync(join(folder, "ssh/ssh_host_ed25519_key"), input.bootHostKey);
+      writeFileSync(join(folder, "ssh/ssh_host_ed25519_key.pub"), `${input.bootHostPublicKey}\n`);
+      writeFileSync(join(folder, "ssh/ssh_host_rsa_key"), "another");
+    });
+    afterEach(() => rmSync(folder, { recursive: true }));
+
+    it("makes one key, and leaves the one in use alone until it is told to install", () => {
+      const born = firstBootProgram("make");
+      assert.match(born, /^ssh-ed25519 \S+$/);
+      assert.notEqual(born, input.bootHostPublicKey);
+      assert.equal(firstBootProgram("make"), born);
+      assert.equal(read("ssh/ssh_host_ed25519_key"), input.bootHostKey);
+      firstBootProgram("install");
+      assert.equal(publicKeyOf(read("ssh/ssh_host_ed25519_key")), born);
+      assert.equal(read("ssh/ssh_host_ed25519_key.pub").trim(), born);
+      assert.deepEqual(
+        readdirSync(join(folder, "ssh")).filter((file) => file.startsWith("ssh_host")),
+        ["ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"],
+      );
+    });
+
+    it("says the same and changes nothing when it is repeated after the installation", () => {
+      const born = firstBootProgram("make");
+      firstBootProgram("install");
+      const key = read("ssh/ssh_host_ed25519_key");
+      assert.equal(firstBootProgram("make"), born);
+      firstBootProgram("install");
+      assert.equal(read("ssh/ssh_host_ed25519_key"), key);
+    });
+
+    it("makes another key in a copy of the disk, where cloud-init has put its own in place", () => {
+      const born = firstBootProgram("make");
+      firstBootProgram("install");
+      writeFileSync(join(folder, "ssh/ssh_host_ed25519_key.pub"), `${input.bootHostPublicKey}\n`);
+      const again = firstBootProgram("make");
+      assert.notEqual(again, born);
+      assert.notEqual(again, input.bootHostPublicKey);
+    });
   });
 
   it("keeps every text what it is: neither YAML, cloud-init's Jinja nor terraform sees anything in it", () => {

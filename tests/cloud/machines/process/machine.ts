@@ -36,6 +36,7 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
   const { spec, root, address, socketDir } = options;
   const file = (...parts: string[]) => join(root, ...parts);
   const hostKeyFile = file("etc/ssh/ssh_host_ed25519_key");
+  const bornKeyFile = file("etc/ssh/born_here");
   const stateDir = file("home/openclaw/.openclaw");
   const enabledFile = file("etc/gateway-enabled");
   const controlSocket = join(socketDir, `${spec.id}.c`);
@@ -94,15 +95,25 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
     gateway = child;
   }
 
+  /** The host key that was born here; made when it is first asked for. */
+  async function bornKey(): Promise<string> {
+    const known = await readFile(bornKeyFile, "utf8").catch(() => null);
+    if (known) return known;
+    const key = generateKeyPair().privateKey.expose();
+    await write(bornKeyFile, key);
+    return key;
+  }
+
   /** What machinectl.mjs may ask for. */
   const commands: Readonly<Record<string, () => Promise<string>>> = {
     describe: async () =>
       JSON.stringify({ root, address, node: process.execPath, tailscaleSocket, name: spec.name }),
-    "first-boot": async () => {
-      const { privateKey } = generateKeyPair();
-      await write(hostKeyFile, privateKey.expose());
-      sshd?.useHostKey(privateKey.expose());
-      return publicKeyOf(privateKey.expose());
+    "first-boot-make": async () => publicKeyOf(await bornKey()),
+    "first-boot-install": async () => {
+      const key = await bornKey();
+      await write(hostKeyFile, key);
+      sshd?.useHostKey(key);
+      return "installed";
     },
     restart: async () => {
       await write(enabledFile, "");
@@ -180,7 +191,7 @@ case "$1" in /usr/local/sbin/*) p="${root}$1"; shift; exec "$p" "$@";; *) exec "
         `exec "${process.execPath}" "${here("machinectl.mjs")}" "$@"`,
       );
       // Not user_data's own script: that one would work on the host's files.
-      await script("usr/local/sbin/clawpool-first-boot", "exec machinectl first-boot");
+      await script("usr/local/sbin/clawpool-first-boot", 'exec machinectl "first-boot-$1"');
     },
     async powerOn() {
       if (on) return;
