@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { exerciseAddresses, exerciseNetworks, exerciseVolumes } from "./conformance-resources.ts";
 import { conforming, publicKey, type Rig, serverOrder, startRig } from "./rig.ts";
 import { routes } from "./routes.ts";
 
@@ -104,6 +105,10 @@ describe("Hetzner emulator: every operation against Hetzner's API description", 
     await must("DELETE", `/networks/${network}`);
     await must("DELETE", `/placement_groups/${group}`);
     await must("DELETE", `/ssh_keys/${key}`);
+
+    await exerciseVolumes(rig);
+    await exerciseAddresses(rig);
+    await exerciseNetworks(rig);
 
     const missing = routes
       .map((route) => `${route.method} ${route.path}`)

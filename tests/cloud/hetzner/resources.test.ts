@@ -82,7 +82,7 @@ describe("Hetzner emulator: other resources", () => {
       await rig.clock.advance(10_000);
       assertError(
         await rig.call("POST", `${path}/remove_from_resources`, { remove_from: [server(id)] }),
-        422,
+        404,
         "firewall_resource_not_found",
       );
       await rig.must("DELETE", `/firewalls/${firewall.id}`);

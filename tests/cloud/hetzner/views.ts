@@ -8,16 +8,55 @@ interface Named {
 export interface ServerView extends Named {
   readonly status: string;
   readonly locked: boolean;
-  readonly image: { readonly id: number; readonly name: string };
+  readonly image: { readonly id: number; readonly name: string | null } | null;
+  readonly server_type: { readonly name: string };
+  /** GB */
+  readonly primary_disk_size: number;
+  readonly iso: { readonly id: number } | null;
+  readonly rescue_enabled: boolean;
+  readonly backup_window: string | null;
   readonly location: { readonly name: string };
   readonly protection: { readonly delete: boolean };
   readonly placement_group: { readonly id: number } | null;
-  readonly private_net: readonly { readonly network: number; readonly ip: string }[];
+  readonly volumes: readonly number[];
+  readonly private_net: readonly {
+    readonly network: number;
+    readonly ip: string;
+    readonly alias_ips: readonly string[];
+  }[];
   readonly public_net: {
-    readonly ipv4: { readonly id: number; readonly ip: string } | null;
-    readonly ipv6: { readonly id: number; readonly ip: string } | null;
+    readonly ipv4: { readonly id: number; readonly ip: string; readonly dns_ptr: string | null } | null;
+    readonly ipv6: {
+      readonly id: number;
+      readonly ip: string;
+      readonly dns_ptr: readonly DnsPtrView[];
+    } | null;
+    readonly floating_ips: readonly number[];
     readonly firewalls: readonly { readonly id: number; readonly status: string }[];
   };
+}
+
+export interface ImageView {
+  readonly id: number;
+  readonly name: string | null;
+  readonly type: string;
+  readonly status: string;
+  readonly description: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly image_size: number | null;
+  readonly disk_size: number;
+  readonly created_from: { readonly id: number; readonly name: string } | null;
+  readonly bound_to: number | null;
+  readonly os_flavor: string;
+  readonly architecture: string;
+  readonly protection: { readonly delete: boolean };
+}
+
+export interface IsoView {
+  readonly id: number;
+  readonly name: string | null;
+  readonly description: string;
+  readonly architecture: string | null;
 }
 
 export interface ActionView {
@@ -44,8 +83,45 @@ export interface FirewallView extends Named {
 }
 
 export interface NetworkView extends Named {
+  readonly ip_range: string;
   readonly servers: readonly number[];
   readonly subnets: readonly { readonly ip_range: string; readonly gateway: string }[];
+  readonly routes: readonly { readonly destination: string; readonly gateway: string }[];
+  readonly protection: { readonly delete: boolean };
+  readonly expose_routes_to_vswitch: boolean;
+}
+
+export interface DnsPtrView {
+  readonly ip: string;
+  readonly dns_ptr: string;
+}
+
+export interface PrimaryIpView extends Named {
+  readonly ip: string;
+  readonly assignee_id: number | null;
+  readonly assignee_type: string;
+  readonly auto_delete: boolean;
+  readonly location: { readonly name: string };
+  readonly dns_ptr: readonly DnsPtrView[];
+  readonly protection: { readonly delete: boolean };
+}
+
+export interface FloatingIpView extends Named {
+  readonly ip: string;
+  readonly description: string | null;
+  readonly server: number | null;
+  readonly home_location: { readonly name: string };
+  readonly dns_ptr: readonly DnsPtrView[];
+}
+
+export interface VolumeView extends Named {
+  readonly server: number | null;
+  readonly size: number;
+  readonly status: string;
+  readonly format: string | null;
+  readonly linux_device: string;
+  readonly location: { readonly name: string };
+  readonly protection: { readonly delete: boolean };
 }
 
 /** Every key that some answer has; the operation decides which are really there. */
@@ -61,14 +137,38 @@ export interface Body {
   readonly firewall: FirewallView;
   readonly network: NetworkView;
   readonly placement_group: Named & { readonly servers: readonly number[] };
-  readonly primary_ips: readonly (Named & { readonly assignee_id: number; readonly ip: string })[];
+  readonly primary_ip: PrimaryIpView;
+  readonly primary_ips: readonly PrimaryIpView[];
+  readonly floating_ip: FloatingIpView;
+  readonly floating_ips: readonly FloatingIpView[];
+  readonly volume: VolumeView;
+  readonly volumes: readonly VolumeView[];
+  readonly networks: readonly NetworkView[];
   readonly locations: readonly Named[];
   readonly datacenters: readonly Named[];
-  readonly images: readonly (Named & { readonly architecture: string })[];
+  readonly image: ImageView;
+  readonly images: readonly ImageView[];
+  readonly iso: IsoView;
+  readonly isos: readonly IsoView[];
+  readonly wss_url: string;
+  readonly password: string;
+  readonly metrics: {
+    readonly start: string;
+    readonly end: string;
+    /** Seconds. */
+    readonly step: number;
+    readonly time_series: Readonly<
+      Record<string, { readonly values: readonly (readonly [number, string])[] }>
+    >;
+  };
   readonly server_type: Named & { readonly deprecated: boolean };
   readonly server_types: readonly (Named & {
     readonly description: string;
-    readonly locations: readonly { readonly name: string; readonly available: boolean }[];
+    readonly locations: readonly {
+      readonly name: string;
+      readonly available: boolean;
+      readonly deprecation: { readonly unavailable_after: string } | null;
+    }[];
   })[];
   readonly pricing: { readonly floating_ips: readonly unknown[]; readonly primary_ips: readonly unknown[] };
   readonly meta: {

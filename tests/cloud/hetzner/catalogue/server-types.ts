@@ -23,20 +23,38 @@ export interface ServerType {
   readonly monthly: number;
   /** Where it is sold, and whether there is one to sell now. */
   readonly offers: Readonly<Record<string, boolean>>;
-  readonly deprecation: { readonly announced: string; readonly unavailable_after: string } | null;
+  /** Everywhere. */
+  readonly deprecation: Deprecation | null;
+  /** Where it was sold once and `offers` has it no more. */
+  readonly withdrawn: Readonly<Record<string, Deprecation>>;
+}
+
+export interface Deprecation {
+  readonly announced: string;
+  readonly unavailable_after: string;
 }
 
 const europe = ["fsn1", "nbg1", "hel1"];
 const america = ["ash", "hil"];
+
+/** The old CPX generation is sold in America alone since the new one came to Europe and Singapore (dates are ours). */
+const onlyAmerica = {
+  withdrawn: Object.fromEntries(
+    [...europe, "sin"].map((location) => [
+      location,
+      { announced: "2025-10-16T06:00:00Z", unavailable_after: "2025-12-31T23:59:00Z" },
+    ]),
+  ),
+};
 
 export const serverTypes: readonly ServerType[] = [
   // Long gone: no list shows it, but it can still be read by id.
   type(1, "cx11", "CX11", [1, 2, 20], 3.29, offers(europe, []), {
     deprecation: { announced: "2024-06-06T00:00:00Z", unavailable_after: "2024-09-06T00:00:00Z" },
   }),
-  type(22, "cpx11", "CPX 11", [2, 2, 40], 17.49, offers(america, ["ash"])),
-  type(23, "cpx21", "CPX 21", [3, 4, 80], 29.49, offers(america, america)),
-  type(24, "cpx31", "CPX 31", [4, 8, 160], 55.49, offers(america, america)),
+  type(22, "cpx11", "CPX 11", [2, 2, 40], 17.49, offers(america, ["ash"]), onlyAmerica),
+  type(23, "cpx21", "CPX 21", [3, 4, 80], 29.49, offers(america, america), onlyAmerica),
+  type(24, "cpx31", "CPX 31", [4, 8, 160], 55.49, offers(america, america), onlyAmerica),
   type(45, "cax11", "CAX11", [2, 4, 40], 5.99, offers(europe, []), { architecture: "arm" }),
   type(93, "cax21", "CAX21", [4, 8, 80], 10.49, offers(europe, []), { architecture: "arm" }),
   type(94, "cax31", "CAX31", [8, 16, 160], 20.99, offers(europe, ["hel1"]), { architecture: "arm" }),
@@ -76,7 +94,12 @@ export function isSold(type: ServerType, now: number): boolean {
 const trafficBytes = (location: string) =>
   (location === "ash" || location === "hil" || location === "sin" ? 1 : 20) * 2 ** 40;
 
-export function presentServerType(type: ServerType, now: number): Record<string, unknown> {
+/** @param inStock whether there is one to sell in a location now; default: as the catalogue says */
+export function presentServerType(
+  type: ServerType,
+  now: number,
+  inStock = (location: string) => isSold(type, now) && type.offers[location] === true,
+): Record<string, unknown> {
   return {
     id: type.id,
     name: type.name,
@@ -92,13 +115,13 @@ export function presentServerType(type: ServerType, now: number): Record<string,
     cpu_type: type.cpu,
     architecture: type.architecture,
     locations: locations
-      .filter((location) => location.name in type.offers)
-      .map((location) => ({
-        id: location.id,
-        name: location.name,
-        available: isSold(type, now) && type.offers[location.name] === true,
-        recommended: isSold(type, now) && type.offers[location.name] === true,
-        deprecation: type.deprecation,
+      .filter(({ name }) => name in type.offers || name in type.withdrawn)
+      .map(({ id, name }) => ({
+        id,
+        name,
+        available: name in type.offers && inStock(name),
+        recommended: name in type.offers && inStock(name),
+        deprecation: type.deprecation ?? type.withdrawn[name] ?? null,
       })),
   };
 }
@@ -133,7 +156,7 @@ function type(
   [cores, memory, disk]: readonly [number, number, number],
   monthly: number,
   offers: Readonly<Record<string, boolean>>,
-  other: Partial<Pick<ServerType, "category" | "cpu" | "architecture" | "deprecation">> = {},
+  other: Partial<Pick<ServerType, "category" | "cpu" | "architecture" | "deprecation" | "withdrawn">> = {},
 ): ServerType {
   return {
     id,
@@ -148,6 +171,7 @@ function type(
     monthly,
     offers,
     deprecation: null,
+    withdrawn: {},
     ...other,
   };
 }

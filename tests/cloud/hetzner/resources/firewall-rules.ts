@@ -5,6 +5,8 @@ import { toIp, toNumber } from "./network-addresses.ts";
 /** Limits of Hetzner's API description. */
 const maxRules = 50;
 const maxRanges = 100;
+/** Counted by range: docs.hetzner.com, Cloud, Firewalls, "Limits". */
+const maxEffectiveRules = 500;
 
 const portPattern = /^([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?$/;
 
@@ -67,4 +69,12 @@ const ruleSchema = z
     description: rule.description ?? null,
   }));
 
-export const rulesSchema = z.array(ruleSchema).max(maxRules, `at most ${maxRules} rules`);
+export const rulesSchema = z
+  .array(ruleSchema)
+  .max(maxRules, `at most ${maxRules} rules`)
+  .refine(
+    (rules) =>
+      rules.reduce((sum, rule) => sum + rule.source_ips.length + rule.destination_ips.length, 0) <=
+      maxEffectiveRules,
+    `at most ${maxEffectiveRules} effective rules`,
+  );

@@ -57,14 +57,19 @@ function present(context: Context, firewall: Stored<"firewall">): Record<string,
   };
 }
 
-function resourceNotFound(): ApiError {
-  return new ApiError(422, "firewall_resource_not_found", "firewall resource not found");
-}
+/** 422 when a firewall is made, 404 when it is changed: so says the API description of each operation. */
+const resourceNotFound = (status: 404 | 422) =>
+  new ApiError(status, "firewall_resource_not_found", "firewall resource not found");
 
 const same = (a: FirewallTarget, b: FirewallTarget) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Starts one action for each target. */
-function apply(context: Context, firewall: Stored<"firewall">, targets: readonly FirewallTarget[]): Action[] {
+function apply(
+  context: Context,
+  firewall: Stored<"firewall">,
+  targets: readonly FirewallTarget[],
+  whenNotFound: 404 | 422 = 404,
+): Action[] {
   const known = [...firewall.appliedTo];
   for (const target of targets) {
     if (known.some((other) => same(other, target))) {
@@ -76,7 +81,7 @@ function apply(context: Context, firewall: Stored<"firewall">, targets: readonly
       continue;
     }
     const server = context.store.get("server", firewall.project, target.server);
-    if (!server || server.reserved) throw resourceNotFound();
+    if (!server || server.reserved) throw resourceNotFound(whenNotFound);
     if (server.ipv4 === null && server.ipv6 === null) {
       throw new ApiError(422, "private_net_only_server", "the server has no public interface");
     }
@@ -107,7 +112,7 @@ function remove(
         "the firewall is applied by a label selector and cannot be removed by hand",
       );
     }
-    throw resourceNotFound();
+    throw resourceNotFound(404);
   }
   context.store.update("firewall", firewall, {
     appliedTo: firewall.appliedTo.filter((known) => !targets.some((target) => same(known, target))),
@@ -164,7 +169,7 @@ export const firewallRoutes: readonly Route[] = [
         });
         const actions = [
           ...(firewall.rules.length > 0 ? [start(context, firewall, "set_firewall_rules")] : []),
-          ...apply(context, firewall, targets),
+          ...apply(context, firewall, targets, 422),
         ];
         const made = context.store.get("firewall", request.project, firewall.id) ?? firewall;
         return {

@@ -10,6 +10,9 @@ export interface Range {
   readonly bits: number;
 }
 
+/** Gateway of the public interfaces: no private network may use the address. */
+export const publicGateway = "172.31.1.1";
+
 export const toNumber = (ip: string) => ip.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 
 export const toIp = (value: number) =>
@@ -66,9 +69,41 @@ function firstFree(network: Stored<"network">, subnet: Subnet, taken: ReadonlySe
   const range = toRange(subnet.ip_range, "ip_range");
   const gateway = toRange(network.ipRange, "ip_range").first + 1;
   for (let value = range.first + 1; value < range.last; value++) {
-    if (value !== gateway && !taken.has(toIp(value))) return toIp(value);
+    const ip = toIp(value);
+    if (value !== gateway && ip !== publicGateway && !taken.has(ip)) return ip;
   }
   return null;
+}
+
+/** @throws ApiError 422 ip_not_available */
+function assertFree(
+  network: Stored<"network">,
+  subnets: readonly Subnet[],
+  taken: ReadonlySet<string>,
+  addresses: readonly string[],
+): void {
+  const gateway = toIp(toRange(network.ipRange, "ip_range").first + 1);
+  for (const [index, address] of addresses.entries()) {
+    const value = toNumber(address);
+    const inside = subnets.some((subnet) => {
+      const range = toRange(subnet.ip_range, "ip_range");
+      return value > range.first && value < range.last;
+    });
+    const used = taken.has(address) || addresses.indexOf(address) !== index;
+    if (!inside || used || address === gateway || address === publicGateway) {
+      throw new ApiError(422, "ip_not_available", `the IP ${address} is not available`);
+    }
+  }
+}
+
+/** Of further addresses for a server in the zone. @throws ApiError 422 ip_not_available */
+export function assertFreeIn(
+  context: Context,
+  network: Stored<"network">,
+  zone: string,
+  addresses: readonly string[],
+): void {
+  assertFree(network, usable(network, zone), used(context, network), addresses);
 }
 
 /** @throws ApiError 422 ip_not_available or no_subnet_available. */
@@ -92,16 +127,7 @@ export function allocatePrivateNet(
     for (const subnet of subnets) ip ??= firstFree(network, subnet, taken) ?? undefined;
     if (ip === undefined) throw noSubnet();
   }
-  for (const address of [ip, ...(wanted.aliasIps ?? [])]) {
-    const value = toNumber(address);
-    const inside = subnets.some((subnet) => {
-      const range = toRange(subnet.ip_range, "ip_range");
-      return value > range.first && value < range.last;
-    });
-    if (!inside || taken.has(address)) {
-      throw new ApiError(422, "ip_not_available", `the IP ${address} is not available`);
-    }
-  }
+  assertFree(network, subnets, taken, [ip, ...(wanted.aliasIps ?? [])]);
   const hash = createHash("sha256").update(`${network.id}/${server}`).digest("hex");
   // 86:00:00 begins the addresses of Hetzner's private interfaces.
   const mac = `86:00:00:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}`;

@@ -30,6 +30,17 @@ export interface ServerDocument {
   readonly serverType: string;
   readonly location: string;
   readonly image: number;
+  /** The system image at the root of `image`, which may be a snapshot that is gone by now. */
+  readonly baseImage: number;
+  /** It was ordered with SSH keys: then no root password is made, neither now nor by a rebuild. */
+  readonly keyLogin: boolean;
+  /** When it was last switched on; null while it never was. */
+  readonly bootedAt: Millis | null;
+  readonly iso: number | null;
+  /** Until when the next boot is one into the rescue system. */
+  readonly rescueUntil: Millis | null;
+  /** Two hours of the day in UTC, as `22-02`; null without backups. */
+  readonly backupWindow: string | null;
   readonly ipv4: number | null;
   readonly ipv6: number | null;
   readonly privateNet: readonly PrivateNet[];
@@ -39,6 +50,30 @@ export interface ServerDocument {
   readonly primaryDiskSize: number;
   /** The name is taken but the machine behind it is not there yet: no list and no GET shows it. */
   readonly reserved: boolean;
+}
+
+/** A snapshot or backup; system images are in the catalogue. */
+export interface ImageDocument {
+  /** Made up, for no two have the same; the API shows images of users without a name. */
+  readonly name: string;
+  readonly labels: Labels;
+  readonly created: Millis;
+  readonly type: "snapshot" | "backup";
+  readonly status: "creating" | "available" | "unavailable";
+  readonly description: string;
+  readonly createdFrom: { readonly id: number; readonly name: string };
+  readonly location: string;
+  /** Of a backup: its server. */
+  readonly boundTo: number | null;
+  /** The system image at its root. */
+  readonly base: number;
+  /** What the machines' backend calls it; null until it is there. */
+  readonly handle: string | null;
+  /** GB; null until it is known. */
+  readonly size: number | null;
+  /** GB */
+  readonly diskSize: number;
+  readonly protection: DeleteProtection;
 }
 
 export interface SshKeyDocument {
@@ -84,14 +119,28 @@ export interface Subnet {
   readonly gateway: string;
 }
 
+export interface NetworkRoute {
+  readonly destination: string;
+  readonly gateway: string;
+}
+
+/** Protection of everything but servers. */
+export interface DeleteProtection {
+  readonly delete: boolean;
+}
+
+/** Reverse names that were set, by address in canonical form; an IPv4 address that is not here has the default. */
+export type DnsPtrs = Readonly<Record<string, string>>;
+
 export interface NetworkDocument {
   readonly name: string;
   readonly labels: Labels;
   readonly created: Millis;
   readonly ipRange: string;
   readonly subnets: readonly Subnet[];
-  readonly routes: readonly { readonly destination: string; readonly gateway: string }[];
+  readonly routes: readonly NetworkRoute[];
   readonly exposeRoutesToVswitch: boolean;
+  readonly protection: DeleteProtection;
 }
 
 export interface PrimaryIpDocument {
@@ -104,15 +153,47 @@ export interface PrimaryIpDocument {
   readonly location: string;
   readonly autoDelete: boolean;
   readonly assignee: number | null;
+  readonly dnsPtrs: DnsPtrs;
+  readonly protection: DeleteProtection;
+}
+
+export interface FloatingIpDocument {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly created: Millis;
+  readonly description: string | null;
+  readonly type: "ipv4" | "ipv6";
+  /** As with primary IPs. */
+  readonly ip: string;
+  readonly homeLocation: string;
+  readonly server: number | null;
+  readonly dnsPtrs: DnsPtrs;
+  readonly protection: DeleteProtection;
+}
+
+export interface VolumeDocument {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly created: Millis;
+  /** GB */
+  readonly size: number;
+  readonly location: string;
+  readonly server: number | null;
+  readonly format: "ext4" | "xfs" | null;
+  readonly status: "creating" | "available";
+  readonly protection: DeleteProtection;
 }
 
 export interface Documents {
   server: ServerDocument;
+  image: ImageDocument;
   ssh_key: SshKeyDocument;
   firewall: FirewallDocument;
   placement_group: PlacementGroupDocument;
   network: NetworkDocument;
   primary_ip: PrimaryIpDocument;
+  floating_ip: FloatingIpDocument;
+  volume: VolumeDocument;
 }
 
 export type Kind = keyof Documents;
