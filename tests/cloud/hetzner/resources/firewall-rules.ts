@@ -76,5 +76,9 @@ export const rulesSchema = z
     (rules) =>
       rules.reduce((sum, rule) => sum + rule.source_ips.length + rule.destination_ips.length, 0) <=
       maxEffectiveRules,
-    `at most ${maxEffectiveRules} effective rules`,
+    {
+      error: `at most ${maxEffectiveRules} effective rules`,
+      // Rules that are wrong are no rules yet: they have no ranges to count.
+      when: ({ issues }) => issues.length === 0,
+    },
   );
