@@ -1,4 +1,4 @@
-/** The Python environment with ansible-core, and the collections, made by set-up and kept in the user's cache. */
+/** Python environments, of which one has ansible-core, and the collections: made by set-up, kept in the user's cache. */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { cached, cacheRoot, recipeKey } from "./cache.ts";
 
 const requirements = fileURLToPath(new URL("../../ansible/requirements.txt", import.meta.url));
 
-/** ansible-core 2.19 runs on these (its `requires-python`, and the newest it was released for). */
+/** ansible-core 2.19 runs on these (its `requires-python`, and the newest it was released for), and all else here. */
 const oldestPython: readonly [number, number] = [3, 11];
 
 export interface SetupOptions {
@@ -23,24 +23,42 @@ export interface SetupOptions {
  * @throws Error that names what is missing and how to get it (Python 3.11, the venv module, a package index).
  */
 export async function ensureAnsible({ onProgress }: SetupOptions = {}): Promise<{ bin: string }> {
+  return ensureVenv({ name: "ansible", title: "ansible-core", requirements, onProgress });
+}
+
+/**
+ * The packages of a requirements file with hashes, in a virtual environment in the cache.
+ *
+ * @param name of the cache entry; `title` is for people
+ * @returns `bin`, the folder of its python and of the packages' programs.
+ * @throws Error that names what is missing and how to get it (Python 3.11, the venv module, a package index).
+ */
+export async function ensureVenv({
+  name,
+  title,
+  requirements,
+  onProgress,
+}: SetupOptions & { readonly name: string; readonly title: string; readonly requirements: string }): Promise<{
+  bin: string;
+}> {
   const python = process.env.CLAWPOOL_PYTHON ?? "python3";
-  const version = await pythonVersion(python);
+  const version = await pythonVersion(python, title);
   const pins = await readFile(requirements, "utf8");
   const key = recipeKey(pins, version.text, version.executable);
   const { dir } = await cached(
-    "ansible",
+    name,
     key,
     async (draft) => {
-      onProgress?.("installing ansible-core into a virtual environment (about 20 s)");
+      onProgress?.(`installing ${title} into a virtual environment (about 20 s)`);
       await makeVenv(python, draft, onProgress);
       await run(
         join(draft, "bin", "python"),
         ["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "-r", requirements],
-        "pip could not install ansible/requirements.txt: is a Python package index reachable?",
+        `pip could not install ${requirements}: is a Python package index reachable?`,
       );
-      await pointScriptsTo(join(cacheRoot(), `ansible-${key}`), draft);
+      await pointScriptsTo(join(cacheRoot(), `${name}-${key}`), draft);
     },
-    () => onProgress?.("waiting for another process that installs ansible-core"),
+    () => onProgress?.(`waiting for another process that installs ${title}`),
   );
   return { bin: join(dir, "bin") };
 }
@@ -69,7 +87,7 @@ export async function ensureCollections({
   return { path: dir };
 }
 
-async function pythonVersion(python: string): Promise<{ text: string; executable: string }> {
+async function pythonVersion(python: string, title: string): Promise<{ text: string; executable: string }> {
   const script = "import sys; print(*sys.version_info[:3], sys.executable)";
   const { stdout } = await execa(python, ["-c", script]).catch((error: unknown) => {
     throw new Error(
@@ -82,7 +100,7 @@ async function pythonVersion(python: string): Promise<{ text: string; executable
   const [major = "0", minor = "0", patch = "0", ...executable] = stdout.trim().split(" ");
   if (Number(major) !== oldestPython[0] || Number(minor) < oldestPython[1]) {
     throw new Error(
-      `${python} is ${major}.${minor}; ansible-core needs Python ${oldestPython.join(".")} or newer: name one in CLAWPOOL_PYTHON`,
+      `${python} is ${major}.${minor}; ${title} needs Python ${oldestPython.join(".")} or newer: name one in CLAWPOOL_PYTHON`,
     );
   }
   return { text: `${major}.${minor}.${patch}`, executable: executable.join(" ") };

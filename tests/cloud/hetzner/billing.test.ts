@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { charge } from "./billing.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { VirtualClock } from "../../virtual-clock.ts";
+import { type Bill, Billing, charge } from "./billing.ts";
+import { priceOf, priceOfGb, snapshotGbMonthly, volumeGbMonthly } from "./catalogue/pricing.ts";
 import { type Rig, serverOrder, startRig } from "./rig.ts";
+import { Store } from "./store/store.ts";
 
 const hour = 3_600_000;
 
@@ -56,9 +62,93 @@ describe("Hetzner emulator: bill", () => {
     assert.deepEqual(charge(january, january, 0.0088, 5.49), { hours: 1, amount: 0.0088 });
   });
 
-  it("is served at /_local/bill", async () => {
+  it("is served at /_local/bill, also by project", async () => {
     await rig.runningServer("m-1");
+    const made = await rig.call("POST", "/servers", serverOrder("m-1"), "B".repeat(64));
+    assert.equal(made.status, 201);
     const url = new URL("/_local/bill", rig.hetzner.endpoint);
-    assert.deepEqual(await (await fetch(url)).json(), rig.hetzner.bill());
+    const bill = (await (await fetch(url)).json()) as Bill;
+    assert.deepEqual(bill, rig.hetzner.bill());
+    const own = { total: 0.0096, owedPerHour: 0.0096 };
+    assert.deepEqual(bill.projects, [
+      { project: 1, ...own },
+      { project: 2, ...own },
+    ]);
+    assert.equal(bill.owedPerHour, 0.0192);
+    const second = (await (await fetch(`${url}?project=2`)).json()) as Bill;
+    assert.deepEqual([second.owedPerHour, second.lines.map((line) => line.project)], [0.0096, [2, 2]]);
+    assert.deepEqual(rig.hetzner.bill(3).lines, []);
+  });
+
+  it("survives a restart", async () => {
+    await rig.runningServer("m-1");
+    await rig.clock.advance(3 * hour);
+    const before = rig.hetzner.bill();
+    await rig.restart();
+    assert.deepEqual(rig.hetzner.bill(), before);
+  });
+});
+
+describe("Hetzner emulator: arithmetic of the bill", () => {
+  let dir: string;
+  let store: Store;
+  let clock: VirtualClock;
+  let billing: Billing;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "clawpool-bill-"));
+    store = new Store(dir);
+    clock = new VirtualClock();
+    billing = new Billing(store, clock);
+  });
+  afterEach(() => {
+    store.close();
+    rmSync(dir, { recursive: true });
+  });
+
+  const server = { kind: "server", id: 1, project: 1, name: "m-1", location: "fsn1" } as const;
+
+  it("charges both prices for the hour in which a server changes its type, then the new one", async () => {
+    billing.begin({ ...server, type: "cx23", ...priceOf(5.49) });
+    await clock.advance(2 * hour);
+    billing.change("server", 1, { type: "cx33", ...priceOf(8.49) });
+    await clock.advance(30 * 60_000);
+    const { lines, owedPerHour } = billing.bill();
+    assert.deepEqual(
+      lines.map(({ type, hours, amount }) => [type, hours, amount]),
+      [
+        ["cx23", 2, 0.0176],
+        ["cx33", 1, 0.0136],
+      ],
+    );
+    assert.equal(owedPerHour, 0.0136);
+    assert.throws(() => billing.change("volume", 1, { type: "x", ...priceOf(1) }), /not on the bill/);
+  });
+
+  it("charges backups beside their server, and ends both with it", async () => {
+    billing.begin({ ...server, type: "cx23", ...priceOf(10) });
+    billing.begin({ ...server, kind: "backup", type: "cx23", ...priceOf(2) });
+    assert.equal(billing.bill().owedPerHour, 0.0192);
+    billing.end(1, "backup");
+    assert.equal(billing.bill().owedPerHour, 0.016);
+    billing.begin({ ...server, kind: "backup", type: "cx23", ...priceOf(2) });
+    billing.end(1);
+    assert.equal(billing.bill().owedPerHour, 0);
+    assert.equal(billing.bill().lines.length, 3);
+  });
+
+  it("charges snapshots and volumes by the GB, and shows that the smallest is owed for", async () => {
+    const other = { project: 1, name: "x", location: "fsn1" };
+    billing.begin({ ...other, kind: "volume", id: 2, type: "10 GB", ...priceOfGb(10, volumeGbMonthly) });
+    billing.begin({ ...other, kind: "snapshot", id: 3, type: "1 GB", ...priceOfGb(1, snapshotGbMonthly) });
+    assert.deepEqual(
+      billing.bill().lines.map((line) => line.owedPerHour),
+      [0.000917, 0.000023],
+    );
+    // A whole month of 31 days is capped at the price of a month.
+    await clock.advance(31 * 24 * hour);
+    assert.deepEqual(
+      billing.bill().lines.map((line) => line.amount),
+      [0.572, 0.0143],
+    );
   });
 });

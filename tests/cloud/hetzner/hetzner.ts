@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { type Clock, systemClock } from "../../../pool/clock.ts";
 import type { MachineBackend } from "../machines/backend.ts";
@@ -8,9 +7,10 @@ import { type Call, CallLog } from "./calls.ts";
 import { fastSpeed } from "./catalogue/durations.ts";
 import type { Context } from "./context.ts";
 import { Faults } from "./faults.ts";
-import { createListener, digest } from "./http/listener.ts";
+import { createListener } from "./http/listener.ts";
 import { RateLimit } from "./http/rate-limit.ts";
 import { Router } from "./http/router.ts";
+import { type NewProject, randomToken, Tokens } from "./http/tokens.ts";
 import { effects, routes } from "./routes.ts";
 import { Store } from "./store/store.ts";
 
@@ -24,6 +24,8 @@ export interface HetznerOptions {
   readonly backend: MachineBackend;
   /** One project a token, in this order; 64 characters each, as the provider demands. Default: one random token. */
   readonly tokens?: readonly string[];
+  /** Tokens that may only GET, of the same projects in the same order. */
+  readonly readOnlyTokens?: readonly string[];
   readonly host?: string;
   /** 0, the default, takes any free port. */
   readonly port?: number;
@@ -31,12 +33,19 @@ export interface HetznerOptions {
   readonly profile?: "realistic" | "fast";
   /** Divides the duration of every action; stands above `profile`. */
   readonly speed?: number;
-  /** Decides the spread of durations. */
+  /** Decides the durations of actions and what faults with a probability hit. */
   readonly seed?: number;
   /** Of the whole account. New accounts at Hetzner have 5, older ones more; default 50. */
   readonly serverLimit?: number;
+  /**
+   * `assignee_type` of a Primary IP without an assignee. `server`, the default, is what the API description lists and
+   * clients of before August 2026 expect; its text announces `unassigned` from then on.
+   */
+  readonly unassignedType?: "server" | "unassigned";
   /** For each project; default 3600, as at Hetzner. */
   readonly requestsPerHour?: number;
+  /** A connection that has not sent a request's headers by then is closed, with 408; default 60,000. */
+  readonly headersTimeoutMs?: number;
   readonly clock?: Clock;
 }
 
@@ -51,7 +60,12 @@ export interface Hetzner {
   /** The next call for which `predicate` holds, before its answer goes out. */
   nextCall(predicate: (call: Call) => boolean): Promise<Call>;
   clearCalls(): void;
-  bill(): Bill;
+  /** @param project left out: the whole account */
+  bill(project?: number): Bill;
+  /** Ids of all projects. */
+  projects(): readonly number[];
+  /** One more project with tokens of its own; kept for as long as `stateDir` is. */
+  createProject(): NewProject;
   /** Cuts open connections; actions that still run go on at the next start. The backend stays as it is. */
   close(): Promise<void>;
 }
@@ -59,26 +73,29 @@ export interface Hetzner {
 /** Starts the emulated Hetzner Cloud API. */
 export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
   const { backend, host = "127.0.0.1" } = options;
-  const given = options.clock ?? systemClock;
+  const time = options.clock ?? systemClock;
   // Times are stored as whole milliseconds; a clock that runs at another speed gives fractions.
   const clock: Clock = {
-    now: () => Math.floor(given.now()),
-    delay: (ms, signal) => given.delay(ms, signal),
+    now: () => Math.floor(time.now()),
+    delay: (ms, signal) => time.delay(ms, signal),
   };
-  const tokens = options.tokens ?? [randomBytes(32).toString("hex")];
-  const wrong = tokens.find((token) => !/^[A-Za-z0-9]{64}$/.test(token));
-  if (wrong !== undefined || tokens.length === 0)
-    throw new Error("a Hetzner token has 64 letters and digits");
-
+  const given = options.tokens ?? [randomToken()];
+  const seed = options.seed ?? 1;
   const store = new Store(options.stateDir);
+  const tokens = openTokens(store, given, options.readOnlyTokens ?? []);
   const billing = new Billing(store, clock);
   const calls = new CallLog(store);
-  const faults = new Faults();
+  const faults = new Faults(
+    seed,
+    () => clock.now(),
+    () => backend.reuseAddressesAtOnce(faults.expects("reused-address")),
+  );
   const stop = new AbortController();
   const actions = new ActionEngine(store, clock, {
     effects,
     speed: options.speed ?? (options.profile === "fast" ? fastSpeed : 1),
-    seed: options.seed ?? 1,
+    seed,
+    faults,
   });
   const context: Context = {
     store,
@@ -86,6 +103,8 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
     billing,
     backend,
     clock,
+    faults,
+    unassignedType: options.unassignedType ?? "server",
     limits: { servers: options.serverLimit ?? 50 },
   };
   dropReservations(context);
@@ -95,7 +114,9 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
     faults,
     calls: () => calls.list(),
     clearCalls: () => calls.clear(),
-    bill: () => billing.bill(),
+    bill: (project?: number) => billing.bill(project),
+    projects: () => tokens.projects(),
+    createProject: () => tokens.createProject(),
   };
   const { server, idle } = createListener({
     context,
@@ -104,7 +125,8 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
     faults,
     calls,
     local,
-    projects: new Map(tokens.map((token, index) => [digest(token), index + 1])),
+    tokens,
+    headersTimeoutMs: options.headersTimeoutMs ?? 60_000,
     signal: stop.signal,
   });
   await new Promise<void>((resolve, reject) => {
@@ -124,8 +146,8 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
         });
       }),
     endpoint: `http://${host}:${port}/v1`,
-    token: tokens[0] ?? "",
-    tokens,
+    token: given[0] ?? "",
+    tokens: given,
     close: async () => {
       stop.abort();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -136,6 +158,16 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
       store.close();
     },
   };
+}
+
+/** @throws Error when a token is none; the store is closed then. */
+function openTokens(store: Store, tokens: readonly string[], readOnly: readonly string[]): Tokens {
+  try {
+    return new Tokens(store, tokens, readOnly);
+  } catch (error) {
+    store.close();
+    throw error;
+  }
 }
 
 /** An emulator that died between taking a name and making the machine sold nothing: the name is free again. */

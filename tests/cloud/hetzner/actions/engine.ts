@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
 import type { Clock } from "../../../../pool/clock.ts";
-import { type Command, durations, jitter } from "../catalogue/durations.ts";
+import { type Command, drawDuration, type Timing } from "../catalogue/durations.ts";
 import type { Context } from "../context.ts";
+import { traitsOfServer } from "../faults/subject.ts";
+import type { ActionEffect, Faults } from "../faults.ts";
 import type { Store } from "../store/store.ts";
 
 export interface ActionResource {
@@ -42,6 +43,21 @@ const columns = `id, project, command, status, duration, started, began, finishe
   (SELECT json_group_array(json_object('id', resource, 'type', type))
      FROM action_resource WHERE action = action.id) AS resources`;
 
+interface ActionFault {
+  readonly id: number;
+  readonly effect: ActionEffect;
+}
+
+/** What an action ends with when a fault has ordered it. */
+class OrderedFailure extends Error {
+  readonly code: string;
+
+  constructor({ code, message }: { readonly code: string; readonly message: string }) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** Runs asynchronous actions on the clock and keeps every one of them readable for ever, over restarts too. */
 export class ActionEngine {
   readonly #store: Store;
@@ -49,6 +65,7 @@ export class ActionEngine {
   readonly #effects: Effects;
   readonly #speed: number;
   readonly #seed: number;
+  readonly #faults: Faults;
   readonly #running = new Map<number, Promise<void>>();
   readonly #stop = new AbortController();
   #context: Context | null = null;
@@ -56,13 +73,14 @@ export class ActionEngine {
   constructor(
     store: Store,
     clock: Clock,
-    options: { effects: Effects /** Divides every duration. */; speed: number; seed: number },
+    options: { effects: Effects /** Divides every duration. */; speed: number; seed: number; faults: Faults },
   ) {
     this.#store = store;
     this.#clock = clock;
     this.#effects = options.effects;
     this.#speed = options.speed;
     this.#seed = options.seed;
+    this.#faults = options.faults;
   }
 
   /** Hands over the context for the effects and goes on with what a restart interrupted. */
@@ -85,8 +103,13 @@ export class ActionEngine {
       /** Waits for this action and fails with it. */
       readonly after?: number;
       readonly parameters?: Readonly<Record<string, unknown>>;
+      /** There is nothing to do: a success at once, without its effect. */
+      readonly done?: boolean;
+      /** What its duration is known for, when that is not the command alone. */
+      readonly timing?: Timing;
     } = {},
   ): Action {
+    const duration = this.#duration(command, options.timing ?? command);
     const id = this.#store.nextId();
     const { locks = true, after = null, parameters = {} } = options;
     this.#store
@@ -98,7 +121,7 @@ export class ActionEngine {
         id,
         project,
         command,
-        this.#duration(command, id),
+        duration,
         this.#clock.now(),
         after,
         locks ? 1 : 0,
@@ -110,9 +133,13 @@ export class ActionEngine {
         .run(id, resource.type, resource.id);
     }
     const action = this.#read(id);
+    if (options.done) {
+      this.#finish(action, null);
+      return this.#read(id);
+    }
     // A microtask later the surrounding (synchronous) transaction is committed or gone.
     queueMicrotask(() => {
-      if (this.find(project, id)) this.#launch(action);
+      if (this.find(project, id)) this.#launch(action, this.#faultOf(action));
     });
     return action;
   }
@@ -176,19 +203,27 @@ export class ActionEngine {
     );
   }
 
-  /** The figure of the catalogue, spread by seed and id, divided by the speed; whole milliseconds. */
-  #duration(command: Command, id: number): number {
-    const hash = createHash("sha256").update(`${this.#seed}:${id}`).digest().readUInt32BE(0) / 2 ** 32;
-    return Math.ceil((durations[command] * (1 + jitter * (2 * hash - 1))) / this.#speed);
+  /** Whole milliseconds. Counted by command, so that what else happens does not change it. */
+  #duration(command: Command, timing: Timing): number {
+    const { nth } = this.#store
+      .prepare("SELECT count(*) AS nth FROM action WHERE command = ?")
+      .get(command) as { nth: number };
+    return Math.ceil(drawDuration(timing, this.#seed, nth) / this.#speed);
   }
 
-  #launch(action: Action): void {
+  #faultOf({ project, command, resources }: Action): ActionFault | null {
+    const id = resources.find((resource) => resource.type === "server")?.id;
+    const server = id === undefined ? null : traitsOfServer(this.#store, project, id);
+    return this.#faults.onAction({ project, command, server });
+  }
+
+  #launch(action: Action, fault: ActionFault | null = null): void {
     if (this.#stop.signal.aborted) return;
-    const done = this.#run(action).finally(() => this.#running.delete(action.id));
+    const done = this.#run(action, fault).finally(() => this.#running.delete(action.id));
     this.#running.set(action.id, done);
   }
 
-  async #run(action: Action): Promise<void> {
+  async #run(action: Action, fault: ActionFault | null): Promise<void> {
     const context = this.#context;
     if (!context) throw new Error("an action was started before resume()");
     if (action.after !== null) {
@@ -200,13 +235,20 @@ export class ActionEngine {
     const began = action.began ?? this.#clock.now();
     this.#store.prepare("UPDATE action SET began = ? WHERE id = ?").run(began, action.id);
     await this.#clock.delay(Math.max(0, began + action.duration - this.#clock.now()), this.#stop.signal);
+    if (fault?.effect.kind === "action_hangs") await this.#faults.lifted(fault.id, this.#stop.signal);
     if (this.#stop.signal.aborted) return;
     try {
+      const failure = fault?.effect.kind === "action_fails" ? fault.effect : null;
+      if (failure?.when === "before") {
+        settleServers(context, action);
+        throw new OrderedFailure(failure.error);
+      }
       await this.#effects[action.command]?.(context, action);
+      if (failure) throw new OrderedFailure(failure.error);
       this.#finish(action, null);
     } catch (error) {
       this.#finish(action, {
-        code: "action_failed",
+        code: error instanceof OrderedFailure ? error.code : "action_failed",
         message: error instanceof Error ? error.message : String(error),
       });
     }
@@ -220,6 +262,14 @@ export class ActionEngine {
 
   #read(id: number): Action {
     return revive(this.#store.prepare(`SELECT ${columns} FROM action WHERE id = ?`).get(id) as Row);
+  }
+}
+
+/** A server whose action came to nothing is what its machine is: on or off. */
+function settleServers({ store, backend }: Context, action: Action): void {
+  for (const { type, id } of action.resources) {
+    const server = type === "server" ? store.get("server", action.project, id) : null;
+    if (server) store.update("server", server, { status: backend.isOn(id) ? "running" : "off" });
   }
 }
 

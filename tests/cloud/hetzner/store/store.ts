@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS action (
   parameters TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS action_running ON action (status) WHERE status = 'running';
+CREATE INDEX IF NOT EXISTS action_command ON action (command);
 CREATE TABLE IF NOT EXISTS action_resource (
   action   INTEGER NOT NULL REFERENCES action (id),
   type     TEXT NOT NULL,
@@ -36,8 +37,9 @@ CREATE TABLE IF NOT EXISTS action_resource (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS action_of_resource ON action_resource (type, resource);
 
-CREATE TABLE IF NOT EXISTS usage (
-  resource INTEGER PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS usage_line (
+  line     INTEGER PRIMARY KEY,
+  resource INTEGER NOT NULL,
   project  INTEGER NOT NULL,
   kind     TEXT NOT NULL,
   name     TEXT NOT NULL,
@@ -47,6 +49,13 @@ CREATE TABLE IF NOT EXISTS usage (
   monthly  REAL NOT NULL,
   started  INTEGER NOT NULL,
   ended    INTEGER
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS usage_open ON usage_line (resource, kind) WHERE ended IS NULL;
+
+CREATE TABLE IF NOT EXISTS token (
+  digest  TEXT PRIMARY KEY, -- SHA-256 in hexadecimal
+  project INTEGER NOT NULL,
+  write   INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS call (
