@@ -35,7 +35,7 @@ describe("Hetzner emulator: servers", () => {
       made.server.public_net.ipv6?.ip ?? "",
       /^2001:db8:[1-9a-f][0-9a-f]*:[1-9a-f][0-9a-f]*::\/64$/,
     );
-    assert.deepEqual(rig.backend.machines.get(id), {
+    assert.partialDeepStrictEqual(rig.backend.machines.get(id), {
       id,
       name: "m-1",
       image: "debian-12",
@@ -121,7 +121,7 @@ describe("Hetzner emulator: servers", () => {
     assert.equal(rig.backend.machines.size, 0);
     assert.equal(
       (await rig.must("POST", "/servers", serverOrder("m-1"))).server.public_net.ipv4?.ip,
-      "198.18.0.1",
+      "198.18.0.2",
     );
   });
 
@@ -220,7 +220,8 @@ describe("Hetzner emulator: servers", () => {
     ["an unknown group", { placement_group: 1 }, "placement_group"],
     ["an unknown address", { public_net: { ipv4: 1 } }, "public_net.ipv4"],
     ["no network at all", { public_net: { enable_ipv4: false, enable_ipv6: false } }, "public_net"],
-    ["a volume", { volumes: [1] }, "volumes"],
+    ["an unknown volume", { volumes: [1] }, "volumes"],
+    ["an address that it does not want", { public_net: { enable_ipv6: false, ipv6: 1 } }, "public_net.ipv6"],
     ["too much user_data", { user_data: "ä".repeat(16 * 1024 + 1) }, "user_data"],
     ["labels with a colon", { labels: { at: "12:00" } }, "labels"],
     ["labels with a reserved prefix", { labels: { "hetzner.cloud/x": "1" } }, "labels"],

@@ -74,6 +74,11 @@ export interface MachineUsage {
   readonly networkOutPackets: number;
 }
 
+/** What machines of this kind cannot do, whatever is tried: Hetzner's `unsupported_error`. */
+export class UnsupportedByMachines extends Error {
+  override readonly name = "UnsupportedByMachines";
+}
+
 export interface MachineBackend {
   readonly kind: "nspawn" | "process";
   /** What is missing on this host and how to get it; empty when the backend can run. */
@@ -123,7 +128,10 @@ export interface MachineBackend {
   /** True: an address that is freed is the next to be given away. False, the default: it is the last. */
   reuseAddressesAtOnce(atOnce: boolean): void;
 
-  /** Machines in one network reach each other. On a running machine at once, else with the next boot. */
+  /**
+   * Machines in one network reach each other. On a running machine at once, else with the next boot. What it has in
+   * that network already is replaced.
+   */
   attachNetwork(id: number, network: PrivateInterface): Promise<void>;
   detachNetwork(id: number, network: number): Promise<void>;
   setAliasIps(id: number, network: number, aliasIps: readonly string[]): Promise<void>;

@@ -199,7 +199,10 @@ export function nullBackend(): NullBackend {
       atOnce = value;
     },
 
-    attachNetwork: async (id, network) => patch(id, { networks: [...known(id).networks, network] }),
+    attachNetwork: async (id, network) => {
+      const others = known(id).networks.filter((entry) => entry.network !== network.network);
+      patch(id, { networks: [...others, network] });
+    },
     detachNetwork: async (id, network) =>
       patch(id, { networks: known(id).networks.filter((entry) => entry.network !== network) }),
     setAliasIps: async (id, network, aliasIps) =>

@@ -82,8 +82,15 @@ export const actionRoutes: readonly Route[] = [
   },
 ];
 
-/** `/X/actions`, `/X/actions/{id}`, `/X/{id}/actions` and `/X/{id}/actions/{action_id}` of a kind of resource. */
-export function actionRoutesOf(collection: string, kind: Kind): readonly Route[] {
+/**
+ * `/X/actions`, `/X/actions/{id}`, `/X/{id}/actions` and `/X/{id}/actions/{action_id}` of a kind of resource.
+ * @param isBuiltIn says which ids belong to resources that no project owns
+ */
+export function actionRoutesOf(
+  collection: string,
+  kind: Kind,
+  isBuiltIn: (id: number) => boolean = () => false,
+): readonly Route[] {
   return [
     {
       method: "GET",
@@ -103,7 +110,7 @@ export function actionRoutesOf(collection: string, kind: Kind): readonly Route[]
         const id = Number(request.parameters.id);
         const actions = context.actions.list(request.project, { type: kind, id });
         // Actions outlive their resource; an id that never had one is unknown.
-        if (actions.length === 0 && !context.store.get(kind, request.project, id)) {
+        if (actions.length === 0 && !isBuiltIn(id) && !context.store.get(kind, request.project, id)) {
           throw notFound(kind.replaceAll("_", " "), request.parameters.id ?? "");
         }
         return answerActions(context, request, actions);

@@ -49,7 +49,8 @@ function image(
   };
 }
 
-export function presentImage(image: Image): Record<string, unknown> {
+/** @param diskSize GB */
+export function presentImage(image: Image, diskSize: number): Record<string, unknown> {
   return {
     id: image.id,
     type: "system",
@@ -57,7 +58,7 @@ export function presentImage(image: Image): Record<string, unknown> {
     name: image.name,
     description: image.description,
     image_size: null,
-    disk_size: 5,
+    disk_size: diskSize,
     created: image.created,
     created_from: null,
     bound_to: null,

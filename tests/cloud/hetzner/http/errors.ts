@@ -43,4 +43,5 @@ export const unique = (field: string, message: string) =>
 export const locked = (what: string) =>
   new ApiError(423, "locked", `${what} is locked: an action is running on it`);
 
-export const isProtected = (what: string) => new ApiError(423, "protected", `${what} is delete protected`);
+export const isProtected = (what: string, from: "delete" | "rebuild" = "delete") =>
+  new ApiError(423, "protected", `${what} is ${from} protected`);

@@ -27,6 +27,14 @@ export const idOrNameSchema = z
   .union([idSchema, z.string().min(1)], "must be an ID or a name")
   .transform(String);
 
+/** Hetzner's API description: "This field is limited to 32KiB". */
+const maxUserDataBytes = 32 * 1024;
+
+/** cloud-init's user data. */
+export const userDataSchema = z
+  .string()
+  .refine((text) => Buffer.byteLength(text) <= maxUserDataBytes, "is too long (at most 32 KiB)");
+
 const label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const hostname = new RegExp(`^${label}(\\.${label})*$`);
 

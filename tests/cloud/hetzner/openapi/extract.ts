@@ -34,6 +34,9 @@ const kept = new Set([
   "maximum",
   "minLength",
   "maxLength",
+  "minItems",
+  "maxItems",
+  "prefixItems",
   "additionalProperties",
   "oneOf",
   "anyOf",
@@ -70,7 +73,7 @@ export function extractResponses(description: Json): Extract {
       if (!kept.has(key)) continue;
       if (key === "properties" && isObject(value)) {
         result[key] = Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, strip(inner)]));
-      } else if (Array.isArray(value) && ["oneOf", "anyOf", "allOf"].includes(key)) {
+      } else if (Array.isArray(value) && ["oneOf", "anyOf", "allOf", "prefixItems"].includes(key)) {
         result[key] = value.map(strip);
       } else result[key] = key === "items" || key === "additionalProperties" ? strip(value) : value;
     }

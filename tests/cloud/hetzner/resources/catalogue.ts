@@ -1,6 +1,15 @@
-import { images, presentImage } from "../catalogue/images.ts";
 import { datacenters, findLocation, locations } from "../catalogue/locations.ts";
-import { gross, hourlyNet, ipv4Monthly, money, vatPercent } from "../catalogue/pricing.ts";
+import {
+  backupPercent,
+  floatingIpMonthly,
+  gross,
+  hourlyNet,
+  ipv4Monthly,
+  money,
+  snapshotGbMonthly,
+  vatPercent,
+  volumeGbMonthly,
+} from "../catalogue/pricing.ts";
 import {
   isSold,
   presentPrices,
@@ -8,9 +17,11 @@ import {
   type ServerType,
   serverTypes,
 } from "../catalogue/server-types.ts";
+import type { Context } from "../context.ts";
 import { notFound } from "../http/errors.ts";
-import { answerList, anyOf, filterNamed } from "../http/listing.ts";
+import { answerList, filterNamed } from "../http/listing.ts";
 import type { ApiRequest, Route } from "../http/router.ts";
+import { isInStock } from "./stock.ts";
 
 const byIdName = {
   id: (entry: { readonly id: number }) => entry.id,
@@ -35,10 +46,17 @@ const named = <T extends { readonly name: string }>(request: ApiRequest, entries
     entries.map((entry) => ({ ...entry, labels: {} })),
   );
 
-function presentDatacenter(datacenter: (typeof datacenters)[number], now: number): Record<string, unknown> {
+const present = (context: Context, type: ServerType) =>
+  presentServerType(type, context.clock.now(), (location) => isInStock(context, type, location));
+
+function presentDatacenter(
+  context: Context,
+  datacenter: (typeof datacenters)[number],
+): Record<string, unknown> {
+  const now = context.clock.now();
   const sold = serverTypes.filter((type) => isSold(type, now));
   const supported = sold.filter((type) => datacenter.location in type.offers);
-  const available = supported.filter((type) => type.offers[datacenter.location]);
+  const available = supported.filter((type) => isInStock(context, type, datacenter.location));
   const ids = (types: readonly ServerType[]) => types.map((type) => type.id);
   return {
     id: datacenter.id,
@@ -60,14 +78,17 @@ function presentPricing(now: number): Record<string, unknown> {
   return {
     currency: "EUR",
     vat_rate: `${money(vatPercent)}`,
-    image: { price_per_gb_month: both(0.0143) },
-    volume: { price_per_gb_month: both(0.0572) },
-    server_backup: { percentage: money(20) },
-    floating_ip: { price_monthly: both(3) },
-    floating_ips: [
-      { type: "ipv4", prices: locations.map(({ name }) => ({ location: name, price_monthly: both(3) })) },
-      { type: "ipv6", prices: locations.map(({ name }) => ({ location: name, price_monthly: both(1) })) },
-    ],
+    image: { price_per_gb_month: both(snapshotGbMonthly) },
+    volume: { price_per_gb_month: both(volumeGbMonthly) },
+    server_backup: { percentage: money(backupPercent) },
+    floating_ip: { price_monthly: both(floatingIpMonthly.ipv4) },
+    floating_ips: (["ipv4", "ipv6"] as const).map((type) => ({
+      type,
+      prices: locations.map(({ name }) => ({
+        location: name,
+        price_monthly: both(floatingIpMonthly[type]),
+      })),
+    })),
     primary_ips: [
       { type: "ipv4", prices: locations.map(({ name }) => ({ location: name, ...ipv4 })) },
       { type: "ipv6", prices: locations.map(({ name }) => ({ location: name, ...free })) },
@@ -79,7 +100,7 @@ function presentPricing(now: number): Record<string, unknown> {
   };
 }
 
-/** What is the same for every project: locations, data centers, server types, system images, prices. */
+/** What is the same for every project: locations, data centers, server types, prices. */
 export const catalogueRoutes: readonly Route[] = [
   {
     method: "GET",
@@ -105,11 +126,11 @@ export const catalogueRoutes: readonly Route[] = [
   {
     method: "GET",
     path: "/datacenters",
-    handle: ({ clock }, request) => {
+    handle: (context, request) => {
       const answer = answerList(request, {
         key: "datacenters",
         entries: datacenters.filter((entry) => (request.query.get("name") ?? entry.name) === entry.name),
-        present: (datacenter) => presentDatacenter(datacenter, clock.now()),
+        present: (datacenter) => presentDatacenter(context, datacenter),
         sortable: byIdName,
       });
       return { ...answer, body: { ...(answer.body as object), recommendation: 4 } };
@@ -118,63 +139,31 @@ export const catalogueRoutes: readonly Route[] = [
   {
     method: "GET",
     path: "/datacenters/{id}",
-    handle: ({ clock }, request) => ({
+    handle: (context, request) => ({
       status: 200,
-      body: { datacenter: presentDatacenter(byId("datacenter", datacenters, request), clock.now()) },
+      body: { datacenter: presentDatacenter(context, byId("datacenter", datacenters, request)) },
     }),
   },
   {
     method: "GET",
     path: "/server_types",
-    handle: ({ clock }, request) =>
+    handle: (context, request) =>
       answerList(request, {
         key: "server_types",
         entries: named(
           request,
-          serverTypes.filter((type) => isSold(type, clock.now())),
+          serverTypes.filter((type) => isSold(type, context.clock.now())),
         ),
-        present: (type) => presentServerType(type, clock.now()),
+        present: (type) => present(context, type),
         sortable: byIdName,
       }),
   },
   {
     method: "GET",
     path: "/server_types/{id}",
-    handle: ({ clock }, request) => ({
+    handle: (context, request) => ({
       status: 200,
-      body: { server_type: presentServerType(byId("server type", serverTypes, request), clock.now()) },
-    }),
-  },
-  {
-    method: "GET",
-    path: "/images",
-    handle: (_context, request) => {
-      const architecture = anyOf(request, "architecture", ["x86", "arm"]);
-      const type = anyOf(request, "type", ["system", "app", "snapshot", "backup"]);
-      const status = anyOf(request, "status", ["available", "creating", "unavailable"]);
-      const deprecated = request.query.get("include_deprecated") === "true";
-      const boundTo = request.query.has("bound_to");
-      return answerList(request, {
-        key: "images",
-        entries: named(request, images).filter(
-          (image) =>
-            (!architecture || architecture.has(image.architecture)) &&
-            (!type || type.has("system")) &&
-            (!status || status.has("available")) &&
-            (deprecated || image.deprecated === null) &&
-            !boundTo,
-        ),
-        present: presentImage,
-        sortable: { ...byIdName, created: (image) => image.created },
-      });
-    },
-  },
-  {
-    method: "GET",
-    path: "/images/{id}",
-    handle: (_context, request) => ({
-      status: 200,
-      body: { image: presentImage(byId("image", images, request)) },
+      body: { server_type: present(context, byId("server type", serverTypes, request)) },
     }),
   },
   {

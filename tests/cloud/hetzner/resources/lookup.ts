@@ -1,3 +1,4 @@
+import type { Action } from "../actions/engine.ts";
 import type { Context } from "../context.ts";
 import { isProtected, locked, notFound, unique } from "../http/errors.ts";
 import type { ApiRequest } from "../http/router.ts";
@@ -13,6 +14,14 @@ export function fromPath<K extends Kind>(context: Context, request: ApiRequest, 
     : null;
   if (!found || ("reserved" in found && found.reserved)) throw notFound(spoken(kind), text);
   return found;
+}
+
+/** The server of a server action. @throws when it is gone, which ends the action in error. */
+export function serverOf({ store }: Context, action: Action): Stored<"server"> {
+  const id = action.resources.find((resource) => resource.type === "server")?.id ?? 0;
+  const server = store.get("server", action.project, id);
+  if (!server) throw new Error(`server ${id} is gone`);
+  return server;
 }
 
 /** @throws ApiError 423 while an action runs on it. */

@@ -1,112 +1,36 @@
-import { randomBytes } from "node:crypto";
-import { z } from "zod";
-import type { Action, Effects } from "../actions/engine.ts";
+import type { Action, ActionResource, Effects } from "../actions/engine.ts";
 import { presentAction } from "../actions/routes.ts";
-import { type Image, images } from "../catalogue/images.ts";
-import { findLocation, type Location, locations } from "../catalogue/locations.ts";
-import { hourlyNet } from "../catalogue/pricing.ts";
-import { findServerType, isSold, type ServerType } from "../catalogue/server-types.ts";
+import type { Command } from "../catalogue/durations.ts";
+import { priceOf } from "../catalogue/pricing.ts";
 import type { Context } from "../context.ts";
+import { applyMachineFaults } from "../faults/machine.ts";
 import { ApiError, invalidField } from "../http/errors.ts";
 import type { Answer, ApiRequest } from "../http/router.ts";
-import { hostnameSchema, idOrNameSchema, idSchema, labelsSchema, parseBody } from "../http/validation.ts";
 import { createMachine, destroyMachine } from "../lost-machines.ts";
-import type { Kind, Stored } from "../store/documents.ts";
-import { maxFirewallsPerServer } from "./firewall-targets.ts";
-import { assertNameFree } from "./lookup.ts";
-import { allocatePrivateNet, assertAttachable } from "./network-addresses.ts";
-import { assertRoomIn } from "./placement-groups.ts";
+import type { Stored } from "../store/documents.ts";
+import { serverOf } from "./lookup.ts";
+import { allocatePrivateNet } from "./network-addresses.ts";
 import { createImplicitIp, ipv6Prefix } from "./primary-ips.ts";
+import { newPassword } from "./server-access.ts";
+import { assertUnassigned, type Order, readOrder, type WantedAddress } from "./server-order.ts";
+import { boot } from "./server-power.ts";
 import { presentServer } from "./server-view.ts";
-
-/** Hetzner's API description: "This field is limited to 32KiB". */
-const maxUserDataBytes = 32 * 1024;
-
-const createSchema = z.object({
-  name: hostnameSchema,
-  server_type: idOrNameSchema,
-  image: idOrNameSchema,
-  location: idOrNameSchema.optional(),
-  start_after_create: z.boolean().optional(),
-  placement_group: idSchema.optional(),
-  ssh_keys: z.array(idOrNameSchema).optional(),
-  volumes: z.array(idSchema).max(0, "volume not found").optional(),
-  networks: z.array(idSchema).optional(),
-  firewalls: z
-    .array(z.object({ firewall: idSchema }))
-    .max(maxFirewallsPerServer, `at most ${maxFirewallsPerServer} firewalls can be applied to a server`)
-    .optional(),
-  user_data: z
-    .string()
-    .refine((text) => Buffer.byteLength(text) <= maxUserDataBytes, "is too long (at most 32 KiB)")
-    .optional(),
-  labels: labelsSchema.optional(),
-  automount: z.boolean().optional(),
-  public_net: z
-    .object({
-      enable_ipv4: z.boolean().optional(),
-      enable_ipv6: z.boolean().optional(),
-      ipv4: idSchema.nullish(),
-      ipv6: idSchema.nullish(),
-    })
-    .optional(),
-});
-
-type CreateBody = z.infer<typeof createSchema>;
-
-interface Order {
-  readonly body: CreateBody;
-  readonly type: ServerType;
-  readonly image: Image;
-  readonly location: Location;
-  readonly keys: readonly Stored<"ssh_key">[];
-  readonly networks: readonly Stored<"network">[];
-  readonly firewalls: readonly Stored<"firewall">[];
-  readonly group: Stored<"placement_group"> | null;
-  readonly ipv4: boolean;
-  readonly ipv6: boolean;
-}
 
 /** `POST /servers`: takes the name, makes the machine, then answers with the actions that switch it on. */
 export async function createServer(context: Context, request: ApiRequest): Promise<Answer> {
-  const { store, backend, clock } = context;
-  const { project } = request;
+  const { store, backend } = context;
   // The name is taken before the machine is made, so that two orders at once can't both have it.
   const { order, server } = store.transaction(() => {
     const order = readOrder(context, request);
-    const server = store.insert("server", project, {
-      name: order.body.name,
-      labels: order.body.labels ?? {},
-      created: clock.now(),
-      status: "initializing",
-      serverType: order.type.name,
-      location: order.location.name,
-      image: order.image.id,
-      ipv4: null,
-      ipv6: null,
-      privateNet: [],
-      placementGroup: order.group?.id ?? null,
-      protection: { delete: false, rebuild: false },
-      primaryDiskSize: order.type.disk,
-      reserved: true,
-    });
-    return { order, server };
+    return { order, server: reserve(context, request.project, order) };
   });
   let address: string;
   try {
-    const made = await createMachine(backend, {
-      id: server.id,
-      name: server.name,
-      image: order.image.name,
-      userData: order.body.user_data ?? "",
-      sshKeys: order.keys.map((key) => key.publicKey),
-      location: order.location.name,
-      cores: order.type.cores,
-      memoryGiB: order.type.memory,
-    });
-    address = made.ipv4;
+    address = await makeMachine(context, order, server.id);
+    await applyMachineFaults(context, server);
   } catch (error) {
     store.delete(server.id);
+    await destroyMachine(backend, server.id);
     throw new ApiError(
       503,
       "unavailable",
@@ -118,34 +42,88 @@ export async function createServer(context: Context, request: ApiRequest): Promi
   } catch (error) {
     // E.g. the last private address went to another order meanwhile.
     store.delete(server.id);
+    // An address that is older than the machine must outlive it.
+    if (order.ipv4 !== "new") await backend.setAddress(server.id, null);
     await destroyMachine(backend, server.id);
     throw error;
   }
 }
 
+function reserve({ store, clock }: Context, project: number, order: Order): Stored<"server"> {
+  return store.insert("server", project, {
+    name: order.body.name,
+    labels: order.body.labels ?? {},
+    created: clock.now(),
+    status: "initializing",
+    serverType: order.type.name,
+    location: order.location.name,
+    image: order.image.id,
+    baseImage: order.image.base.id,
+    keyLogin: order.keys.length > 0,
+    bootedAt: null,
+    iso: null,
+    rescueUntil: null,
+    backupWindow: null,
+    ipv4: null,
+    ipv6: null,
+    privateNet: [],
+    placementGroup: order.group?.id ?? null,
+    protection: { delete: false, rebuild: false },
+    primaryDiskSize: order.type.disk,
+    reserved: true,
+  });
+}
+
+/** @returns the address that it has, or had: with another one, or without, that is given back. */
+async function makeMachine({ backend }: Context, order: Order, id: number): Promise<string> {
+  const { ipv4 } = await createMachine(backend, {
+    id,
+    name: order.body.name,
+    image: order.image.base.name,
+    ...(order.image.stored?.handle ? { snapshot: order.image.stored.handle } : {}),
+    userData: order.body.user_data ?? "",
+    sshKeys: order.keys.map((key) => key.publicKey),
+    location: order.location.name,
+    cores: order.type.cores,
+    memoryGiB: order.type.memory,
+  });
+  if (order.ipv4 !== "new") {
+    await backend.setAddress(id, order.ipv4?.ip ?? null);
+    await backend.releaseAddress(ipv4);
+  }
+  return ipv4;
+}
+
 function commit(context: Context, order: Order, reserved: Stored<"server">, address: string): Answer {
   const { store, billing, actions } = context;
   const { id, project, name } = reserved;
-  const monthly = order.type.monthly;
+  const { type, location } = order;
   billing.begin({
     kind: "server",
     id,
     project,
     name,
-    type: order.type.name,
-    location: order.location.name,
-    hourly: hourlyNet(monthly),
-    monthly,
+    type: type.name,
+    location: location.name,
+    ...priceOf(type.monthly),
   });
-  const ipv4 = order.ipv4 ? createImplicitIp(context, reserved, "ipv4", address).id : null;
-  const ipv6 = order.ipv6 ? createImplicitIp(context, reserved, "ipv6", ipv6Prefix(id)).id : null;
-  const server = store.update("server", reserved, { reserved: false, ipv4, ipv6 });
+  const server = store.update("server", reserved, {
+    reserved: false,
+    ipv4: assign(context, reserved, order.ipv4, "ipv4", address),
+    ipv6: assign(context, reserved, order.ipv6, "ipv6", ipv6Prefix(id)),
+  });
 
-  const resource = { type: "server", id };
   const start = order.body.start_after_create !== false;
-  const create = actions.start(project, "create_server", [resource], { parameters: { start } });
+  const create = actions.start(project, "create_server", [{ type: "server", id }], {
+    parameters: { start },
+    timing: order.image.stored ? "create_server_from_snapshot" : "create_server",
+  });
   const next: Action[] = [];
-  if (start) next.push(actions.start(project, "start_server", [resource], { after: create.id }));
+  const then = (command: Command, also?: ActionResource, parameters: Record<string, unknown> = {}) => {
+    const resources = [{ type: "server", id }, ...(also ? [also] : [])];
+    next.push(actions.start(project, command, resources, { after: create.id, parameters }));
+  };
+  if (start) then("start_server");
   for (const { id: firewallId } of order.firewalls) {
     const firewall = store.get("firewall", project, firewallId);
     if (!firewall) throw invalidField("firewalls", `firewall with ID '${firewallId}' not found`);
@@ -155,13 +133,16 @@ function commit(context: Context, order: Order, reserved: Stored<"server">, addr
   }
   let privateNet = server.privateNet;
   for (const network of order.networks) {
-    privateNet = [...privateNet, allocatePrivateNet(context, network, order.location.network_zone, id, {})];
+    privateNet = [...privateNet, allocatePrivateNet(context, network, location.network_zone, id, {})];
     store.update("server", server, { privateNet });
-    next.push(
-      actions.start(project, "attach_to_network", [resource, { type: "network", id: network.id }], {
-        after: create.id,
-      }),
-    );
+    then("attach_to_network", { type: "network", id: network.id });
+  }
+  for (const volume of order.volumes) {
+    const now = store.get("volume", project, volume.id);
+    if (!now || now.server !== null || actions.isLocked("volume", volume.id)) {
+      throw invalidField("volumes", `volume with ID '${volume.id}' cannot be attached`);
+    }
+    then("attach_volume", { type: "volume", id: volume.id }, { automount: order.body.automount === true });
   }
   const committed = store.get("server", project, id);
   if (!committed) throw new Error(`server ${id} is gone`);
@@ -172,124 +153,38 @@ function commit(context: Context, order: Order, reserved: Stored<"server">, addr
       action: presentAction(context, create),
       next_actions: next.map((action) => presentAction(context, action)),
       // As with Hetzner only without keys. The machines take keys alone, so nobody can log in with it.
-      root_password: order.keys.length === 0 ? randomBytes(15).toString("base64url") : null,
+      root_password: order.keys.length === 0 ? newPassword() : null,
     },
   };
 }
 
-function readOrder(context: Context, request: ApiRequest): Order {
-  const { store, clock } = context;
-  const { project } = request;
-  const body = parseBody(createSchema, request.body);
-  const type = findServerType(body.server_type);
-  if (!type) throw invalidField("server_type", `server type '${body.server_type}' not found`);
-  if (!isSold(type, clock.now())) {
-    throw invalidField("server_type", `server type '${type.name}' can no longer be ordered`);
-  }
-  const image = images.find(
-    (known) =>
-      String(known.id) === body.image ||
-      (known.name === body.image && known.architecture === type.architecture),
-  );
-  if (!image) throw invalidField("image", `image '${body.image}' not found`);
-  if (image.architecture !== type.architecture) {
-    throw invalidField(
-      "image",
-      `image is for ${image.architecture}, the server type is ${type.architecture}`,
-    );
-  }
-  const location = chooseLocation(body.location, type);
-  const keys = (body.ssh_keys ?? []).map((wanted) => {
-    const key = store
-      .list("ssh_key", project)
-      .find((known) => String(known.id) === wanted || known.name === wanted);
-    if (!key) throw invalidField("ssh_keys", `SSH key '${wanted}' not found`);
-    return key;
-  });
-  const group =
-    body.placement_group === undefined
-      ? null
-      : existing(context, "placement_group", project, body.placement_group, "placement_group");
-  if (group) assertRoomIn(context, group);
-  const ipv4 = enabled(context, project, body.public_net?.enable_ipv4, body.public_net?.ipv4, "ipv4");
-  const ipv6 = enabled(context, project, body.public_net?.enable_ipv6, body.public_net?.ipv6, "ipv6");
-  const networks = unrepeated(body.networks ?? []).map((id) => {
-    const network = existing(context, "network", project, id, "networks");
-    assertAttachable(context, network, location.network_zone);
-    return network;
-  });
-  if (!ipv4 && !ipv6 && networks.length === 0) {
-    throw invalidField("public_net", "a server needs a public or a private network");
-  }
-  const firewalls = unrepeated((body.firewalls ?? []).map((entry) => entry.firewall)).map((id) =>
-    existing(context, "firewall", project, id, "firewalls"),
-  );
-  assertNameFree(context, "server", project, body.name);
-  if (store.listAll("server").length >= context.limits.servers) {
-    throw new ApiError(403, "resource_limit_exceeded", "server limit exceeded", {
-      limits: [{ name: "server_limit" }],
-    });
-  }
-  if (!type.offers[location.name]) {
-    throw new ApiError(412, "resource_unavailable", "error during placement");
-  }
-  return { body, type, image, location, keys, networks, firewalls, group, ipv4, ipv6 };
-}
-
-function chooseLocation(wanted: string | undefined, type: ServerType): Location {
-  if (wanted === undefined) {
-    const sold = locations.filter((location) => location.name in type.offers);
-    const [first] = [...sold.filter((location) => type.offers[location.name]), ...sold];
-    if (!first) throw invalidField("server_type", "is sold nowhere");
-    return first;
-  }
-  const location = findLocation(wanted);
-  if (!location) throw invalidField("location", `location '${wanted}' not found`);
-  if (!(location.name in type.offers)) {
-    throw invalidField("location", `server type ${type.name} is not supported in ${location.name}`);
-  }
-  return location;
-}
-
-function existing<K extends Kind>(
+/** @returns the id of the Primary IP that the server has from now on. */
+function assign(
   context: Context,
-  kind: K,
-  project: number,
-  id: number,
-  field: string,
-): Stored<K> {
-  const found = context.store.get(kind, project, id);
-  if (!found) throw invalidField(field, `${kind.replaceAll("_", " ")} with ID '${id}' not found`);
-  return found;
-}
-
-function enabled(
-  context: Context,
-  project: number,
-  wanted: boolean | undefined,
-  id: number | null | undefined,
+  server: Stored<"server">,
+  wanted: WantedAddress,
   type: "ipv4" | "ipv6",
-): boolean {
-  if (id !== null && id !== undefined) {
-    // Every address here came with a server and leaves with it: one that is named is always taken.
-    const address = existing(context, "primary_ip", project, id, `public_net.${type}`);
-    if (address.type !== type) {
-      throw new ApiError(412, "primary_ip_version_mismatch", `Primary IP ${id} is not ${type}`);
-    }
-    throw new ApiError(422, "primary_ip_assigned", `Primary IP ${id} is already assigned to a server`);
-  }
-  return wanted !== false;
+  fresh: string,
+): number | null {
+  if (wanted === null) return null;
+  if (wanted === "new") return createImplicitIp(context, server, type, fresh).id;
+  const address = context.store.get("primary_ip", server.project, wanted.id);
+  if (!address) throw invalidField(`public_net.${type}`, `primary ip with ID '${wanted.id}' not found`);
+  assertUnassigned(address);
+  context.store.update("primary_ip", address, { assignee: server.id });
+  return address.id;
 }
-
-const unrepeated = (ids: readonly number[]) => [...new Set(ids)];
 
 export const createEffects: Effects = {
-  create_server: async ({ store, backend }, action) => {
-    const server = serverOf(store, action);
+  create_server: async (context, action) => {
+    const { store, backend } = context;
+    const server = serverOf(context, action);
     try {
       const start = action.parameters.start === true;
       // It may be on already: a restart of the emulator can fall between switching on and writing it down.
-      if (start && !backend.isOn(server.id)) await backend.powerOn(server.id);
+      if (start && !backend.isOn(server.id)) {
+        await boot(context, server, () => backend.powerOn(server.id));
+      }
       store.update("server", server, { status: start ? "starting" : "off" });
     } catch (error) {
       store.update("server", server, { status: "off" });
@@ -297,11 +192,3 @@ export const createEffects: Effects = {
     }
   },
 };
-
-/** The server of a server action. @throws when it is gone, which ends the action in error. */
-export function serverOf(store: Context["store"], action: Action): Stored<"server"> {
-  const id = action.resources.find((resource) => resource.type === "server")?.id ?? 0;
-  const server = store.get("server", action.project, id);
-  if (!server) throw new Error(`server ${id} is gone`);
-  return server;
-}

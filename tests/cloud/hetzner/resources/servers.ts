@@ -1,13 +1,18 @@
 import { z } from "zod";
 import type { Effects } from "../actions/engine.ts";
 import { actionAnswer, actionRoutesOf } from "../actions/routes.ts";
+import type { Context } from "../context.ts";
 import { answerList, anyOf, byIdNameCreated, filterNamed } from "../http/listing.ts";
 import type { Route } from "../http/router.ts";
 import { hostnameSchema, labelsSchema, parseBody } from "../http/validation.ts";
 import { destroyMachine } from "../lost-machines.ts";
+import type { Stored } from "../store/documents.ts";
+import { detachAll } from "./attachments.ts";
 import { forgetServer } from "./firewall-targets.ts";
-import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
-import { createServer, serverOf } from "./server-create.ts";
+import { backupsOf, deleteImage } from "./images.ts";
+import { assertNameFree, assertUnlocked, assertUnprotected, fromPath, serverOf } from "./lookup.ts";
+import { keepAddress } from "./primary-ip-assignment.ts";
+import { createServer } from "./server-create.ts";
 import { presentServer, statusOf } from "./server-view.ts";
 
 const statuses = [
@@ -81,24 +86,28 @@ export const serverRoutes: readonly Route[] = [
 ];
 
 export const deleteEffects: Effects = {
-  delete_server: async (context, action) => {
-    const { store, backend, billing } = context;
-    const server = serverOf(store, action);
-    try {
-      await destroyMachine(backend, server.id);
-    } catch (error) {
-      store.update("server", server, { status: "unknown" });
-      throw error;
-    }
-    store.transaction(() => {
-      forgetServer(context, server);
-      for (const address of [server.ipv4, server.ipv6]) {
-        if (address === null) continue;
-        store.delete(address);
-        billing.end(address);
-      }
-      store.delete(server.id);
-      billing.end(server.id);
-    });
-  },
+  delete_server: (context, action) => removeServer(context, serverOf(context, action)),
 };
+
+/**
+ * Machine, backups, addresses that came with it, memberships and bill end with it.
+ * @throws what the backend throws; it is `unknown` then.
+ */
+export async function removeServer(context: Context, server: Stored<"server">): Promise<void> {
+  const { store, backend, billing } = context;
+  try {
+    await keepAddress(context, server);
+    await destroyMachine(backend, server.id);
+  } catch (error) {
+    store.update("server", server, { status: "unknown" });
+    throw error;
+  }
+  const backups = backupsOf(context, server);
+  store.transaction(() => {
+    forgetServer(context, server);
+    detachAll(context, server);
+    store.delete(server.id);
+    billing.end(server.id);
+  });
+  for (const image of backups) await deleteImage(context, image);
+}
