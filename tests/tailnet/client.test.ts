@@ -4,34 +4,16 @@ import { BorderError, type BorderErrorKind } from "../../pool/errors.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { createTailnet } from "../../pool/tailnet/client.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
-import { type Fault, type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
+import { type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
+import type { FaultInput } from "../cloud/tailscale/faults.ts";
+import { simulatedRig } from "../cloud/tailscale/rig.ts";
 import { VirtualClock } from "../virtual-clock.ts";
-import { type JoinedNode, tailnetContract, tailnetOf } from "./contract.ts";
+import { tailnetContract, tailnetOf } from "./contract.ts";
 
-tailnetContract("simulated", async () => {
-  const local = await startTailscale({ mode: "simulated", dir: "" });
-  const base = new URL(local.apiUrl).origin;
-  const post = (path: string, body: object) =>
-    fetch(`${base}/_local/${path}`, { method: "POST", body: JSON.stringify(body) });
-  return {
-    local,
-    async join(authKey, hostname): Promise<JoinedNode> {
-      assert.equal(local.registerUrl, `${base}/_local/register`);
-      const response = await post("register", { authKey, hostname });
-      const answer = (await response.json()) as { nodeId: string; addresses: string[]; message?: string };
-      if (!response.ok) throw new Error(answer.message);
-      const { nodeId, addresses } = answer;
-      return {
-        nodeId,
-        addresses,
-        logout: async () => void assert.equal((await post("logout", { nodeId })).status, 204),
-        disconnect: async () =>
-          void assert.equal((await post("presence", { nodeId, online: false })).status, 204),
-      };
-    },
-    close: () => local.close(),
-  };
-});
+tailnetContract("simulated", () => simulatedRig());
+
+type Answer = Extract<FaultInput["effect"], { kind: "answer" }>;
+const injected = { kind: "answer", status: 500 } as const;
 
 describe("Tailscale client", () => {
   let local: LocalTailscale;
@@ -43,6 +25,9 @@ describe("Tailscale client", () => {
   });
   afterEach(() => local.close());
 
+  const list = "/tailnet/-/devices";
+  const fail = (path: string, effect: FaultInput["effect"], times = 1) =>
+    local.faults.add({ path, effect, times });
   const tokensAsked = () => local.calls.filter((call) => call.path.endsWith("/oauth/token")).length;
   const fails =
     (kind: BorderErrorKind, code: string, more: Partial<BorderError> = {}) =>
@@ -76,7 +61,7 @@ describe("Tailscale client", () => {
 
   it("gets a new token when the old one is refused, once for all calls, and repeats the call", async () => {
     await tailnet.device("a");
-    local.expireTokens();
+    await local.advance(3_600_000);
     assert.deepEqual(await Promise.all([tailnet.device("a"), tailnet.devices("tag:claw-vm")]), [null, []]);
     assert.equal(tokensAsked(), 2);
     assert.deepEqual(
@@ -86,11 +71,7 @@ describe("Tailscale client", () => {
   });
 
   it("gives up when the new token is refused as well", async () => {
-    local.fail({
-      path: /\/device\//,
-      answer: { status: 401, body: { message: "API token invalid" } },
-      times: 2,
-    });
+    await fail("/device/*", { kind: "answer", status: 401, message: "API token invalid" }, 2);
     await assert.rejects(tailnet.device("a"), fails("auth", "http_401"));
     assert.equal(local.calls.filter((call) => call.path.includes("/device/")).length, 2);
   });
@@ -103,40 +84,48 @@ describe("Tailscale client", () => {
       clientSecret: new Secret("tskey-client-x"),
       clock: systemClock,
     });
-    await assert.rejects(wrong.device("a"), fails("auth", "invalid_client"));
-    await assert.rejects(wrong.device("a"), fails("auth", "invalid_client"));
+    await assert.rejects(wrong.device("a"), fails("auth", "http_401"));
+    await assert.rejects(wrong.device("a"), fails("auth", "http_401"));
     assert.equal(tokensAsked(), 2);
   });
 
-  const cases: readonly [string, Fault["answer"], BorderErrorKind, string, Partial<BorderError>?][] = [
+  const cases: readonly [string, Partial<Answer> | "cut", BorderErrorKind, string, Partial<BorderError>?][] =
     [
-      "too many requests",
-      { status: 429, headers: { "retry-after": "7" } },
-      "transient",
-      "http_429",
-      { retryAfterMs: 7_000 },
-    ],
-    ["a slow device list", { status: 504 }, "transient", "http_504"],
-    ["a proxy's page", { status: 502, body: "<html>" }, "transient", "http_502"],
-    ["a missing scope", { status: 403, body: { message: "no" } }, "auth", "http_403"],
-    ["a device of another tailnet", { status: 501 }, "permanent", "http_501"],
-    ["a cut connection", "cut", "transient", "no_answer"],
-    [
-      "an answer of another shape",
-      { status: 200, body: { devices: [{ nodeId: 7 }] } },
-      "permanent",
-      "bad_answer",
-    ],
-    ["a success that is not JSON", { status: 200, body: "fine" }, "permanent", "bad_answer"],
-    ["a redirect", { status: 302, headers: { location: "http://127.0.0.1:1/" } }, "permanent", "http_302"],
-  ];
+      [
+        "too many requests",
+        { status: 429, headers: { "retry-after": "7" } },
+        "transient",
+        "http_429",
+        { retryAfterMs: 7_000 },
+      ],
+      ["a slow device list", { status: 504 }, "transient", "http_504"],
+      ["a proxy's page", { status: 502, body: "<html>" }, "transient", "http_502"],
+      ["a missing scope", { status: 403, message: "no" }, "auth", "http_403"],
+      ["a device of another tailnet", { status: 501 }, "permanent", "http_501"],
+      ["a cut connection", "cut", "transient", "no_answer"],
+      [
+        "an answer of another shape",
+        { status: 200, body: { devices: [{ nodeId: 7 }] } },
+        "permanent",
+        "bad_answer",
+      ],
+      ["a success that is not JSON", { status: 200, body: "fine" }, "permanent", "bad_answer"],
+      ["a redirect", { status: 302, headers: { location: "http://127.0.0.1:1/" } }, "permanent", "http_302"],
+    ];
   for (const [name, answer, kind, code, more] of cases) {
     it(`maps ${name} to ${kind}`, async () => {
-      local.fail({ path: /\/devices$/, answer });
+      const effect = answer === "cut" ? ({ kind: "drop" } as const) : { ...injected, ...answer };
+      await fail(list, effect);
       await assert.rejects(tailnet.devices("tag:claw-vm"), fails(kind, code, more));
       assert.deepEqual(await tailnet.devices("tag:claw-vm"), []);
     });
   }
+
+  it("understands a refusal in RFC 6749's words, which other control servers use", async () => {
+    const body = { error: "invalid_client", error_description: "client authentication failed" };
+    await fail("/oauth/token", { kind: "answer", status: 400, body });
+    await assert.rejects(tailnet.device("a"), fails("auth", "invalid_client"));
+  });
 
   it("waits no longer than the time-out", async () => {
     const clock = new VirtualClock();
@@ -181,7 +170,7 @@ describe("Tailscale client", () => {
     });
     const mine = device("n1", ["tag:claw-vm"]);
     const devices = [mine, device("n2", ["tag:other"]), device("n3"), mine];
-    local.fail({ path: /\/devices$/, answer: { status: 200, body: { devices } } });
+    await fail(list, { kind: "answer", status: 200, body: { devices } });
     assert.deepEqual(
       (await tailnet.devices("tag:claw-vm")).map(({ nodeId }) => nodeId),
       ["n1"],

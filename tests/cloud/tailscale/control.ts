@@ -9,6 +9,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Fault } from "./faults.ts";
 
 export interface ControlKey {
   readonly id: string;
@@ -39,8 +40,13 @@ export interface ControlDevice {
   readonly tags: readonly string[];
   /** Holds an open map session. */
   readonly online: boolean;
-  /** Logged out. */
+  /** Approved, or needs no approval. */
+  readonly authorized: boolean;
+  /** Logged out, or its key is over. */
   readonly expired: boolean;
+  /** When its key ends or would end, also while expiry is disabled. */
+  readonly expires: string;
+  readonly keyExpiryDisabled: boolean;
   readonly ephemeral: boolean;
   readonly created: string;
   readonly lastSeen: string;
@@ -50,6 +56,43 @@ export interface ControlDevice {
   readonly machineKey: string;
   readonly os: string;
   readonly clientVersion: string;
+  readonly blocksIncomingConnections: boolean;
+  readonly advertisedRoutes: readonly string[];
+  readonly enabledRoutes: readonly string[];
+  readonly sshEnabled: boolean;
+  readonly distro?: { readonly name: string; readonly version: string; readonly codeName: string };
+  /** In the API's shape. */
+  readonly clientConnectivity?: object;
+}
+
+/** What the API can do to a device; absent fields stay as they are. */
+export interface DeviceChange {
+  /** Whom events name as the cause. */
+  readonly actor: string;
+  readonly tags?: readonly string[];
+  /** With or without the tailnet's suffix; "" goes back to the host name. */
+  readonly name?: string;
+  readonly authorized?: boolean;
+  readonly keyExpiryDisabled?: boolean;
+  /** Ends the key now. */
+  readonly expire?: true;
+  readonly enabledRoutes?: readonly string[];
+  readonly ipv4?: string;
+}
+
+/** One thing that webhooks tell of, under the name that they use. */
+export interface ControlEvent {
+  /** Counts from 1. */
+  readonly seq: number;
+  readonly type: string;
+  readonly at: string;
+  readonly nodeId: string;
+  readonly name: string;
+  readonly address: string;
+  readonly managedBy: string;
+  readonly actor: string;
+  /** With events of the node's key. */
+  readonly expiration?: string;
 }
 
 interface DeviceList {
@@ -58,21 +101,43 @@ interface DeviceList {
   readonly devices: readonly ControlDevice[];
 }
 
+/** A change that cannot be: a name that is taken, a route that is none. */
+export class Refusal extends Error {}
+
 export interface Control {
   /** For `--login-server`; null when only simulated nodes can join. */
   readonly url: string | null;
+  /** Null when nobody but the front can disturb it. */
+  readonly faults: {
+    add(fault: Fault): Promise<void>;
+    remove(id: number): Promise<void>;
+    hits(): Promise<ReadonlyMap<number, number>>;
+  } | null;
   addKey(text: string, key: NewKey): Promise<void>;
   keys(): Promise<readonly ControlKey[]>;
   /** False when there is no such key. A revoked one stays listed. */
   revokeKey(id: string): Promise<boolean>;
   /** With `after`: when the list is newer than that version, or after 25 s at the latest. */
   devices(after?: number, signal?: AbortSignal): Promise<DeviceList>;
+  /** False when it is not there. @throws Refusal, and nothing was changed */
+  changeDevice(nodeId: string, change: DeviceChange): Promise<boolean>;
   /** Cuts the node off: its session ends, its key is refused, its peers forget it. False when it is not there. */
-  deleteDevice(nodeId: string): Promise<boolean>;
+  deleteDevice(nodeId: string, actor?: string): Promise<boolean>;
+  /** Those after the one of that number, oldest first: at least one, or none after 25 s. */
+  events(after: number, signal?: AbortSignal): Promise<readonly ControlEvent[]>;
+  /** Puts its clock forward, and does what has become due by it. */
+  advance(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
-interface RealControlOptions {
+export interface TailnetSettings {
+  /** Machines that join by a key which is not pre-authorized wait for approval. Default false. */
+  readonly deviceApproval?: boolean;
+  /** Life of a node key in days. Default 180, as in a new tailnet. */
+  readonly keyLifeDays?: number;
+}
+
+interface RealControlOptions extends TailnetSettings {
   /** Path of the control program. */
   readonly binary: string;
   /** Folder for its log. */
@@ -92,10 +157,13 @@ interface Ready {
 export async function realControl(options: RealControlOptions): Promise<Control> {
   await mkdir(options.dir, { recursive: true });
   const log = openSync(join(options.dir, "control.log"), "a", 0o600);
-  const child = spawn(options.binary, ["-listen", `${options.host}:${options.port ?? 0}`], {
-    stdio: ["pipe", "pipe", log],
-    env: {},
-  });
+  const { deviceApproval = false, keyLifeDays = 180 } = options;
+  const flags = [
+    `-listen=${options.host}:${options.port ?? 0}`,
+    `-approval=${deviceApproval}`,
+    `-key-life=${keyLifeDays * 24}h`,
+  ];
+  const child = spawn(options.binary, flags, { stdio: ["pipe", "pipe", log], env: {} });
   closeSync(log);
   await once(child, "spawn");
   const ready = await readyLine(child, join(options.dir, "control.log"));
@@ -106,12 +174,28 @@ export async function realControl(options: RealControlOptions): Promise<Control>
       signal,
     });
     if (!response.ok && response.status !== 404) {
-      throw new Error(`control ${method} ${path}: HTTP ${response.status} ${await response.text()}`);
+      const text = (await response.text()).trim();
+      if (response.status === 409) throw new Refusal(text);
+      throw new Error(`control ${method} ${path}: HTTP ${response.status} ${text}`);
     }
     return response;
   };
+  const node = (nodeId: string) => `/nodes/${encodeURIComponent(nodeId)}`;
   return {
     url: ready.controlUrl,
+    faults: {
+      add: async (fault) => {
+        const times = fault.effect.kind === "down" ? 0 : fault.times;
+        await admin("POST", "/faults", { ...fault, times });
+      },
+      remove: async (id) => void (await admin("DELETE", `/faults/${id}`)),
+      async hits() {
+        const list = (await (await admin("GET", "/faults")).json()) as {
+          faults: { id: number; hits: number }[];
+        };
+        return new Map(list.faults.map(({ id, hits }) => [id, hits]));
+      },
+    },
     addKey: async (text, key) => {
       await admin("POST", "/keys", { ...key, key: text });
     },
@@ -123,7 +207,14 @@ export async function realControl(options: RealControlOptions): Promise<Control>
       const { version, nodes } = list as { version: number; nodes: ControlDevice[] };
       return { version, devices: nodes };
     },
-    deleteDevice: async (nodeId) => (await admin("DELETE", `/nodes/${encodeURIComponent(nodeId)}`)).ok,
+    changeDevice: async (nodeId, change) => (await admin("PATCH", node(nodeId), change)).ok,
+    deleteDevice: async (nodeId, actor = "") =>
+      (await admin("DELETE", `${node(nodeId)}?actor=${encodeURIComponent(actor)}`)).ok,
+    async events(after, signal) {
+      const list = await (await admin("GET", `/events?after=${after}`, undefined, signal)).json();
+      return (list as { events: ControlEvent[] }).events;
+    },
+    advance: async (ms) => void (await admin("POST", "/clock", { advanceMs: ms })),
     close: () => endProcess(child),
   };
 }

@@ -1,58 +1,86 @@
-/** Auth keys at the API: `POST|GET|DELETE /tailnet/-/keys[/{id}]`, with the rules that Tailscale documents. */
+/**
+ * Keys at the API: `POST|GET /tailnet/-/keys`, `GET|PUT|DELETE /tailnet/-/keys/{id}`, for auth keys and OAuth clients,
+ * with the rules of Tailscale's API description.
+ */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import type { Control, ControlKey } from "./control.ts";
+import { ApiFailure } from "./failure.ts";
+import type { Grant, OAuth, OAuthClient } from "./oauth.ts";
+import { permits } from "./scopes.ts";
 
 /** What a key lives when the request does not say: 90 days, which is also the most. */
 const defaultExpirySeconds = 90 * 86_400;
 
-/** An answer other than success: `{message}` with this status. */
-export class ApiFailure extends Error {
-  readonly status: number;
+const description = z
+  .string()
+  .max(50)
+  .regex(/^[A-Za-z0-9 -]*$/, "only letters, digits, hyphens and spaces")
+  .default("");
 
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-const newKey = z.object({
+const authKey = z.object({
+  keyType: z.literal("auth").default("auth"),
   capabilities: z.object({
     devices: z.object({
-      create: z.object({
-        reusable: z.boolean().default(false),
-        ephemeral: z.boolean().default(false),
-        preauthorized: z.boolean().default(false),
-        tags: z.array(z.string()).default([]),
-      }),
+      create: z
+        .object({
+          reusable: z.boolean().default(false),
+          ephemeral: z.boolean().default(false),
+          preauthorized: z.boolean().default(false),
+          tags: z.array(z.string()).nullish(),
+        })
+        .prefault({}),
     }),
   }),
-  expirySeconds: z.number().int().min(1).max(defaultExpirySeconds).default(defaultExpirySeconds),
-  description: z
-    .string()
-    .max(50)
-    .regex(/^[A-Za-z0-9 -]*$/, "only letters, digits, hyphens and spaces")
-    .default(""),
+  // Go clients send 0 for "not said".
+  expirySeconds: z.int().min(0).max(defaultExpirySeconds).default(0),
+  description,
 });
 
-interface KeysApi {
-  create(body: unknown, grantTags: readonly string[]): Promise<unknown>;
-  list(): Promise<unknown>;
-  get(id: string): Promise<unknown>;
-  remove(id: string): Promise<void>;
+const oauthClient = z.object({
+  keyType: z.literal("client"),
+  scopes: z.array(z.string()).default([]),
+  tags: z
+    .array(z.string())
+    .nullish()
+    .transform((tags) => tags ?? []),
+  description,
+});
+
+export const newKeyShape = z.union([oauthClient, authKey]);
+export const changedKeyShape = oauthClient;
+
+export interface KeysApi {
+  create(body: z.output<typeof newKeyShape>, grant: Grant): Promise<object>;
+  /** `all`: auth keys too; without it a token of an OAuth client sees the OAuth clients alone. */
+  list(all: boolean, grant: Grant): Promise<object>;
+  get(id: string, grant: Grant): Promise<object>;
+  update(id: string, body: z.output<typeof changedKeyShape>, grant: Grant): object;
+  remove(id: string, grant: Grant): Promise<void>;
 }
 
-/** `tagOwners`: for each tag of the policy the tags that own it. */
-export function keysApi(
-  control: Control,
-  tagOwners: Readonly<Record<string, readonly string[]>>,
-  now: () => number,
-): KeysApi {
+export const forbidden = (): ApiFailure =>
+  new ApiFailure(403, "calling actor does not have enough permissions to perform this function");
+
+export interface KeysParts {
+  readonly control: Control;
+  readonly oauth: OAuth;
+  /** For each tag of the policy the tags that own it. */
+  readonly tagOwners: Readonly<Record<string, readonly string[]>>;
+  readonly now: () => number;
+}
+
+export function keysApi({ control, oauth, tagOwners, now }: KeysParts): KeysApi {
   const descriptions = new Map<string, string>();
-  const shown = (key: ControlKey) => ({
+  const need = (grant: Grant, scope: string) => {
+    if (!permits(grant.scopes, scope)) throw forbidden();
+  };
+  const notFound = () => new ApiFailure(404, "key not found");
+  const shownKey = (key: ControlKey) => ({
     id: key.id,
     keyType: "auth",
     description: descriptions.get(key.id) ?? "",
+    expirySeconds: Math.round((Date.parse(key.expires) - Date.parse(key.created)) / 1_000),
     created: key.created,
     expires: key.expires,
     ...(key.revoked === undefined ? {} : { revoked: key.revoked }),
@@ -68,46 +96,74 @@ export function keysApi(
       },
     },
   });
-  const find = async (id: string) => {
-    const key = (await control.keys()).find((candidate) => candidate.id === id);
-    if (!key) throw new ApiFailure(404, "key not found");
-    return key;
-  };
+  const findKey = async (id: string) => (await control.keys()).find((candidate) => candidate.id === id);
   return {
-    async create(body, grantTags) {
-      const parsed = newKey.safeParse(body);
-      if (!parsed.success) {
-        const [issue] = parsed.error.issues;
-        throw new ApiFailure(400, `${issue?.path.join(".")}: ${issue?.message}`);
+    async create(body, grant) {
+      if (body.keyType === "client") {
+        need(grant, "oauth_keys");
+        const client = oauth.createClient(body);
+        return { ...shownClient(client), key: client.secret };
       }
-      const { capabilities, expirySeconds, description } = parsed.data;
-      const create = capabilities.devices.create;
-      if (!mayAssign(create.tags, grantTags, tagOwners)) {
-        throw new ApiFailure(
-          400,
-          `requested tags ${JSON.stringify(create.tags)} are invalid or not permitted`,
-        );
-      }
+      need(grant, "auth_keys");
+      const create = { ...body.capabilities.devices.create };
+      const tags = create.tags ?? [];
+      if (!mayAssign(tags, grant.tags, tagOwners)) throw badTags(tags);
       const id = `k${randomBytes(6).toString("hex")}CNTRL`;
       const text = `tskey-auth-${id}-${randomBytes(16).toString("hex")}`;
-      const expires = new Date(now() + expirySeconds * 1_000).toISOString();
-      await control.addKey(text, { id, expires, ...create });
-      descriptions.set(id, description);
-      return { ...shown(await find(id)), key: text, expirySeconds };
+      const expires = new Date(now() + (body.expirySeconds || defaultExpirySeconds) * 1_000).toISOString();
+      await control.addKey(text, { ...create, id, expires, tags });
+      descriptions.set(id, body.description);
+      const key = await findKey(id);
+      if (!key) throw new Error(`key ${id} left the control server as it was made`);
+      return { ...shownKey(key), key: text };
     },
-    list: async () => ({ keys: (await control.keys()).filter((key) => !isInvalid(key, now())).map(shown) }),
-    get: async (id) => shown(await find(id)),
-    async remove(id) {
-      if (!(await control.revokeKey(id))) throw new ApiFailure(404, "key not found");
+    async list(all, grant) {
+      const seesClients = permits(grant.scopes, "oauth_keys:read");
+      const seesKeys = permits(grant.scopes, "auth_keys:read");
+      if (!seesClients && !seesKeys) throw forbidden();
+      const keys = all && seesKeys ? (await control.keys()).filter((key) => !isInvalid(key, now())) : [];
+      return { keys: [...(seesClients ? oauth.clients().map(shownClient) : []), ...keys.map(shownKey)] };
+    },
+    async get(id, grant) {
+      const client = oauth.client(id);
+      if (client) {
+        // Every token may look at the credential that it came from.
+        if (id !== grant.clientId) need(grant, "oauth_keys:read");
+        return shownClient(client);
+      }
+      need(grant, "auth_keys:read");
+      const key = await findKey(id);
+      if (!key) throw notFound();
+      return shownKey(key);
+    },
+    update(id, body, grant) {
+      need(grant, "oauth_keys");
+      const client = oauth.updateClient(id, body);
+      if (!client) throw notFound();
+      return shownClient(client);
+    },
+    async remove(id, grant) {
+      if (oauth.client(id)) {
+        need(grant, "oauth_keys");
+        oauth.removeClient(id);
+        return;
+      }
+      need(grant, "auth_keys");
+      if (!(await control.revokeKey(id))) throw notFound();
     },
   };
 }
 
+const shownClient = ({ secret: _, ...client }: OAuthClient) => ({ ...client, keyType: "client" });
+
 const isInvalid = (key: ControlKey, now: number): boolean =>
   key.revoked !== undefined || Date.parse(key.expires) <= now || (!key.reusable && key.uses > 0);
 
-/** An OAuth client's keys are tagged, with exactly the client's tags or with tags that those own. */
-function mayAssign(
+export const badTags = (tags: readonly string[]): ApiFailure =>
+  new ApiFailure(400, `requested tags [${tags.join(" ")}] are invalid or not permitted`);
+
+/** A credential gives its own tags, all of them, or tags that those own. */
+export function mayAssign(
   wanted: readonly string[],
   held: readonly string[],
   tagOwners: Readonly<Record<string, readonly string[]>>,

@@ -29,9 +29,11 @@ export interface LocalApi {
   join(options: JoinOptions): Promise<number>;
   logout(): Promise<void>;
   /** Resolves when the daemon is in that state. */
-  waitForState(state: keyof typeof states, signal?: AbortSignal): Promise<void>;
+  waitForState(state: NodeState, signal?: AbortSignal): Promise<void>;
   /** Resolves when the daemon knows (or no longer knows) a peer of that address. */
   waitForPeer(address: string, known: boolean, signal?: AbortSignal): Promise<void>;
+  /** Offers routes to the tailnet, which somebody has to enable. */
+  advertiseRoutes(routes: readonly string[]): Promise<void>;
   /** Forwards a port of the tailnet address to one on this host's loopback. */
   serveTcp(port: number, target: string): Promise<void>;
   /** A TCP connection through the tailnet. Rejects when the peer is unknown or does not answer. */
@@ -39,7 +41,10 @@ export interface LocalApi {
 }
 
 /** Numbers of ipn.State as they come over the bus. */
-const states = { NeedsLogin: 2, Running: 6 } as const;
+const states = { NeedsLogin: 2, NeedsMachineAuth: 3, Starting: 5, Running: 6 } as const;
+export type NodeState = keyof typeof states;
+/** What tailscaled says before it tries again by itself. Everything else that it says is final. */
+const passing = /^node registration rate limited/;
 /** Of ipn.NotifyWatchOpt: begin with the state as it is; tell of peers that come, change and go. */
 const notify = { initialState: 1 << 1, peerChanges: 1 << 12 } as const;
 
@@ -84,7 +89,7 @@ export function localApi(socketPath: string): LocalApi {
     begun?.();
     for await (const line of lines(bus)) {
       const notice = JSON.parse(line) as { State?: number; ErrMessage?: string };
-      if (notice.ErrMessage) throw new Error(notice.ErrMessage);
+      if (notice.ErrMessage && !passing.test(notice.ErrMessage)) throw new Error(notice.ErrMessage);
       if (await seen(notice)) return;
     }
     throw new Error("tailscaled closed its notification bus");
@@ -130,6 +135,9 @@ export function localApi(socketPath: string): LocalApi {
         },
         signal,
       ),
+    advertiseRoutes: async (routes) => {
+      await call("PATCH", "prefs", { AdvertiseRoutes: routes, AdvertiseRoutesSet: true });
+    },
     serveTcp: async (port, target) => {
       await call("POST", "serve-config", { TCP: { [port]: { TCPForward: target } } });
     },

@@ -1,15 +1,12 @@
 /** The border's contract on the real control server with real tailscaled nodes, and what only those can show. */
 import { strict as assert } from "node:assert";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
-import { type LocalTailscale, startTailscale } from "./api.ts";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
-import { startNode, type TailnetNode } from "./node.ts";
+import type { TailnetNode } from "./node.ts";
+import { type RealRig, realRig } from "./rig.ts";
 
 describe("local tailnet with real nodes", function () {
   // A join takes 50-100 ms; the first build takes minutes.
@@ -20,59 +17,16 @@ describe("local tailnet with real nodes", function () {
     binaries = await ensureTailscale({ onProgress: (text) => console.log(`      ${text}`) });
   });
 
-  interface Rig {
-    readonly local: LocalTailscale;
-    start(authKey: string, hostname: string): Promise<TailnetNode>;
-    close(): Promise<void>;
-  }
-
-  async function makeRig(): Promise<Rig> {
-    const dir = await mkdtemp(join(tmpdir(), "ts-"));
-    const local = await startTailscale({ mode: "real", dir, binaries });
-    const nodes: TailnetNode[] = [];
-    let folders = 0;
-    return {
-      local,
-      async start(authKey, hostname) {
-        const folder = join(dir, String(folders++));
-        const node = await startNode({
-          binaries,
-          controlUrl: local.controlUrl,
-          dir: folder,
-          authKey,
-          hostname,
-        });
-        nodes.push(node);
-        return node;
-      },
-      async close() {
-        await Promise.all(nodes.map((node) => node.close()));
-        await local.close();
-        await rm(dir, { recursive: true });
-      },
-    };
-  }
-
-  tailnetContract("real", async () => {
-    const rig = await makeRig();
-    return {
-      local: rig.local,
-      close: () => rig.close(),
-      async join(authKey, hostname) {
-        const node = await rig.start(authKey, hostname);
-        return { ...node, logout: () => node.api.logout(), disconnect: () => node.close() };
-      },
-    };
-  });
+  tailnetContract("real", () => realRig(binaries));
 
   describe("two nodes", () => {
-    let rig: Rig;
+    let rig: RealRig;
     let web: TailnetNode;
     let other: TailnetNode;
     const server = createServer((request, response) => response.end(`${request.method} ${request.url}`));
 
     beforeEach(async () => {
-      rig = await makeRig();
+      rig = await realRig(binaries);
       const tailnet = tailnetOf(rig.local);
       const join = async (hostname: string) => {
         const key = await tailnet.mintKey({

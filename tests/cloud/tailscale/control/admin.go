@@ -16,7 +16,13 @@ const maxWait = 25 * time.Second
 //	GET    /keys        → {keys:[…]}       (without the keys' text)
 //	DELETE /keys/{id}   → 204 | 404
 //	GET    /nodes       → {version,nodes:[…]}; ?after=V waits until the list is newer than V, at most 25 s
-//	DELETE /nodes/{id}  → 204 | 404
+//	PATCH  /nodes/{id}  change → 204 | 404 | 409 with the reason
+//	DELETE /nodes/{id}  ?actor= → 204 | 404
+//	GET    /events      → {events:[…]}; ?after=N waits until there is one with a higher number, at most 25 s
+//	POST   /clock       {advanceMs} → 204
+//	POST   /faults      fault → 204
+//	GET    /faults      → {faults:[…]}
+//	DELETE /faults/{id} → 204 | 404
 func adminHandler(t *tailnet) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /keys", func(w http.ResponseWriter, r *http.Request) {
@@ -24,15 +30,9 @@ func adminHandler(t *tailnet) http.Handler {
 			authKey
 			Key string `json:"key"`
 		}
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+		if readJSON(w, r, &body) {
+			done(w, t.addKey(body.Key, body.authKey))
 		}
-		if err := t.addKey(body.Key, body.authKey); err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		t.mu.Lock()
@@ -47,41 +47,117 @@ func adminHandler(t *tailnet) http.Handler {
 		found(w, t.revokeKey(r.PathValue("id")))
 	})
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) { serveNodes(w, r, t) })
+	mux.HandleFunc("PATCH /nodes/{id}", func(w http.ResponseWriter, r *http.Request) {
+		var body change
+		if !readJSON(w, r, &body) {
+			return
+		}
+		if known, err := t.changeDevice(r.PathValue("id"), body); known {
+			done(w, err)
+		} else {
+			found(w, false)
+		}
+	})
 	mux.HandleFunc("DELETE /nodes/{id}", func(w http.ResponseWriter, r *http.Request) {
-		found(w, t.removeByStableID(r.PathValue("id")))
+		found(w, t.removeByStableID(r.PathValue("id"), r.FormValue("actor")))
+	})
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { serveEvents(w, r, t) })
+	mux.HandleFunc("POST /clock", func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			AdvanceMs float64 `json:"advanceMs"`
+		}
+		if readJSON(w, r, &body) {
+			t.advance(time.Duration(body.AdvanceMs * float64(time.Millisecond)))
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
+		var body fault
+		if readJSON(w, r, &body) {
+			done(w, t.faults.add(body))
+		}
+	})
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, map[string]any{"faults": t.faults.all()})
+	})
+	mux.HandleFunc("DELETE /faults/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.Atoi(r.PathValue("id"))
+		found(w, err == nil && t.faults.remove(id))
 	})
 	return mux
 }
 
 func serveNodes(w http.ResponseWriter, r *http.Request, t *tailnet) {
-	after := int64(-1)
-	if text := r.FormValue("after"); text != "" {
-		value, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			http.Error(w, "after: not a number", http.StatusBadRequest)
-			return
-		}
-		after = value
+	after, ok := number(w, r, "after", -1)
+	if !ok {
+		return
 	}
 	deadline := time.After(maxWait)
-	for {
+	for waited := false; ; {
 		list, version, changed := t.devices()
-		waited := false
-		if version <= after {
-			select {
-			case <-changed:
-				continue
-			case <-r.Context().Done():
-				return
-			case <-deadline:
-				waited = true
-			}
-		}
-		if version > after || waited {
+		if version > int64(after) || waited {
 			writeJSON(w, map[string]any{"version": version, "nodes": list})
 			return
 		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		case <-deadline:
+			waited = true
+		}
 	}
+}
+
+func serveEvents(w http.ResponseWriter, r *http.Request, t *tailnet) {
+	after, ok := number(w, r, "after", 0)
+	if !ok {
+		return
+	}
+	deadline := time.After(maxWait)
+	for waited := false; ; {
+		list, changed := t.eventsAfter(after)
+		if len(list) > 0 || waited {
+			writeJSON(w, map[string]any{"events": list})
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		case <-deadline:
+			waited = true
+		}
+	}
+}
+
+// number reads a query parameter; on failure it has answered.
+func number(w http.ResponseWriter, r *http.Request, name string, absent int) (value int, ok bool) {
+	text := r.FormValue(name)
+	if text == "" {
+		return absent, true
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil {
+		http.Error(w, name+": not a number", http.StatusBadRequest)
+	}
+	return value, err == nil
+}
+
+func readJSON(w http.ResponseWriter, r *http.Request, value any) bool {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(value)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+	return err == nil
+}
+
+func done(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func found(w http.ResponseWriter, ok bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log"
+	"net"
 	"net/http"
 
 	"golang.org/x/net/http2"
@@ -35,7 +36,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("GET /login/{id}", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "This tailnet has no people: join with an auth key.", http.StatusForbidden)
 	})
-	return mux
+	return c.tailnet.faults.disturbed(mux, hijacked)
 }
 
 type machineKey struct{}
@@ -53,10 +54,11 @@ func (c *control) serveNoise(w http.ResponseWriter, r *http.Request) {
 	mux.HandleFunc("POST /machine/update-health", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})
+	disturbed := c.tailnet.faults.disturbed(mux, func(http.ResponseWriter) net.Conn { return conn })
 	server := &http2.Server{}
 	server.ServeConn(conn, &http2.ServeConnOpts{
 		Context:    context.WithValue(r.Context(), machineKey{}, conn.Peer()),
-		BaseConfig: &http.Server{Handler: mux},
+		BaseConfig: &http.Server{Handler: disturbed},
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func (t *tailnet) addKey(text string, k authKey) error {
 	if _, taken := t.keys[k.ID]; taken || t.keyIDs[text] != "" {
 		return fmt.Errorf("key %s exists", k.ID)
 	}
-	k.Created = time.Now()
+	k.Created = t.nowLocked()
 	t.keys[k.ID] = &k
 	t.keyIDs[text] = k.ID
 	return nil
@@ -53,19 +54,22 @@ func (t *tailnet) revokeKey(id string) bool {
 		return false
 	}
 	if k.Revoked.IsZero() {
-		k.Revoked = time.Now()
+		k.Revoked = t.nowLocked()
 	}
 	return true
 }
 
-// useKeyLocked spends one use of the key.
-func (t *tailnet) useKeyLocked(text string) (*authKey, error) {
+// useKeyLocked spends one use of the key. Tags that the machine asks for must be among the key's.
+func (t *tailnet) useKeyLocked(text string, tags []string) (*authKey, error) {
 	k := t.keys[t.keyIDs[text]]
 	if k == nil {
 		return nil, fmt.Errorf("invalid key: API key does not exist")
 	}
-	if err := k.refusal(time.Now()); err != nil {
+	if err := k.refusal(t.nowLocked()); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(tags, func(tag string) bool { return !slices.Contains(k.Tags, tag) }) {
+		return nil, fmt.Errorf("requested tags %v are invalid or not permitted", tags)
 	}
 	k.Uses++
 	return k, nil

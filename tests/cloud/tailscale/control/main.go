@@ -24,9 +24,12 @@ func main() {
 	log.SetFlags(log.LstdFlags | log.Lmicroseconds)
 	listen := flag.String("listen", "127.0.0.1:0", "address for nodes: control protocol; DERP and STUN take free ports of the same IP")
 	adminListen := flag.String("admin", "127.0.0.1:0", "loopback address of the admin API")
-	suffix := flag.String("domain", "clawpool.ts.net", "MagicDNS suffix of the tailnet")
+	var s settings
+	flag.StringVar(&s.suffix, "domain", "clawpool.ts.net", "MagicDNS suffix of the tailnet")
+	flag.BoolVar(&s.approval, "approval", false, "nodes that join by a key which is not pre-authorized wait for approval")
+	flag.DurationVar(&s.keyLife, "key-life", 180*oneDay, "life of a node key")
 	flag.Parse()
-	if err := run(*listen, *adminListen, *suffix); err != nil {
+	if err := run(*listen, *adminListen, s); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -39,7 +42,7 @@ type ready struct {
 	STUNPort   int    `json:"stunPort"`
 }
 
-func run(listen, adminListen, suffix string) error {
+func run(listen, adminListen string, s settings) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	nodeListener, err := net.Listen("tcp", listen)
@@ -54,15 +57,19 @@ func run(listen, adminListen, suffix string) error {
 		return fmt.Errorf("admin: %s is not a loopback address; whoever reaches it mints keys", adminListen)
 	}
 	address := nodeListener.Addr().(*net.TCPAddr)
-	relay, err := startRelay(ctx, address.IP)
+	tailnet := newTailnet(s)
+	relay, err := startRelay(ctx, address.IP, tailnet.faults)
 	if err != nil {
 		return fmt.Errorf("derp: %w", err)
 	}
-	tailnet := newTailnet(suffix, relay.derpMap)
+	tailnet.derpMap = relay.derpMap
 	control := newControl(tailnet, "http://"+address.String())
+	nodes := newGate(nodeListener, func() { tailnet.faults.hit("control") })
+	tailnet.faults.guard("control", nodes)
+	go tailnet.watchClock(ctx.Done())
 
 	failed := make(chan error, 2)
-	go func() { failed <- http.Serve(nodeListener, control.handler()) }()
+	go func() { failed <- http.Serve(nodes, control.handler()) }()
 	go func() { failed <- http.Serve(adminListener, adminHandler(tailnet)) }()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)

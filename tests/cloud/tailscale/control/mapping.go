@@ -81,8 +81,9 @@ func (t *tailnet) updateLocked(n *node, request *tailcfg.MapRequest) {
 	if request.Hostinfo != nil {
 		renamed := request.Hostinfo.Hostname != n.wire.Hostinfo.Hostname()
 		n.wire.Hostinfo = request.Hostinfo.View()
-		if renamed {
-			t.nameLocked(n, request.Hostinfo.Hostname)
+		n.routeLocked()
+		if renamed && !n.pinned {
+			t.nameLocked(n, request.Hostinfo.Hostname, false)
 		}
 		if info := request.Hostinfo.NetInfo; info != nil && info.PreferredDERP != 0 {
 			n.wire.HomeDERP = info.PreferredDERP
@@ -113,7 +114,7 @@ func (t *tailnet) closeSession(n *node, s *session) {
 		return
 	}
 	n.session = nil
-	n.lastSeen = time.Now()
+	n.lastSeen = t.nowLocked()
 	t.changedLocked()
 }
 
@@ -122,7 +123,7 @@ func (t *tailnet) stream(ctx context.Context, w *mapWriter, n *node, s *session)
 	defer timer.Stop()
 	for {
 		t.mu.Lock()
-		answer, last := t.differencesLocked(n, s), n.deleted
+		answer, last := t.differencesLocked(n, s), n.cutOff()
 		t.mu.Unlock()
 		if answer != nil && w.send(answer) != nil {
 			return
@@ -154,28 +155,26 @@ func (t *tailnet) differencesLocked(n *node, s *session) *tailcfg.MapResponse {
 		s.first = false
 	}
 	self := n.wire.Clone()
-	if n.deleted {
+	if n.cutOff() {
 		// The client takes this as "log in again" and stops using its node key.
 		self.Expired = true
-		self.KeyExpiry = time.Now().Add(-time.Minute)
+		self.KeyExpiry = t.nowLocked().Add(-time.Minute)
 	}
 	if text := fingerprint(self); text != s.self {
 		s.self, answer.Node, news = text, self, true
 	}
 	for id := range s.peers {
-		if t.nodes[id] == nil || n.deleted {
+		if peer := t.nodes[id]; peer == nil || !n.sees(peer) {
 			delete(s.peers, id)
 			answer.PeersRemoved = append(answer.PeersRemoved, id)
 			news = true
 		}
 	}
 	for id, peer := range t.nodes {
-		if n.deleted || peer == n {
+		if !n.sees(peer) {
 			continue
 		}
-		wire := peer.wire.Clone()
-		online := peer.online()
-		wire.Online = &online
+		wire := peer.shown()
 		if text := fingerprint(wire); text != s.peers[id] {
 			s.peers[id] = text
 			answer.PeersChanged = append(answer.PeersChanged, wire)
@@ -194,9 +193,25 @@ func (t *tailnet) differencesLocked(n *node, s *session) *tailcfg.MapResponse {
 	return answer
 }
 
+// sees: a node has peers when it is approved and logged in, and approved nodes are its peers.
+func (n *node) sees(peer *node) bool {
+	return peer != n && !n.cutOff() && n.wire.MachineAuthorized && peer.wire.MachineAuthorized
+}
+
+// shown is the node as its peers are told of it; where an expired one is they are not.
+func (n *node) shown() *tailcfg.Node {
+	wire := n.wire.Clone()
+	online := n.online()
+	wire.Online = &online
+	if wire.Expired {
+		wire.Endpoints, wire.HomeDERP = nil, 0
+	}
+	return wire
+}
+
 // greetingLocked fills in what only the first answer of a session carries.
 func (t *tailnet) greetingLocked(answer *tailcfg.MapResponse) {
-	now := time.Now().UTC()
+	now := t.nowLocked().UTC()
 	answer.ControlTime = &now
 	answer.Domain = t.suffix
 	answer.DERPMap = t.derpMap

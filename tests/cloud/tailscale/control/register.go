@@ -33,6 +33,7 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 	if known != nil && known.wire.Machine != machine {
 		return &tailcfg.RegisterResponse{Error: "node key belongs to another machine"}
 	}
+	// By the computer's clock, which is what the node's logout went by.
 	if !request.Expiry.IsZero() && request.Expiry.Before(time.Now()) {
 		return t.logoutLocked(known)
 	}
@@ -56,15 +57,17 @@ func (t *tailnet) joinLocked(request *tailcfg.RegisterRequest, machine key.Machi
 	if request.Hostinfo == nil {
 		return nil, fmt.Errorf("register request without host info")
 	}
-	used, err := t.useKeyLocked(request.Auth.AuthKey)
+	used, err := t.useKeyLocked(request.Auth.AuthKey, request.Hostinfo.RequestTags)
 	if err != nil {
 		return nil, err
 	}
 	n := t.byMachineLocked(machine)
-	if n == nil {
+	created := n == nil
+	if created {
 		if n, err = t.addNodeLocked(machine); err != nil {
 			return nil, err
 		}
+		n.wire.MachineAuthorized = used.Preauthorized || !t.approval
 	}
 	n.keyID = used.ID
 	n.ephemeral = used.Ephemeral || request.Ephemeral
@@ -74,11 +77,20 @@ func (t *tailnet) joinLocked(request *tailcfg.RegisterRequest, machine key.Machi
 		n.wire.User = taggedDevices
 	}
 	n.wire.Key = request.NodeKey
-	n.wire.KeyExpiry = time.Time{}
-	n.wire.Expired = false
 	n.wire.Cap = request.Version
 	n.wire.Hostinfo = request.Hostinfo.View()
-	t.nameLocked(n, request.Hostinfo.Hostname)
+	t.renewLocked(n)
+	n.routeLocked()
+	if !n.pinned {
+		taken := len(t.faults.take(http.MethodPost, "/machine/register", "taken")) > 0
+		t.nameLocked(n, request.Hostinfo.Hostname, taken)
+	}
+	if created {
+		t.emitLocked("nodeCreated", n, used.ID)
+		if !n.wire.MachineAuthorized {
+			t.emitLocked("nodeNeedsApproval", n, used.ID)
+		}
+	}
 	t.changedLocked()
 	return n, nil
 }
@@ -89,11 +101,9 @@ func (t *tailnet) logoutLocked(n *node) *tailcfg.RegisterResponse {
 		return &tailcfg.RegisterResponse{NodeKeyExpired: true}
 	}
 	if n.ephemeral {
-		t.removeLocked(n)
+		t.removeLocked(n, string(n.wire.StableID))
 	} else {
-		n.wire.Expired = true
-		n.wire.KeyExpiry = time.Now().Add(-time.Minute)
-		t.changedLocked()
+		t.expireLocked(n)
 	}
 	return &tailcfg.RegisterResponse{NodeKeyExpired: true, MachineAuthorized: true}
 }
@@ -103,7 +113,7 @@ func welcome(n *node) *tailcfg.RegisterResponse {
 	return &tailcfg.RegisterResponse{
 		User:              tailcfg.User{ID: profile.ID, DisplayName: profile.DisplayName},
 		Login:             tailcfg.Login{ID: tailcfg.LoginID(profile.ID), LoginName: profile.LoginName, DisplayName: profile.DisplayName},
-		MachineAuthorized: true,
+		MachineAuthorized: n.wire.MachineAuthorized,
 	}
 }
 

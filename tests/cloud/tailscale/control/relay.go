@@ -24,7 +24,10 @@ import (
 )
 
 // regionID lies in 900-999, which Tailscale leaves to operators of their own relays.
-const regionID = 900
+const (
+	regionID   = 900
+	regionName = "local cloud"
+)
 
 type relay struct {
 	derpMap  *tailcfg.DERPMap
@@ -36,18 +39,21 @@ type relay struct {
 //
 // A client leaves state Starting only when its relay answers, so there is no tailnet without one. Clients speak
 // TLS to it. The certificate is made here and pinned in the DERP map by its hash (tailcfg.DERPNode.CertName,
-// "sha256-raw:"), so nodes need neither a CA nor TS_DEBUG_USE_DERP_HTTP in their environment.
-func startRelay(ctx context.Context, ip net.IP) (*relay, error) {
+// "sha256-raw:"), so nodes need neither a CA nor TS_DEBUG_USE_DERP_HTTP in their environment. A fault shuts DERP
+// only: STUN goes on answering, so that nodes keep choosing this region as their home.
+func startRelay(ctx context.Context, ip net.IP, f *faults) (*relay, error) {
 	certificate, fingerprint, err := selfSigned(ip)
 	if err != nil {
 		return nil, err
 	}
 	quiet := func(string, ...any) {}
 	server := derpserver.New(key.NewNode(), quiet)
-	listener, err := net.Listen("tcp", net.JoinHostPort(ip.String(), "0"))
+	plain, err := net.Listen("tcp", net.JoinHostPort(ip.String(), "0"))
 	if err != nil {
 		return nil, err
 	}
+	listener := newGate(plain, func() { f.hit("relay") })
+	f.guard("relay", listener)
 	// DERP takes the connection over from HTTP/1.1; with HTTP/2 it could not.
 	tlsListener := tls.NewListener(listener, &tls.Config{
 		Certificates: []tls.Certificate{certificate},
@@ -90,7 +96,7 @@ func derpMap(ip string, derpPort, stunPort int, fingerprint string) *tailcfg.DER
 		Regions: map[int]*tailcfg.DERPRegion{regionID: {
 			RegionID:   regionID,
 			RegionCode: "local",
-			RegionName: "local cloud",
+			RegionName: regionName,
 			Nodes: []*tailcfg.DERPNode{{
 				Name:       "local",
 				RegionID:   regionID,

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,26 +21,49 @@ const (
 
 // node is what the tailnet knows of one machine. wire is what its peers are told.
 type node struct {
-	wire      *tailcfg.Node
-	given     string
+	wire  *tailcfg.Node
+	given string
+	// pinned: a person chose the name, so that the machine's host name no longer changes it.
+	pinned    bool
 	ephemeral bool
 	keyID     string
 	lastSeen  time.Time
-	session   *session
-	deleted   bool
+	// keyExpires is kept while expiry is disabled; enabling it again brings it back.
+	keyExpires        time.Time
+	keyExpiryDisabled bool
+	// warned: nodeKeyExpiringInOneDay was sent for keyExpires.
+	warned        bool
+	enabledRoutes []netip.Prefix
+	session       *session
+	deleted       bool
 }
 
 func (n *node) online() bool { return n.session != nil }
 
+// cutOff: the node's key means nothing any more, and it must not hold any peer.
+func (n *node) cutOff() bool { return n.deleted || n.wire.Expired }
+
+// settings of the tailnet, which Tailscale's admin console has on its pages.
+type settings struct {
+	suffix string
+	// approval: nodes that join by a key which is not pre-authorized wait for somebody to approve them.
+	approval bool
+	// keyLife is what a node key lives. Tailscale's default is 180 days.
+	keyLife time.Duration
+}
+
 // tailnet is all state. Its methods may be called from any goroutine; those named …Locked need mu held.
 type tailnet struct {
-	suffix  string
+	settings
 	derpMap *tailcfg.DERPMap
+	faults  *faults
 
 	mu      sync.Mutex
+	offset  time.Duration
 	nodes   map[tailcfg.NodeID]*node
 	keys    map[string]*authKey
 	keyIDs  map[string]string
+	events  []event
 	lastID  tailcfg.NodeID
 	lastIP  netip.Addr
 	version int64
@@ -49,16 +71,22 @@ type tailnet struct {
 	changed chan struct{}
 }
 
-func newTailnet(suffix string, derpMap *tailcfg.DERPMap) *tailnet {
-	return &tailnet{
-		suffix:  suffix,
-		derpMap: derpMap,
-		nodes:   map[tailcfg.NodeID]*node{},
-		keys:    map[string]*authKey{},
-		keyIDs:  map[string]string{},
-		lastIP:  tsaddr.CGNATRange().Addr(),
-		changed: make(chan struct{}),
+// newTailnet has no DERP map yet; nodes need one.
+func newTailnet(s settings) *tailnet {
+	t := &tailnet{
+		settings: s,
+		nodes:    map[tailcfg.NodeID]*node{},
+		keys:     map[string]*authKey{},
+		keyIDs:   map[string]string{},
+		lastIP:   tsaddr.CGNATRange().Addr(),
+		changed:  make(chan struct{}),
 	}
+	t.faults = newFaults(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.changedLocked()
+	})
+	return t
 }
 
 // changedLocked starts a new version: map sessions look again and waiting admin requests are answered.
@@ -91,6 +119,15 @@ func (t *tailnet) byMachineLocked(k key.MachinePublic) *node {
 	return nil
 }
 
+func (t *tailnet) byStableIDLocked(id string) *node {
+	for _, n := range t.nodes {
+		if string(n.wire.StableID) == id {
+			return n
+		}
+	}
+	return nil
+}
+
 // addNodeLocked gives a new node its ids and addresses. Ids and addresses are never given twice, so that a test
 // which still holds those of a deleted node cannot reach another by mistake.
 func (t *tailnet) addNodeLocked(machine key.MachinePublic) (*node, error) {
@@ -99,46 +136,72 @@ func (t *tailnet) addNodeLocked(machine key.MachinePublic) (*node, error) {
 		if !tsaddr.CGNATRange().Contains(t.lastIP) {
 			return nil, fmt.Errorf("no address left in the tailnet")
 		}
-		if tsaddr.IsTailscaleIPv4(t.lastIP) && t.lastIP != tsaddr.TailscaleServiceIP() {
+		if tsaddr.IsTailscaleIPv4(t.lastIP) && t.lastIP != tsaddr.TailscaleServiceIP() && !t.addressTakenLocked(t.lastIP) {
 			break
 		}
 	}
 	t.lastID++
-	addresses := []netip.Prefix{
-		netip.PrefixFrom(t.lastIP, 32),
-		netip.PrefixFrom(tsaddr.Tailscale4To6(t.lastIP), 128),
-	}
 	n := &node{
 		wire: &tailcfg.Node{
-			ID:                t.lastID,
-			StableID:          tailcfg.StableNodeID(fmt.Sprintf("n%08dCNTRL", t.lastID)),
-			Machine:           machine,
-			Addresses:         addresses,
-			AllowedIPs:        addresses,
-			Created:           time.Now().UTC(),
-			MachineAuthorized: true,
+			ID:       t.lastID,
+			StableID: tailcfg.StableNodeID(fmt.Sprintf("n%08dCNTRL", t.lastID)),
+			Machine:  machine,
+			Addresses: []netip.Prefix{
+				netip.PrefixFrom(t.lastIP, 32),
+				netip.PrefixFrom(tsaddr.Tailscale4To6(t.lastIP), 128),
+			},
+			Created: t.nowLocked().UTC(),
 		},
-		lastSeen: time.Now(),
+		lastSeen: t.nowLocked(),
 	}
 	t.nodes[t.lastID] = n
 	return n, nil
 }
 
-// nameLocked gives n the first free name after its host name: web, web-1, web-2 …
-func (t *tailnet) nameLocked(n *node, hostname string) {
+func (t *tailnet) addressTakenLocked(address netip.Addr) bool {
+	for _, n := range t.nodes {
+		if slices.ContainsFunc(n.wire.Addresses, func(p netip.Prefix) bool { return p.Addr() == address }) {
+			return true
+		}
+	}
+	return false
+}
+
+// routeLocked tells peers what to send to n: its own addresses, and routes that it advertises and that are enabled.
+func (n *node) routeLocked() {
+	n.wire.AllowedIPs = slices.Clone(n.wire.Addresses)
+	n.wire.PrimaryRoutes = nil
+	if !n.wire.Hostinfo.Valid() {
+		return
+	}
+	for _, route := range n.wire.Hostinfo.RoutableIPs().All() {
+		if !slices.Contains(n.enabledRoutes, route) {
+			continue
+		}
+		n.wire.AllowedIPs = append(n.wire.AllowedIPs, route)
+		// An exit node's 0.0.0.0/0 is chosen by each peer, it is no primary route.
+		if route.Bits() > 0 {
+			n.wire.PrimaryRoutes = append(n.wire.PrimaryRoutes, route)
+		}
+	}
+}
+
+// nameLocked gives n the first free name after its host name: web, web-1, web-2 … With taken the host name itself
+// counts as not free.
+func (t *tailnet) nameLocked(n *node, hostname string, taken bool) {
 	base := dnsname.SanitizeHostname(hostname)
 	if base == "" {
 		base = "node"
 	}
 	given := base
-	for i := 1; t.takenLocked(given, n); i++ {
-		given = fmt.Sprintf("%s-%d", base, i)
+	for i := 1; taken || t.nameTakenLocked(given, n); i++ {
+		given, taken = fmt.Sprintf("%s-%d", base, i), false
 	}
 	n.given = given
 	n.wire.Name = given + "." + t.suffix + "."
 }
 
-func (t *tailnet) takenLocked(given string, except *node) bool {
+func (t *tailnet) nameTakenLocked(given string, except *node) bool {
 	for _, other := range t.nodes {
 		if other != except && other.given == given {
 			return true
@@ -149,83 +212,12 @@ func (t *tailnet) takenLocked(given string, except *node) bool {
 
 // removeLocked cuts the node off: its session gets a last map that expires its key, its peers forget it, and its
 // node key means nothing any more.
-func (t *tailnet) removeLocked(n *node) {
+func (t *tailnet) removeLocked(n *node, actor string) {
 	n.deleted = true
 	delete(t.nodes, n.wire.ID)
+	t.emitLocked("nodeDeleted", n, actor)
 	if n.session != nil {
 		n.session.poke()
 	}
 	t.changedLocked()
-}
-
-func (t *tailnet) removeByStableID(id string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, n := range t.nodes {
-		if string(n.wire.StableID) == id {
-			t.removeLocked(n)
-			return true
-		}
-	}
-	return false
-}
-
-// device is a node as the admin API shows it.
-type device struct {
-	NodeID     string    `json:"nodeId"`
-	ID         string    `json:"id"`
-	Hostname   string    `json:"hostname"`
-	Name       string    `json:"name"`
-	Addresses  []string  `json:"addresses"`
-	Tags       []string  `json:"tags"`
-	Online     bool      `json:"online"`
-	Expired    bool      `json:"expired"`
-	Ephemeral  bool      `json:"ephemeral"`
-	Created    time.Time `json:"created"`
-	LastSeen   time.Time `json:"lastSeen"`
-	KeyID      string    `json:"keyId"`
-	NodeKey    string    `json:"nodeKey"`
-	MachineKey string    `json:"machineKey"`
-	OS         string    `json:"os"`
-	Version    string    `json:"clientVersion"`
-}
-
-// devices lists the nodes in the order in which they joined, with the version of the list and a channel that is
-// closed when there is a newer one.
-func (t *tailnet) devices() (list []device, version int64, changed <-chan struct{}) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list = []device{}
-	for _, n := range t.nodes {
-		list = append(list, n.device())
-	}
-	slices.SortFunc(list, func(a, b device) int { return strings.Compare(a.NodeID, b.NodeID) })
-	return list, t.version, t.changed
-}
-
-func (n *node) device() device {
-	d := device{
-		NodeID:     string(n.wire.StableID),
-		ID:         fmt.Sprint(int64(n.wire.ID)),
-		Name:       strings.TrimSuffix(n.wire.Name, "."),
-		Addresses:  []string{},
-		Tags:       slices.Clone(n.wire.Tags),
-		Online:     n.online(),
-		Expired:    n.wire.Expired,
-		Ephemeral:  n.ephemeral,
-		Created:    n.wire.Created,
-		LastSeen:   n.lastSeen,
-		KeyID:      n.keyID,
-		NodeKey:    n.wire.Key.String(),
-		MachineKey: n.wire.Machine.String(),
-	}
-	for _, prefix := range n.wire.Addresses {
-		d.Addresses = append(d.Addresses, prefix.Addr().String())
-	}
-	if n.wire.Hostinfo.Valid() {
-		d.Hostname = n.wire.Hostinfo.Hostname()
-		d.OS = n.wire.Hostinfo.OS()
-		d.Version = n.wire.Hostinfo.IPNVersion()
-	}
-	return d
 }
