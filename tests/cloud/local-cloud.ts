@@ -55,6 +55,8 @@ export interface ConfigChange {
   readonly maxParallelBuilds?: number;
   readonly releaseGrace?: string;
   readonly listen?: string;
+  /** Of the web app that buyers come from and go back to. */
+  readonly shopUrl?: string;
 }
 
 export interface OperatorFiles {
@@ -240,8 +242,8 @@ async function writeConfig(cloud: {
       key: await secret("stripe.key", stripe.key),
       webhook_secrets: [await secret("stripe.webhook", stripe.webhookSecret)],
       api_url: stripe.apiUrl,
-      success_url: "https://shop.example/thanks",
-      cancel_url: "https://shop.example/cart",
+      success_url: `${change.shopUrl ?? "https://shop.example"}/thanks`,
+      cancel_url: `${change.shopUrl ?? "https://shop.example"}/cart`,
     },
     hetzner: {
       token: await secret("hetzner.token", hetzner.token),

@@ -10,6 +10,7 @@ import { becomeCustomer } from "../cloud/agent.ts";
 import { type DaemonProcess, startDaemonProcess } from "../cloud/daemon-process.ts";
 import { type LocalCloud, type MachineKind, startLocalCloud } from "../cloud/local-cloud.ts";
 import { openShop, type Shop } from "../cloud/shop.ts";
+import { startShopPage } from "./shop-page.ts";
 import { Timeline } from "./timeline.ts";
 
 const { values } = parseArgs({
@@ -54,10 +55,11 @@ async function main(): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort(signal));
   let cloud: LocalCloud | null = null;
   let daemon: DaemonProcess | null = null;
+  const page = values.stay ? await startShopPage() : null;
   try {
     cloud = await startLocalCloud({ machines, dir, onProgress: (text) => timeline.note(text) });
     timeline.mark("local cloud runs");
-    const operator = await cloud.writeConfig({ minReady: poolSize });
+    const operator = await cloud.writeConfig({ minReady: poolSize, ...(page ? { shopUrl: page.url } : {}) });
     daemon = await startDaemonProcess(operator.configFile, join(dir, "daemon.log"));
     cloud.stripe.setWebhook(`${daemon.url}/webhooks/stripe`);
     timeline.mark("daemon runs", `status page ${daemon.url}/, log ${daemon.logFile}`);
@@ -67,13 +69,21 @@ async function main(): Promise<void> {
         interrupted.signal.addEventListener("abort", () => reject(new Error("interrupted"))),
       ),
     ]);
-    if (values.stay) {
-      console.log(`\nIt stays up until Ctrl-C. Status page: ${daemon.url}/  API token: ${operator.apiToken}`);
+    if (page) {
+      const local = cloud;
+      page.open({
+        shop: openShop(daemon.url, operator.apiToken),
+        cloud: local,
+        becomeCustomer: () => becomeCustomer(local, join(dir, "customer")),
+      });
+      console.log(`\nIt stays up until Ctrl-C. Buy at ${page.url}/`);
+      console.log(`Status page: ${daemon.url}/  API token: ${operator.apiToken}`);
       console.log(`Operator's commands: node bin/clawpool.mjs -c ${operator.configFile} status`);
       await new Promise<void>((resolve) => interrupted.signal.addEventListener("abort", () => resolve()));
     }
   } finally {
     timeline.note("stopping");
+    await page?.close();
     const code = await daemon?.stop();
     await cloud?.stop();
     if (values.keep) console.log(`kept: ${dir}`);
