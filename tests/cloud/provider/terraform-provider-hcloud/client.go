@@ -1,58 +1,54 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
 )
 
-// settings are the provider block's arguments as both halves of the provider read them; "" is "not given".
+const tokenLength = 64
+
+// settings are the provider block's arguments, with the environment's already in their places; "" is "not given".
 type settings struct {
-	token, endpoint, endpointHetzner, pollInterval, pollFunction string
+	token, endpoint, endpointHetzner string
+	// poll is nil for the client library's own default.
+	poll hcloud.BackoffFunc
 }
 
 // client is what a configured provider hands to its resources.
-func (s settings) client() (*hcloud.Client, error) {
-	token := firstOf(s.token, os.Getenv("HCLOUD_TOKEN"))
-	if len(token) != 64 {
-		return nil, fmt.Errorf("entered token is invalid (must be exactly 64 characters long)")
-	}
+func (s settings) client() *hcloud.Client {
 	options := []hcloud.ClientOption{
-		hcloud.WithToken(token),
+		hcloud.WithToken(s.token),
 		hcloud.WithApplication("hcloud-terraform", version),
 	}
-	if endpoint := firstOf(s.endpoint, os.Getenv("HCLOUD_ENDPOINT")); endpoint != "" {
-		options = append(options, hcloud.WithEndpoint(endpoint))
+	if s.endpoint != "" {
+		options = append(options, hcloud.WithEndpoint(s.endpoint))
 	}
-	if endpoint := firstOf(s.endpointHetzner, os.Getenv("HETZNER_ENDPOINT")); endpoint != "" {
-		options = append(options, hcloud.WithHetznerEndpoint(endpoint))
+	if s.endpointHetzner != "" {
+		options = append(options, hcloud.WithHetznerEndpoint(s.endpointHetzner))
 	}
-
-	interval := 500 * time.Millisecond
-	if s.pollInterval != "" {
-		parsed, err := time.ParseDuration(s.pollInterval)
-		if err != nil {
-			return nil, fmt.Errorf("poll_interval: %w", err)
-		}
-		interval = parsed
+	if s.poll != nil {
+		options = append(options, hcloud.WithPollOpts(hcloud.PollOpts{BackoffFunc: s.poll}))
 	}
-	poll := hcloud.ExponentialBackoffWithOpts(hcloud.ExponentialBackoffOpts{Base: interval, Multiplier: 2, Cap: 60 * time.Second})
-	switch s.pollFunction {
-	case "", "exponential":
-	case "constant":
-		poll = hcloud.ConstantBackoff(interval)
-	default:
-		return nil, fmt.Errorf("poll_function: %q is neither constant nor exponential", s.pollFunction)
-	}
-	options = append(options, hcloud.WithPollOpts(hcloud.PollOpts{BackoffFunc: poll}))
-
-	// Only in the stand-in: tests of the retries keep their number (six tries) and shorten the 20 s between them.
-	if base, err := time.ParseDuration(os.Getenv("HCLOUD_STANDIN_RETRY_INTERVAL")); err == nil {
+	if base, shortened := retryInterval(); shortened {
 		options = append(options, hcloud.WithRetryOpts(hcloud.RetryOpts{BackoffFunc: hcloud.ConstantBackoff(base), MaxRetries: 5}))
 	}
-	return hcloud.NewClient(options...), nil
+	return hcloud.NewClient(options...)
+}
+
+// polling is how often a running action is looked at, when an interval was given.
+func polling(function string, interval time.Duration) hcloud.BackoffFunc {
+	if function == "constant" {
+		return hcloud.ConstantBackoff(interval)
+	}
+	return hcloud.ExponentialBackoff(2, interval)
+}
+
+// retryInterval exists in the stand-in alone: tests of the retries keep their number and shorten the time between.
+func retryInterval() (time.Duration, bool) {
+	interval, err := time.ParseDuration(os.Getenv("HCLOUD_STANDIN_RETRY_INTERVAL"))
+	return interval, err == nil
 }
 
 func firstOf(values ...string) string {

@@ -11,11 +11,13 @@ import (
 func placementGroupResource() *schema.Resource {
 	return &schema.Resource{
 		CreateContext: createPlacementGroup, ReadContext: readPlacementGroup,
-		UpdateContext: updatePlacementGroupResource, DeleteContext: deletePlacementGroup,
+		UpdateContext: updatePlacementGroup, DeleteContext: deletePlacementGroup,
 		Importer: &schema.ResourceImporter{StateContext: schema.ImportStatePassthroughContext},
 		Schema: map[string]*schema.Schema{
-			"name":    {Type: schema.TypeString, Required: true},
-			"type":    {Type: schema.TypeString, Required: true},
+			"name": {Type: schema.TypeString, Required: true},
+			// No ForceNew in the real one either: there is only one type.
+			"type": {Type: schema.TypeString, Required: true,
+				ValidateDiagFunc: oneOfTexts("placement group type", string(hcloud.PlacementGroupTypeSpread))},
 			"labels":  labelsSchema(false),
 			"servers": {Type: schema.TypeSet, Computed: true, Elem: &schema.Schema{Type: schema.TypeInt}},
 		},
@@ -38,9 +40,9 @@ func createPlacementGroup(ctx context.Context, d *schema.ResourceData, meta any)
 }
 
 func readPlacementGroup(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
-	id, problem := numericID(d)
-	if problem != nil {
-		return problem
+	id, ok := numericID(d)
+	if !ok {
+		return nil
 	}
 	group, _, err := meta.(*hcloud.Client).PlacementGroup.GetByID(ctx, id)
 	if err != nil {
@@ -59,35 +61,43 @@ func readPlacementGroup(ctx context.Context, d *schema.ResourceData, meta any) d
 	})
 }
 
-func updatePlacementGroupResource(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
+func updatePlacementGroup(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	client := meta.(*hcloud.Client)
-	id, problem := numericID(d)
-	if problem != nil {
+	id, ok := numericID(d)
+	if !ok {
+		return nil
+	}
+	group, _, err := client.PlacementGroup.GetByID(ctx, id)
+	if err != nil {
+		return failure(err)
+	}
+	if group == nil {
+		d.SetId("")
+		return nil
+	}
+	update := func(options hcloud.PlacementGroupUpdateOpts) error {
+		_, _, err := client.PlacementGroup.Update(ctx, group, options)
+		return err
+	}
+	problem, done := takeSteps(d,
+		step{d.HasChange("name"), true, func() error {
+			return update(hcloud.PlacementGroupUpdateOpts{Name: d.Get("name").(string)})
+		}},
+		step{d.HasChange("labels"), true, func() error {
+			return update(hcloud.PlacementGroupUpdateOpts{Labels: changedLabels(d)})
+		}},
+	)
+	if !done {
 		return problem
-	}
-	if d.HasChange("type") {
-		return diag.Errorf("the type of a placement group cannot be changed")
-	}
-	var updates []hcloud.PlacementGroupUpdateOpts
-	if d.HasChange("name") {
-		updates = append(updates, hcloud.PlacementGroupUpdateOpts{Name: d.Get("name").(string)})
-	}
-	if d.HasChange("labels") {
-		updates = append(updates, hcloud.PlacementGroupUpdateOpts{Labels: changedLabels(d)})
-	}
-	for _, update := range updates {
-		if _, _, err := client.PlacementGroup.Update(ctx, &hcloud.PlacementGroup{ID: id}, update); err != nil {
-			return failure(err)
-		}
 	}
 	return readPlacementGroup(ctx, d, meta)
 }
 
 // A 404 is an error here, as it is for servers.
 func deletePlacementGroup(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
-	id, problem := numericID(d)
-	if problem != nil {
-		return problem
+	id, ok := numericID(d)
+	if !ok {
+		return nil
 	}
 	_, err := meta.(*hcloud.Client).PlacementGroup.Delete(ctx, &hcloud.PlacementGroup{ID: id})
 	return failure(err)

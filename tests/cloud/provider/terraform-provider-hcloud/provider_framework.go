@@ -2,17 +2,22 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
+	"time"
 
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
-	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
 )
+
+var pollFunctions = []string{"constant", "exponential"}
 
 type frameworkProvider struct{}
 
@@ -27,7 +32,9 @@ func (*frameworkProvider) Schema(_ context.Context, _ provider.SchemaRequest, re
 		"endpoint":         schema.StringAttribute{Optional: true},
 		"endpoint_hetzner": schema.StringAttribute{Optional: true},
 		"poll_interval":    schema.StringAttribute{Optional: true},
-		"poll_function":    schema.StringAttribute{Optional: true},
+		"poll_function": schema.StringAttribute{Optional: true, Validators: []validator.String{
+			stringvalidator.OneOf(pollFunctions...),
+		}},
 	}}
 }
 
@@ -43,24 +50,49 @@ func (*frameworkProvider) Configure(ctx context.Context, request provider.Config
 	if response.Diagnostics.HasError() {
 		return
 	}
-	client, err := settings{
-		token: model.Token.ValueString(), endpoint: model.Endpoint.ValueString(),
-		endpointHetzner: model.EndpointHetzner.ValueString(),
-		pollInterval:    model.PollInterval.ValueString(), pollFunction: model.PollFunction.ValueString(),
-	}.client()
-	if err != nil {
-		// The plugin SDK half reports the same error with this text as its summary; once is enough.
+	given := settings{
+		token:           firstOf(model.Token.ValueString(), os.Getenv("HCLOUD_TOKEN")),
+		endpoint:        firstOf(model.Endpoint.ValueString(), os.Getenv("HCLOUD_ENDPOINT")),
+		endpointHetzner: firstOf(model.EndpointHetzner.ValueString(), os.Getenv("HETZNER_ENDPOINT")),
+		// Without an interval poll_function has no effect in this half.
+		poll: hcloud.ExponentialBackoffWithOpts(hcloud.ExponentialBackoffOpts{
+			Base: 500 * time.Millisecond, Multiplier: 2, Cap: 10 * time.Second,
+		}),
+	}
+	if given.token == "" {
+		response.Diagnostics.AddAttributeError(path.Root("token"), "Missing Hetzner Cloud API token",
+			"While configuring the provider, the Hetzner Cloud API token was not found in the HCLOUD_TOKEN environment variable or provider configuration block token attribute.")
+	}
+	if text := model.PollInterval.ValueString(); text != "" {
+		interval, err := time.ParseDuration(text)
+		if err != nil {
+			response.Diagnostics.AddAttributeError(path.Root("poll_interval"), "Unparsable poll interval value",
+				fmt.Sprintf("An unexpected error was encountered trying to parse the value.\n\n%s", err))
+		}
+		given.poll = polling(model.PollFunction.ValueString(), interval)
+	}
+	if response.Diagnostics.HasError() {
 		return
 	}
+	client := given.client()
 	response.ResourceData = client
+	response.DataSourceData = client
 }
 
-func (*frameworkProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }
+func (*frameworkProvider) DataSources(context.Context) []func() datasource.DataSource {
+	return []func() datasource.DataSource{
+		func() datasource.DataSource { return &imageDataSource{} },
+		func() datasource.DataSource { return &locationDataSource{} },
+		func() datasource.DataSource { return &serverTypeDataSource{} },
+		func() datasource.DataSource { return &sshKeyDataSource{} },
+	}
+}
 
 func (*frameworkProvider) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
-		func() resource.Resource { return &sshKeyResource{} },
+		func() resource.Resource { return &primaryIPResource{} },
 		func() resource.Resource { return &serverNetworkResource{} },
+		func() resource.Resource { return &sshKeyResource{} },
 	}
 }
 
@@ -73,15 +105,11 @@ func (w *withClient) Configure(_ context.Context, request resource.ConfigureRequ
 	}
 }
 
-// failed is the recorded form of an API error in a framework resource: fixed summary, the rest in the detail.
-func failed(err error) diag.Diagnostic {
-	var apiError hcloud.Error
-	if !errors.As(err, &apiError) {
-		return diag.NewErrorDiagnostic("API request failed", err.Error())
+// lookup is what the framework data sources have in common.
+type lookup struct{ client *hcloud.Client }
+
+func (l *lookup) Configure(_ context.Context, request datasource.ConfigureRequest, _ *datasource.ConfigureResponse) {
+	if client, ok := request.ProviderData.(*hcloud.Client); ok {
+		l.client = client
 	}
-	detail := fmt.Sprintf("An unexpected error was encountered during an API request.\n\n%s\n\nError code: %s\n", apiError.Error(), apiError.Code)
-	if response := apiError.Response(); response != nil {
-		detail += fmt.Sprintf("Status code: %d\n", response.StatusCode)
-	}
-	return diag.NewErrorDiagnostic("API request failed", detail)
 }

@@ -2,215 +2,178 @@ package main
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/base64"
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
+	"github.com/hetznercloud/hcloud-go/v2/hcloud/exp/deprecationutil"
 )
-
-func serverResource() *schema.Resource {
-	text := func() *schema.Schema { return &schema.Schema{Type: schema.TypeString, Optional: true} }
-	flag := func() *schema.Schema { return &schema.Schema{Type: schema.TypeBool, Optional: true} }
-	computed := func(kind schema.ValueType) *schema.Schema { return &schema.Schema{Type: kind, Computed: true} }
-	numbers := &schema.Schema{Type: schema.TypeSet, Optional: true, Computed: true, Elem: &schema.Schema{Type: schema.TypeInt}}
-	either := func(kind schema.ValueType) *schema.Schema {
-		return &schema.Schema{Type: kind, Optional: true, Computed: true}
-	}
-	return &schema.Resource{
-		CreateContext: createServer, ReadContext: readServer, UpdateContext: updateServer, DeleteContext: deleteServer,
-		Importer: &schema.ResourceImporter{StateContext: schema.ImportStatePassthroughContext},
-		Timeouts: &schema.ResourceTimeout{Create: schema.DefaultTimeout(90 * time.Minute)},
-		Schema: map[string]*schema.Schema{
-			"name":        {Type: schema.TypeString, Required: true},
-			"server_type": {Type: schema.TypeString, Required: true},
-			"image":       {Type: schema.TypeString, Optional: true, Computed: true, ForceNew: true},
-			"location":    {Type: schema.TypeString, Optional: true, Computed: true, ForceNew: true},
-			"datacenter": {Type: schema.TypeString, Optional: true, Computed: true, Deprecated: "removed",
-				ValidateFunc: func(any, string) ([]string, []error) { return nil, []error{fmt.Errorf("Removed Attribute")} }},
-			"user_data": {Type: schema.TypeString, Optional: true, ForceNew: true,
-				DiffSuppressFunc: func(_, old, new string, d *schema.ResourceData) bool {
-					return old == new || old == userDataHash(strings.TrimSpace(new))
-				},
-				StateFunc: func(value any) string { return userDataHash(value.(string)) }},
-			"ssh_keys":                   {Type: schema.TypeList, Optional: true, ForceNew: true, Elem: &schema.Schema{Type: schema.TypeString}},
-			"labels":                     labelsSchema(false),
-			"firewall_ids":               numbers,
-			"ignore_remote_firewall_ids": flag(),
-			"placement_group_id":         {Type: schema.TypeInt, Optional: true},
-			"keep_disk":                  flag(),
-			"backups":                    flag(),
-			"iso":                        text(),
-			"rescue":                     text(),
-			"delete_protection":          flag(),
-			"rebuild_protection":         flag(),
-			"shutdown_before_deletion":   flag(),
-			"allow_deprecated_images":    {Type: schema.TypeBool, Optional: true, Deprecated: "no effect"},
-			"backup_window":              {Type: schema.TypeString, Computed: true, Deprecated: "not used"},
-			"ipv4_address":               computed(schema.TypeString),
-			"ipv6_address":               computed(schema.TypeString),
-			"ipv6_network":               computed(schema.TypeString),
-			"status":                     computed(schema.TypeString),
-			"primary_disk_size":          computed(schema.TypeInt),
-			"public_net": {Type: schema.TypeSet, Optional: true, Elem: &schema.Resource{Schema: map[string]*schema.Schema{
-				"ipv4_enabled": {Type: schema.TypeBool, Optional: true, Default: true},
-				"ipv6_enabled": {Type: schema.TypeBool, Optional: true, Default: true},
-				"ipv4":         either(schema.TypeInt),
-				"ipv6":         either(schema.TypeInt),
-			}}},
-			"network": {Type: schema.TypeSet, Optional: true, Elem: &schema.Resource{Schema: map[string]*schema.Schema{
-				"network_id":  either(schema.TypeInt),
-				"subnet_id":   either(schema.TypeString),
-				"ip":          either(schema.TypeString),
-				"alias_ips":   {Type: schema.TypeSet, Optional: true, Computed: true, Elem: &schema.Schema{Type: schema.TypeString}},
-				"mac_address": computed(schema.TypeString),
-			}}},
-		},
-		CustomizeDiff: refuseUnsupported,
-	}
-}
-
-// userDataHash is what the state keeps of user_data.
-func userDataHash(text string) string {
-	sum := sha1.Sum([]byte(text))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// refuseUnsupported names what this stand-in has in its schema and does not do, instead of ignoring it.
-func refuseUnsupported(_ context.Context, d *schema.ResourceDiff, _ any) error {
-	for _, name := range []string{"iso", "rescue"} {
-		if value, ok := d.GetOk(name); ok && value != "" {
-			return fmt.Errorf("the stand-in provider does not support %s", name)
-		}
-	}
-	if d.Id() != "" && d.HasChange("public_net") {
-		return fmt.Errorf("the stand-in provider does not support a change of public_net")
-	}
-	return nil
-}
 
 func createServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	client := meta.(*hcloud.Client)
-	serverType, _, err := client.ServerType.Get(ctx, d.Get("server_type").(string))
+	options, typeWarned, problems := serverOrder(ctx, client, d)
+	if problems.HasError() {
+		return problems
+	}
+	result, _, err := client.Server.Create(ctx, options)
 	if err != nil {
-		return failure(err)
+		return append(problems, failure(err)...)
 	}
-	if serverType == nil {
-		return diag.Errorf("server type %s not found", d.Get("server_type"))
+	// Before any waiting: whatever fails from here on leaves the server in the state, tainted.
+	d.SetId(formatID(result.Server.ID))
+	if !typeWarned {
+		// Only now the location is known, if the configuration has none.
+		problems = append(problems, typeDeprecation(result.Server.ServerType, result.Server.Location.Name, diag.Warning)...)
 	}
-	image, err := findImage(ctx, client, d.Get("image").(string), serverType.Architecture)
-	if err != nil {
-		return failure(err)
+	if err := waitFor(ctx, client, append([]*hcloud.Action{result.Action}, result.NextActions...)...); err != nil {
+		return append(problems, failure(err)...)
 	}
+	if err := finishServer(ctx, client, d, result.Server, options); err != nil {
+		return append(problems, failure(err)...)
+	}
+	return append(problems, readServer(ctx, d, meta)...)
+}
+
+// serverOrder is what POST /servers is asked for; all that it needs to know is looked up first. The second value is
+// whether the diagnostics, errors or warnings, have one about the server type.
+func serverOrder(ctx context.Context, client *hcloud.Client, d *schema.ResourceData) (hcloud.ServerCreateOpts, bool, diag.Diagnostics) {
+	// Recorded: the type goes out as its name, though it was looked up, and the image as its id.
 	options := hcloud.ServerCreateOpts{
-		// Recorded: the type goes out as its name, though it was looked up, and the image as its id.
-		Name: d.Get("name").(string), ServerType: &hcloud.ServerType{Name: serverType.Name}, Image: image,
+		Name: d.Get("name").(string), ServerType: &hcloud.ServerType{Name: d.Get("server_type").(string)},
 		UserData: d.Get("user_data").(string), Labels: labelsOf(d),
 	}
-	for _, reference := range d.Get("ssh_keys").([]any) {
-		name, _ := reference.(string)
-		key, _, err := client.SSHKey.Get(ctx, name)
-		if err != nil {
-			return failure(err)
-		}
-		if key == nil {
-			return diag.Errorf("SSH key not found: %s", name)
-		}
-		options.SSHKeys = append(options.SSHKeys, key)
+	serverType, _, err := client.ServerType.Get(ctx, d.Get("server_type").(string))
+	if err != nil {
+		return options, false, failure(err)
 	}
-	if location := d.Get("location").(string); location != "" {
+	if serverType == nil {
+		return options, false, diag.Errorf("server type %s not found", d.Get("server_type"))
+	}
+	options.Image, _, err = client.Image.GetForArchitecture(ctx, d.Get("image").(string), serverType.Architecture)
+	if err != nil {
+		return options, false, failure(err)
+	}
+	if options.Image == nil {
+		return options, false, diag.Errorf("image %s for architecture %s not found", d.Get("image"), serverType.Architecture)
+	}
+	problems := imageDeprecation(options.Image)
+	if problems.HasError() {
+		return options, false, problems
+	}
+	location := d.Get("location").(string)
+	if location != "" {
 		options.Location = &hcloud.Location{Name: location}
+	}
+	ofType := typeDeprecation(serverType, location, diag.Error)
+	problems = append(problems, ofType...)
+	if problems.HasError() {
+		return options, true, problems
+	}
+	if options.SSHKeys, err = sshKeysOf(ctx, client, d); err != nil {
+		return options, false, append(problems, failure(err)...)
 	}
 	for _, id := range d.Get("firewall_ids").(*schema.Set).List() {
 		firewall := hcloud.Firewall{ID: int64(id.(int))}
 		options.Firewalls = append(options.Firewalls, &hcloud.ServerCreateFirewall{Firewall: firewall})
 	}
-	if id, ok := d.GetOk("placement_group_id"); ok {
-		group, _, err := client.PlacementGroup.GetByID(ctx, int64(id.(int)))
-		if err != nil {
-			return failure(err)
+	if id := numberOf(d, "placement_group_id"); id != 0 {
+		if options.PlacementGroup, err = placementGroupOf(ctx, client, id); err != nil {
+			return options, false, append(problems, failure(err)...)
 		}
-		if group == nil {
-			return diag.Errorf("placement group not found: %d", id)
-		}
-		options.PlacementGroup = group
 	}
 	options.PublicNet = publicNetOf(d)
+	if isolated(options, d) {
+		off := false
+		options.StartAfterCreate = &off
+	}
+	return options, len(ofType) > 0, problems
+}
 
-	result, _, err := client.Server.Create(ctx, options)
-	if err != nil {
-		return failure(err)
-	}
-	// Before any waiting: whatever fails from here on leaves the server in the state, tainted.
-	d.SetId(formatID(result.Server.ID))
-	if err := waitFor(ctx, client, append([]*hcloud.Action{result.Action}, result.NextActions...)...); err != nil {
-		return failure(err)
-	}
+// finishServer is what has no place in POST /servers.
+func finishServer(ctx context.Context, client *hcloud.Client, d *schema.ResourceData, server *hcloud.Server, options hcloud.ServerCreateOpts) error {
 	for _, network := range d.Get("network").(*schema.Set).List() {
-		if err := attachToNetwork(ctx, client, result.Server, network.(map[string]any)); err != nil {
-			return failure(err)
+		if err := joinBlock(ctx, client, server, network.(map[string]any)); err != nil {
+			return err
 		}
 	}
-	if d.Get("backups").(bool) {
-		if err := setBackups(ctx, client, result.Server, true); err != nil {
-			return failure(err)
+	if isolated(options, d) {
+		if err := powerOn(ctx, client, server); err != nil {
+			return err
+		}
+	}
+	if err := setBackups(ctx, client, server, d.Get("backups").(bool)); err != nil {
+		return err
+	}
+	if iso := d.Get("iso").(string); iso != "" {
+		if err := setISO(ctx, client, server, iso); err != nil {
+			return err
+		}
+	}
+	if rescue := d.Get("rescue").(string); rescue != "" {
+		if err := setRescue(ctx, client, server, rescue, options.SSHKeys); err != nil {
+			return err
 		}
 	}
 	if d.Get("delete_protection").(bool) || d.Get("rebuild_protection").(bool) {
-		if err := setProtection(ctx, client, result.Server, d); err != nil {
-			return failure(err)
-		}
+		return setProtection(ctx, client, server, d)
 	}
-	return readServer(ctx, d, meta)
+	return nil
 }
 
-func findImage(ctx context.Context, client *hcloud.Client, reference string, architecture hcloud.Architecture) (*hcloud.Image, error) {
-	if id, err := strconv.ParseInt(reference, 10, 64); err == nil {
-		image, _, err := client.Image.GetByID(ctx, id)
-		if err != nil || image != nil {
-			return image, err
-		}
-	}
-	images, _, err := client.Image.List(ctx, hcloud.ImageListOpts{
-		Name: reference, Architecture: []hcloud.Architecture{architecture}, IncludeDeprecated: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(images) == 0 {
-		return nil, fmt.Errorf("image %s for architecture %s not found", reference, architecture)
-	}
-	return images[0], nil
+// isolated is a server with private networks alone: it can only be started once it is in one.
+func isolated(options hcloud.ServerCreateOpts, d *schema.ResourceData) bool {
+	public := options.PublicNet
+	return public != nil && !public.EnableIPv4 && !public.EnableIPv6 && d.Get("network").(*schema.Set).Len() > 0
 }
 
-// publicNetOf is nil when there is no public_net block: the API's default is both addresses.
-func publicNetOf(d *schema.ResourceData) *hcloud.ServerCreatePublicNet {
-	blocks := d.Get("public_net").(*schema.Set).List()
-	if len(blocks) == 0 {
+func sshKeysOf(ctx context.Context, client *hcloud.Client, d *schema.ResourceData) ([]*hcloud.SSHKey, error) {
+	var keys []*hcloud.SSHKey
+	for _, reference := range d.Get("ssh_keys").([]any) {
+		text, _ := reference.(string)
+		key, _, err := client.SSHKey.Get(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		if key == nil {
+			return nil, fmt.Errorf("SSH key not found: %s", text)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func imageDeprecation(image *hcloud.Image) diag.Diagnostics {
+	message, unavailable := deprecationutil.ImageMessage(image)
+	switch {
+	case message == "":
+		return nil
+	case unavailable:
+		return diag.Diagnostics{{Severity: diag.Error, Summary: "Image Unavailable", Detail: message + "."}}
+	default:
+		return diag.Diagnostics{{Severity: diag.Warning, Summary: "Image Deprecated", Detail: message + "."}}
+	}
+}
+
+// typeDeprecation warns of a type that is on its way out, and of one that is out already with the given severity.
+func typeDeprecation(serverType *hcloud.ServerType, location string, whenUnavailable diag.Severity) diag.Diagnostics {
+	message, unavailable := deprecationutil.ServerTypeMessage(serverType, location)
+	if message == "" {
 		return nil
 	}
-	block := blocks[0].(map[string]any)
-	public := &hcloud.ServerCreatePublicNet{
-		EnableIPv4: block["ipv4_enabled"].(bool), EnableIPv6: block["ipv6_enabled"].(bool),
+	severity := diag.Warning
+	if unavailable {
+		severity = whenUnavailable
 	}
-	if id := block["ipv4"].(int); id != 0 {
-		public.IPv4 = &hcloud.PrimaryIP{ID: int64(id)}
-	}
-	if id := block["ipv6"].(int); id != 0 {
-		public.IPv6 = &hcloud.PrimaryIP{ID: int64(id)}
-	}
-	return public
+	const detail = "Existing servers of that plan will continue to work as before and no action is required on your part. " +
+		`It is possible to migrate this Server to another Server Type by using the "hcloud server change-type" command.`
+	return diag.Diagnostics{{Severity: severity, Summary: message, Detail: detail}}
 }
 
 func readServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
-	client := meta.(*hcloud.Client)
 	// Get, not GetByID: like the real provider this asks for a server *named* like the id after a 404.
-	server, _, err := client.Server.Get(ctx, d.Id())
+	server, _, err := meta.(*hcloud.Client).Server.Get(ctx, d.Id())
 	if err != nil {
 		return failure(err)
 	}
@@ -219,15 +182,25 @@ func readServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diag
 		return nil
 	}
 	d.SetId(formatID(server.ID))
+	values := serverValues(d, server)
+	values["firewall_ids"] = firewallsOf(server)
+	if d.Get("network").(*schema.Set).Len() > 0 {
+		values["network"] = networksOf(server, d)
+	}
+	return setAll(d, values)
+}
+
+// serverValues are the attributes that the resource and the data source have in common.
+func serverValues(d *schema.ResourceData, server *hcloud.Server) map[string]any {
 	values := map[string]any{
 		"name": server.Name, "server_type": server.ServerType.Name, "status": string(server.Status),
-		"labels": server.Labels, "backup_window": server.BackupWindow, "backups": server.BackupWindow != "",
+		"location": server.Location.Name, "labels": server.Labels,
+		"backup_window": server.BackupWindow, "backups": server.BackupWindow != "",
 		"delete_protection": server.Protection.Delete, "rebuild_protection": server.Protection.Rebuild,
-		"primary_disk_size": server.PrimaryDiskSize, "placement_group_id": 0,
-		"ipv4_address": "", "ipv6_address": "", "ipv6_network": "",
-	}
-	if server.Location != nil {
-		values["location"] = server.Location.Name
+		"primary_disk_size": server.PrimaryDiskSize, "placement_group_id": nil,
+		"ipv4_address": nil, "ipv6_address": nil,
+		// `<nil>` for a server without one: the state has that text.
+		"ipv6_network": server.PublicNet.IPv6.Network.String(),
 	}
 	if server.PlacementGroup != nil {
 		values["placement_group_id"] = int(server.PlacementGroup.ID)
@@ -235,9 +208,8 @@ func readServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diag
 	if !server.PublicNet.IPv4.IsUnspecified() {
 		values["ipv4_address"] = server.PublicNet.IPv4.IP.String()
 	}
-	if !server.PublicNet.IPv6.IsUnspecified() {
+	if len(server.PublicNet.IPv6.IP) > 0 {
 		values["ipv6_address"] = server.PublicNet.IPv6.IP.String() + "1"
-		values["ipv6_network"] = server.PublicNet.IPv6.Network.String()
 	}
 	if server.Image != nil {
 		byID := formatID(server.Image.ID)
@@ -246,29 +218,32 @@ func readServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diag
 			values["image"] = server.Image.Name
 		}
 	}
-	if !d.Get("ignore_remote_firewall_ids").(bool) {
-		firewalls := []int{}
-		for _, status := range server.PublicNet.Firewalls {
-			firewalls = append(firewalls, int(status.Firewall.ID))
-		}
-		values["firewall_ids"] = firewalls
+	return values
+}
+
+func firewallsOf(server *hcloud.Server) []int {
+	firewalls := []int{}
+	for _, status := range server.PublicNet.Firewalls {
+		firewalls = append(firewalls, int(status.Firewall.ID))
 	}
-	if configured := d.Get("network").(*schema.Set); configured.Len() > 0 {
-		values["network"] = networksOf(server, configured)
-	}
-	return setAll(d, values)
+	return firewalls
 }
 
 func deleteServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	client := meta.(*hcloud.Client)
-	id, problem := numericID(d)
-	if problem != nil {
-		return problem
+	id, ok := numericID(d)
+	if !ok {
+		return nil
 	}
 	server := &hcloud.Server{ID: id}
+	var warnings diag.Diagnostics
 	if d.Get("shutdown_before_deletion").(bool) {
-		if err := shutdown(ctx, client, server); err != nil {
+		if err := finished(ctx, client)(client.Server.Shutdown(ctx, server)); err != nil {
 			return failure(err)
+		}
+		if !wentOff(ctx, client, server) {
+			warnings = append(warnings, diag.Diagnostic{Severity: diag.Warning, Summary: fmt.Sprintf(
+				"Server id %d did not finish shutting down gracefully in time, deleting it anyways.", id)})
 		}
 	}
 	result, _, err := client.Server.DeleteWithResult(ctx, server)
@@ -279,31 +254,18 @@ func deleteServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 	if err := waitFor(ctx, client, result.Action); err != nil {
 		return failure(err)
 	}
-	return nil
+	return warnings
 }
 
-// shutdown asks the machine to stop and looks five times, 1 to 16 s apart, whether it did; deletion follows anyway.
-func shutdown(ctx context.Context, client *hcloud.Client, server *hcloud.Server) error {
-	action, _, err := client.Server.Shutdown(ctx, server)
-	if err != nil {
-		return err
-	}
-	if err := waitFor(ctx, client, action); err != nil {
-		return err
-	}
-	for try := range 5 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second << try):
-		}
+// wentOff looks five times, 1, 2, 4 and 8 s apart, whether the server has shut down.
+func wentOff(ctx context.Context, client *hcloud.Client, server *hcloud.Server) bool {
+	stillOn := errors.New("still on")
+	err := retried(ctx, usualTries, func(err error) bool { return err == stillOn }, func() error {
 		current, _, err := client.Server.GetByID(ctx, server.ID)
-		if err != nil {
-			return err
+		if err == nil && current != nil && current.Status != hcloud.ServerStatusOff {
+			return stillOn
 		}
-		if current == nil || current.Status == hcloud.ServerStatusOff {
-			return nil
-		}
-	}
-	return nil
+		return err
+	})
+	return err == nil
 }

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 
 	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
 )
 
-// updateServer changes in place what can be, one request a group of attributes, in the recorded order: name, labels
-// and type each by a call of their own.
+// updateServer changes in place what can be, in the recorded order: name, labels and type each by a call of its own.
 func updateServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 	client := meta.(*hcloud.Client)
 	server, _, err := client.Server.Get(ctx, d.Id())
@@ -24,258 +21,188 @@ func updateServer(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 		d.SetId("")
 		return nil
 	}
-	// What was not reached must not be in the state as if it were.
-	d.Partial(true)
-	for _, step := range []func(context.Context, *hcloud.Client, *hcloud.Server, *schema.ResourceData) error{
-		updateName, updateLabels, updateType, updateFirewalls, updateNetworks, updateBackups, updatePlacementGroup, updateProtection,
-	} {
-		if err := step(ctx, client, server, d); err != nil {
-			return failure(err)
-		}
+	update := func(options hcloud.ServerUpdateOpts) error {
+		_, _, err := client.Server.Update(ctx, server, options)
+		return err
 	}
-	d.Partial(false)
+	problem, done := takeSteps(d,
+		step{d.HasChange("name"), true, func() error {
+			return update(hcloud.ServerUpdateOpts{Name: d.Get("name").(string)})
+		}},
+		step{d.HasChange("labels"), true, func() error {
+			return update(hcloud.ServerUpdateOpts{Labels: changedLabels(d)})
+		}},
+		step{d.HasChange("server_type"), false, func() error { return changeType(ctx, client, server, d) }},
+		step{d.HasChange("backups"), false, func() error { return setBackups(ctx, client, server, d.Get("backups").(bool)) }},
+		step{d.HasChange("iso"), false, func() error { return setISO(ctx, client, server, d.Get("iso").(string)) }},
+		step{d.HasChange("rescue"), false, func() error {
+			keys, err := sshKeysOf(ctx, client, d)
+			if err != nil {
+				return err
+			}
+			return setRescue(ctx, client, server, d.Get("rescue").(string), keys)
+		}},
+		step{d.HasChange("network"), false, func() error { return changeNetworks(ctx, client, server, d) }},
+		step{d.HasChange("firewall_ids"), false, func() error { return changeFirewalls(ctx, client, server, d) }},
+		step{d.HasChange("public_net"), false, func() error { return changePublicNet(ctx, client, server, d) }},
+		step{d.HasChange("placement_group_id"), false, func() error { return changePlacementGroup(ctx, client, server, d) }},
+		step{d.HasChanges("delete_protection", "rebuild_protection"), false, func() error {
+			return setProtection(ctx, client, server, d)
+		}},
+	)
+	if !done {
+		return problem
+	}
 	return readServer(ctx, d, meta)
 }
 
-func updateName(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("name") {
-		return nil
-	}
-	_, _, err := client.Server.Update(ctx, server, hcloud.ServerUpdateOpts{Name: d.Get("name").(string)})
-	return err
-}
-
-func updateLabels(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("labels") {
-		return nil
-	}
-	_, _, err := client.Server.Update(ctx, server, hcloud.ServerUpdateOpts{Labels: changedLabels(d)})
-	return err
-}
-
-func updateType(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("server_type") {
-		return nil
-	}
+func changeType(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
 	if server.Status == hcloud.ServerStatusRunning {
-		action, _, err := client.Server.Poweroff(ctx, server)
-		if err != nil {
-			return err
-		}
-		if err := waitFor(ctx, client, action); err != nil {
+		if err := finished(ctx, client)(client.Server.Poweroff(ctx, server)); err != nil {
 			return err
 		}
 	}
 	// The API starts the server again by itself. If this fails the server stays off, as with the real provider.
-	action, _, err := client.Server.ChangeType(ctx, server, hcloud.ServerChangeTypeOpts{
+	return finished(ctx, client)(client.Server.ChangeType(ctx, server, hcloud.ServerChangeTypeOpts{
 		ServerType:  &hcloud.ServerType{Name: d.Get("server_type").(string)},
 		UpgradeDisk: !d.Get("keep_disk").(bool),
-	})
-	if err != nil {
-		return err
-	}
-	return waitFor(ctx, client, action)
+	}))
 }
 
-// updateFirewalls compares with what the server has now, so a firewall that vanished meanwhile needs no call.
-func updateFirewalls(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("firewall_ids") || d.Get("ignore_remote_firewall_ids").(bool) {
+// setBackups makes no call when backups are as they shall be.
+func setBackups(ctx context.Context, client *hcloud.Client, server *hcloud.Server, on bool) error {
+	switch {
+	case on && server.BackupWindow == "":
+		return finished(ctx, client)(client.Server.EnableBackup(ctx, server, ""))
+	case !on && server.BackupWindow != "":
+		return finished(ctx, client)(client.Server.DisableBackup(ctx, server))
+	default:
 		return nil
 	}
+}
+
+// setISO with "" takes the ISO out. The server is reset, so that it boots from what is in now.
+func setISO(ctx context.Context, client *hcloud.Client, server *hcloud.Server, reference string) error {
+	if server.ISO == nil && reference == "" {
+		return nil
+	}
+	if server.ISO != nil {
+		if err := finished(ctx, client)(client.Server.DetachISO(ctx, server)); err != nil {
+			return err
+		}
+	}
+	if reference != "" {
+		iso, _, err := client.ISO.Get(ctx, reference)
+		if err != nil {
+			return err
+		}
+		if iso == nil {
+			return fmt.Errorf("ISO not found: %s", reference)
+		}
+		if iso.Architecture != nil && *iso.Architecture != server.ServerType.Architecture {
+			return errors.New("failed to attach iso: iso has a different architecture than the server")
+		}
+		if err := finished(ctx, client)(client.Server.AttachISO(ctx, server, iso)); err != nil {
+			return err
+		}
+	}
+	return finished(ctx, client)(client.Server.Reset(ctx, server))
+}
+
+// setRescue with "" switches the rescue system off. The server is reset into it or out of it.
+func setRescue(ctx context.Context, client *hcloud.Client, server *hcloud.Server, kind string, keys []*hcloud.SSHKey) error {
+	if !server.RescueEnabled && kind == "" {
+		return nil
+	}
+	named := func(err error) error { return within("hcloud/setRescue", err) }
+	if server.RescueEnabled {
+		if err := finished(ctx, client)(client.Server.DisableRescue(ctx, server)); err != nil {
+			return named(err)
+		}
+	}
+	if kind != "" {
+		err := retried(ctx, usualTries, anyError, func() error {
+			result, _, err := client.Server.EnableRescue(ctx, server, hcloud.ServerEnableRescueOpts{
+				Type: hcloud.ServerRescueType(kind), SSHKeys: keys,
+			})
+			if err != nil {
+				return err
+			}
+			return waitFor(ctx, client, result.Action)
+		})
+		if err != nil {
+			return named(err)
+		}
+	}
+	// Named twice, as in the real provider's text.
+	return named(retried(ctx, 2*usualTries, anyError, func() error {
+		return named(finished(ctx, client)(client.Server.Reset(ctx, server)))
+	}))
+}
+
+func powerOn(ctx context.Context, client *hcloud.Client, server *hcloud.Server) error {
+	return retried(ctx, usualTries, anyError, func() error {
+		return finished(ctx, client)(client.Server.Poweron(ctx, server))
+	})
+}
+
+// changeFirewalls compares with what the server has now, so a firewall that vanished meanwhile needs no call.
+func changeFirewalls(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
 	wanted := d.Get("firewall_ids").(*schema.Set)
-	resource := []hcloud.FirewallResource{{
-		Type: hcloud.FirewallResourceTypeServer, Server: &hcloud.FirewallResourceServer{ID: server.ID},
-	}}
+	target := []hcloud.FirewallResource{serverTarget(server.ID)}
 	present := map[int64]bool{}
 	for _, status := range server.PublicNet.Firewalls {
 		present[status.Firewall.ID] = true
 		if wanted.Contains(int(status.Firewall.ID)) {
 			continue
 		}
-		actions, _, err := client.Firewall.RemoveResources(ctx, &status.Firewall, resource)
-		if err != nil && !hcloud.IsError(err, hcloud.ErrorCodeFirewallResourceNotFound) {
-			return err
-		}
-		if err := waitFor(ctx, client, actions...); err != nil {
+		if err := finishedAll(ctx, client)(client.Firewall.RemoveResources(ctx, &status.Firewall, target)); err != nil {
 			return err
 		}
 	}
-	for _, id := range wanted.List() {
-		if present[int64(id.(int))] {
+	for _, item := range wanted.List() {
+		id := int64(item.(int))
+		if present[id] {
 			continue
 		}
-		actions, _, err := client.Firewall.ApplyResources(ctx, &hcloud.Firewall{ID: int64(id.(int))}, resource)
-		if err != nil && !hcloud.IsError(err, hcloud.ErrorCodeFirewallAlreadyApplied) {
-			return err
-		}
-		if err := waitFor(ctx, client, actions...); err != nil {
+		if err := finishedAll(ctx, client)(client.Firewall.ApplyResources(ctx, &hcloud.Firewall{ID: id}, target)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func updateBackups(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("backups") {
-		return nil
+func placementGroupOf(ctx context.Context, client *hcloud.Client, id int64) (*hcloud.PlacementGroup, error) {
+	group, _, err := client.PlacementGroup.GetByID(ctx, id)
+	if err == nil && group == nil {
+		err = fmt.Errorf("placement group not found: %d", id)
 	}
-	return setBackups(ctx, client, server, d.Get("backups").(bool))
+	return group, err
 }
 
-func setBackups(ctx context.Context, client *hcloud.Client, server *hcloud.Server, on bool) error {
-	var action *hcloud.Action
-	var err error
-	if on {
-		action, _, err = client.Server.EnableBackup(ctx, server, "")
-	} else {
-		action, _, err = client.Server.DisableBackup(ctx, server)
-	}
-	if err != nil {
-		return err
-	}
-	return waitFor(ctx, client, action)
-}
-
-func updateProtection(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChanges("delete_protection", "rebuild_protection") {
-		return nil
-	}
-	return setProtection(ctx, client, server, d)
-}
-
-func setProtection(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	action, _, err := client.Server.ChangeProtection(ctx, server, hcloud.ServerChangeProtectionOpts{
-		Delete: hcloud.Ptr(d.Get("delete_protection").(bool)), Rebuild: hcloud.Ptr(d.Get("rebuild_protection").(bool)),
-	})
-	if err != nil {
-		return err
-	}
-	return waitFor(ctx, client, action)
-}
-
-func updatePlacementGroup(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("placement_group_id") {
-		return nil
-	}
+func changePlacementGroup(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
 	if server.PlacementGroup != nil {
 		if server.Status != hcloud.ServerStatusOff {
-			return fmt.Errorf("removing a running server from a placement group is not possible; switch it off first")
+			return errors.New("removing a running server from a placement group is currently not supported in the provider. " +
+				"You can shutdown the server yourself, apply the changes again and then start the server manually as a workaround")
 		}
-		action, _, err := client.Server.RemoveFromPlacementGroup(ctx, server)
-		if err != nil {
-			return err
-		}
-		if err := waitFor(ctx, client, action); err != nil {
+		if err := finished(ctx, client)(client.Server.RemoveFromPlacementGroup(ctx, server)); err != nil {
 			return err
 		}
 	}
-	id := d.Get("placement_group_id").(int)
+	id := numberOf(d, "placement_group_id")
 	if id == 0 {
 		return nil
 	}
-	action, _, err := client.Server.AddToPlacementGroup(ctx, server, &hcloud.PlacementGroup{ID: int64(id)})
+	group, err := placementGroupOf(ctx, client, id)
 	if err != nil {
 		return err
 	}
-	return waitFor(ctx, client, action)
+	return finished(ctx, client)(client.Server.AddToPlacementGroup(ctx, server, group))
 }
 
-func updateNetworks(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
-	if !d.HasChange("network") {
-		return nil
-	}
-	wanted := map[int64]map[string]any{}
-	for _, item := range d.Get("network").(*schema.Set).List() {
-		block := item.(map[string]any)
-		network, err := networkIDOf(block)
-		if err != nil {
-			return err
-		}
-		wanted[network] = block
-	}
-	attached := map[int64]bool{}
-	for _, private := range server.PrivateNet {
-		if _, keep := wanted[private.Network.ID]; keep {
-			attached[private.Network.ID] = true
-			continue
-		}
-		action, _, err := client.Server.DetachFromNetwork(ctx, server, hcloud.ServerDetachFromNetworkOpts{Network: private.Network})
-		if err != nil {
-			return err
-		}
-		if err := waitFor(ctx, client, action); err != nil {
-			return err
-		}
-	}
-	for id, block := range wanted {
-		if attached[id] {
-			continue
-		}
-		if err := attachToNetwork(ctx, client, server, block); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// networkIDOf reads network_id, or takes it from a subnet id `<network>-<cidr>`.
-func networkIDOf(block map[string]any) (int64, error) {
-	if id, _ := block["network_id"].(int); id != 0 {
-		return int64(id), nil
-	}
-	subnet, _ := block["subnet_id"].(string)
-	network, _, _ := strings.Cut(subnet, "-")
-	id, err := strconv.ParseInt(network, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("network block without network_id and with subnet_id %q", subnet)
-	}
-	return id, nil
-}
-
-func attachToNetwork(ctx context.Context, client *hcloud.Client, server *hcloud.Server, block map[string]any) error {
-	network, err := networkIDOf(block)
-	if err != nil {
-		return err
-	}
-	options := hcloud.ServerAttachToNetworkOpts{Network: &hcloud.Network{ID: network}}
-	if ip, _ := block["ip"].(string); ip != "" {
-		options.IP = net.ParseIP(ip)
-	}
-	if aliases, ok := block["alias_ips"].(*schema.Set); ok {
-		for _, alias := range aliases.List() {
-			options.AliasIPs = append(options.AliasIPs, net.ParseIP(alias.(string)))
-		}
-	}
-	action, _, err := client.Server.AttachToNetwork(ctx, server, options)
-	if err != nil {
-		return err
-	}
-	return waitFor(ctx, client, action)
-}
-
-// networksOf writes back the networks that the configuration knows; others belong to hcloud_server_network.
-func networksOf(server *hcloud.Server, configured *schema.Set) []map[string]any {
-	subnets := map[int64]any{}
-	for _, item := range configured.List() {
-		block := item.(map[string]any)
-		if id, err := networkIDOf(block); err == nil {
-			subnets[id] = block["subnet_id"]
-		}
-	}
-	blocks := []map[string]any{}
-	for _, private := range server.PrivateNet {
-		subnet, known := subnets[private.Network.ID]
-		if !known {
-			continue
-		}
-		aliases := []string{}
-		for _, alias := range private.Aliases {
-			aliases = append(aliases, alias.String())
-		}
-		blocks = append(blocks, map[string]any{
-			"network_id": int(private.Network.ID), "subnet_id": subnet, "ip": private.IP.String(),
-			"alias_ips": aliases, "mac_address": private.MACAddress,
-		})
-	}
-	return blocks
+func setProtection(ctx context.Context, client *hcloud.Client, server *hcloud.Server, d *schema.ResourceData) error {
+	remove, rebuild := d.Get("delete_protection").(bool), d.Get("rebuild_protection").(bool)
+	return finished(ctx, client)(client.Server.ChangeProtection(ctx, server,
+		hcloud.ServerChangeProtectionOpts{Delete: &remove, Rebuild: &rebuild}))
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/mapplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -29,13 +28,7 @@ func (m *sshKeyModel) fill(ctx context.Context, key *hcloud.SSHKey) {
 	m.Name = types.StringValue(key.Name)
 	m.PublicKey = types.StringValue(key.PublicKey)
 	m.Fingerprint = types.StringValue(key.Fingerprint)
-	m.Labels, _ = types.MapValueFrom(ctx, types.StringType, key.Labels)
-}
-
-func (m *sshKeyModel) labels(ctx context.Context) map[string]string {
-	labels := map[string]string{}
-	m.Labels.ElementsAs(ctx, &labels, true)
-	return labels
+	m.Labels = labelValues(ctx, key.Labels)
 }
 
 func (*sshKeyResource) Metadata(_ context.Context, _ resource.MetadataRequest, response *resource.MetadataResponse) {
@@ -51,8 +44,7 @@ func (*sshKeyResource) Schema(_ context.Context, _ resource.SchemaRequest, respo
 		"public_key": schema.StringAttribute{Required: true, PlanModifiers: []planmodifier.String{
 			stringplanmodifier.RequiresReplace(),
 		}},
-		"labels": schema.MapAttribute{ElementType: types.StringType, Optional: true, Computed: true,
-			PlanModifiers: []planmodifier.Map{mapplanmodifier.UseStateForUnknown()}},
+		"labels": frameworkLabels(),
 	}}
 }
 
@@ -62,13 +54,11 @@ func (r *sshKeyResource) Create(ctx context.Context, request resource.CreateRequ
 	if response.Diagnostics.HasError() {
 		return
 	}
-	options := hcloud.SSHKeyCreateOpts{Name: model.Name.ValueString(), PublicKey: model.PublicKey.ValueString()}
-	if !model.Labels.IsNull() && !model.Labels.IsUnknown() {
-		options.Labels = model.labels(ctx)
-	}
-	key, _, err := r.client.SSHKey.Create(ctx, options)
+	key, _, err := r.client.SSHKey.Create(ctx, hcloud.SSHKeyCreateOpts{
+		Name: model.Name.ValueString(), PublicKey: model.PublicKey.ValueString(), Labels: labelTexts(ctx, model.Labels),
+	})
 	if err != nil {
-		response.Diagnostics.Append(failed(err))
+		response.Diagnostics.Append(failed(err)...)
 		return
 	}
 	model.fill(ctx, key)
@@ -83,7 +73,7 @@ func (r *sshKeyResource) Read(ctx context.Context, request resource.ReadRequest,
 	}
 	key, _, err := r.client.SSHKey.GetByID(ctx, model.number())
 	if err != nil {
-		response.Diagnostics.Append(failed(err))
+		response.Diagnostics.Append(failed(err)...)
 		return
 	}
 	if key == nil {
@@ -106,11 +96,11 @@ func (r *sshKeyResource) Update(ctx context.Context, request resource.UpdateRequ
 		options.Name = plan.Name.ValueString()
 	}
 	if !plan.Labels.Equal(state.Labels) {
-		options.Labels = plan.labels(ctx)
+		options.Labels = labelTexts(ctx, plan.Labels)
 	}
 	key, _, err := r.client.SSHKey.Update(ctx, &hcloud.SSHKey{ID: state.number()}, options)
 	if err != nil {
-		response.Diagnostics.Append(failed(err))
+		response.Diagnostics.Append(failed(err)...)
 		return
 	}
 	plan.fill(ctx, key)
@@ -125,7 +115,7 @@ func (r *sshKeyResource) Delete(ctx context.Context, request resource.DeleteRequ
 	}
 	_, err := r.client.SSHKey.Delete(ctx, &hcloud.SSHKey{ID: model.number()})
 	if err != nil && !hcloud.IsError(err, hcloud.ErrorCodeNotFound) {
-		response.Diagnostics.Append(failed(err))
+		response.Diagnostics.Append(failed(err)...)
 	}
 }
 
