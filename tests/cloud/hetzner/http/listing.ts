@@ -80,6 +80,8 @@ export const byIdNameCreated = {
 };
 
 function sortEntries<T>(request: ApiRequest, { entries, sortable = {} }: Listing<T>): readonly T[] {
+  // Debian's hcloud-cli sorts every list; where the description has no `sort` it is one more unknown parameter.
+  if (Object.keys(sortable).length === 0) return entries;
   const orders = request.query.getAll("sort").map((text) => {
     const [field = "", direction = "asc", ...rest] = text.split(":");
     const key = Object.hasOwn(sortable, field) ? sortable[field] : undefined;
