@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { exerciseAddresses, exerciseNetworks, exerciseVolumes } from "./conformance-resources.ts";
+import { exerciseServers } from "./conformance-servers.ts";
 import { conforming, publicKey, type Rig, serverOrder, startRig } from "./rig.ts";
 import { routes } from "./routes.ts";
 
@@ -106,6 +107,7 @@ describe("Hetzner emulator: every operation against Hetzner's API description", 
     await must("DELETE", `/placement_groups/${group}`);
     await must("DELETE", `/ssh_keys/${key}`);
 
+    await exerciseServers(rig);
     await exerciseVolumes(rig);
     await exerciseAddresses(rig);
     await exerciseNetworks(rig);
@@ -149,7 +151,7 @@ describe("Hetzner emulator: every operation against Hetzner's API description", 
       161547270,
     );
     assert.equal((await rig.must("GET", "/images?name=debian-11")).images.length, 0);
-    assert.equal((await rig.must("GET", "/images?name=debian-11&include_deprecated=true")).images.length, 1);
+    assert.equal((await rig.must("GET", "/images?name=debian-11&include_deprecated=true")).images.length, 2);
     const { pricing } = await rig.must("GET", "/pricing");
     assert.ok(pricing.floating_ips.length >= pricing.primary_ips.length, "hcloud-go panics otherwise");
   });

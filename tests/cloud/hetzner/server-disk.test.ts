@@ -132,10 +132,7 @@ describe("Hetzner emulator: a server's disk and size", () => {
         [image.type, image.status, image.description, image.name, image.created_from?.name],
         ["snapshot", "creating", "before the upgrade", null, "m-1"],
       );
-      assert.deepEqual(
-        new Set(action.resources.map(({ type }) => type)),
-        new Set(["server", "image"]),
-      );
+      assert.deepEqual(new Set(action.resources.map(({ type }) => type)), new Set(["server", "image"]));
       assertError(await act(id, "poweroff"), 423, "locked");
       assertError(await rig.call("DELETE", `/images/${image.id}`), 423, "locked");
       await settle();

@@ -3,6 +3,7 @@ import { ApiError, notFound } from "../http/errors.ts";
 import { answerList, anyOf } from "../http/listing.ts";
 import type { Answer, ApiRequest, Route } from "../http/router.ts";
 import { timestamp } from "../http/timestamp.ts";
+import { idOf } from "../resources/lookup.ts";
 import type { Kind } from "../store/documents.ts";
 import type { Action } from "./engine.ts";
 
@@ -107,12 +108,12 @@ export function actionRoutesOf(
       method: "GET",
       path: `/${collection}/{id}/actions`,
       handle: (context, request) => {
-        const id = Number(request.parameters.id);
-        const actions = context.actions.list(request.project, { type: kind, id });
+        const text = request.parameters.id ?? "";
+        const id = idOf(text);
+        const actions = id === null ? [] : context.actions.list(request.project, { type: kind, id });
         // Actions outlive their resource; an id that never had one is unknown.
-        if (actions.length === 0 && !isBuiltIn(id) && !context.store.get(kind, request.project, id)) {
-          throw notFound(kind.replaceAll("_", " "), request.parameters.id ?? "");
-        }
+        const known = id !== null && (isBuiltIn(id) || context.store.get(kind, request.project, id) !== null);
+        if (actions.length === 0 && !known) throw notFound(kind.replaceAll("_", " "), text);
         return answerActions(context, request, actions);
       },
     },

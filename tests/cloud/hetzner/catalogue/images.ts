@@ -18,6 +18,7 @@ const titles = { ubuntu: "Ubuntu", debian: "Debian" } as const;
 
 export const images: readonly Image[] = [
   image(45557056, "debian", "11", "x86", "2021-08-16T11:12:01Z", "2026-08-31T00:00:00Z"),
+  image(45557057, "debian", "11", "arm", "2022-11-02T08:00:01Z", "2026-08-31T00:00:00Z"),
   image(67794396, "ubuntu", "22.04", "x86", "2022-04-21T13:32:38Z"),
   image(103908130, "ubuntu", "22.04", "arm", "2023-03-20T10:10:04Z"),
   image(114690389, "debian", "12", "x86", "2023-06-13T06:00:02Z"),

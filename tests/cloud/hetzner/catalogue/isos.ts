@@ -7,7 +7,8 @@ export interface Iso {
   readonly name: string;
   readonly description: string;
   readonly type: "public";
-  readonly architecture: "x86" | "arm" | null;
+  /** The words of Hetzner's API description speak of null for ISOs that fit both; its schema does not allow it. */
+  readonly architecture: "x86" | "arm";
   readonly deprecation: { readonly announced: string; readonly unavailable_after: string } | null;
 }
 
@@ -18,7 +19,6 @@ export const isos: readonly Iso[] = [
   iso(118631, "debian-12.11.0-arm64-netinst.iso", "Debian 12.11 (arm64/netinstall)", "arm"),
   iso(118820, "ubuntu-24.04.3-live-server-amd64.iso", "Ubuntu 24.04.3 (amd64)", "x86"),
   iso(118821, "ubuntu-24.04.3-live-server-arm64.iso", "Ubuntu 24.04.3 (arm64)", "arm"),
-  iso(97216, "gparted-live-1.6.0.iso", "GParted Live 1.6.0", null),
 ];
 
 /** By name or by id in decimal. */

@@ -12,7 +12,7 @@ import { parseLabelSelector } from "../label-selector.ts";
 import { deleteSnapshot } from "../lost-machines.ts";
 import type { Stored } from "../store/documents.ts";
 import { allBootable, type Bootable, findBootable, presentBootable, statusOfImage } from "./bootable.ts";
-import { assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertUnlocked, assertUnprotected, fromPath, idOf } from "./lookup.ts";
 
 const updateSchema = z.object({
   description: z.string().max(1000, "is too long (at most 1000 characters)").optional(),
@@ -66,9 +66,10 @@ function ownFromPath(context: Context, request: ApiRequest): Stored<"image"> {
 }
 
 function answerImage(context: Context, request: ApiRequest): Answer {
-  const id = request.parameters.id ?? "";
-  const image = /^[1-9][0-9]{0,15}$/.test(id) ? findBootable(context, request.project, Number(id)) : null;
-  if (!image) throw notFound("image", id);
+  const text = request.parameters.id ?? "";
+  const id = idOf(text);
+  const image = id === null ? null : findBootable(context, request.project, id);
+  if (!image) throw notFound("image", text);
   return { status: 200, body: { image: presentBootable(context, image) } };
 }
 

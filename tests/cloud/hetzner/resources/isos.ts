@@ -10,13 +10,11 @@ export const isoRoutes: readonly Route[] = [
     handle: (_context, request) => {
       const name = request.query.get("name");
       const architecture = anyOf(request, "architecture", ["x86", "arm"]);
-      const wildcard = request.query.get("include_architecture_wildcard") === "true";
       return answerList(request, {
         key: "isos",
         entries: isos.filter(
           (iso) =>
-            (name === null || iso.name === name) &&
-            (!architecture || (iso.architecture === null ? wildcard : architecture.has(iso.architecture))),
+            (name === null || iso.name === name) && (!architecture || architecture.has(iso.architecture)),
         ),
         present: (iso) => iso,
       });

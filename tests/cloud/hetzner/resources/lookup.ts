@@ -6,12 +6,14 @@ import type { Kind, Stored } from "../store/documents.ts";
 
 const spoken = (kind: Kind) => kind.replaceAll("_", " ");
 
+/** What a path means by an id; null when it cannot be one. */
+export const idOf = (text: string): number | null => (/^[1-9][0-9]{0,15}$/.test(text) ? Number(text) : null);
+
 /** The resource named by `{id}` in the path. @throws ApiError 404 */
 export function fromPath<K extends Kind>(context: Context, request: ApiRequest, kind: K): Stored<K> {
   const text = request.parameters.id ?? "";
-  const found = /^[1-9][0-9]{0,15}$/.test(text)
-    ? context.store.get(kind, request.project, Number(text))
-    : null;
+  const id = idOf(text);
+  const found = id === null ? null : context.store.get(kind, request.project, id);
   if (!found || ("reserved" in found && found.reserved)) throw notFound(spoken(kind), text);
   return found;
 }

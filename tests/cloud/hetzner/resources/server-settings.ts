@@ -66,7 +66,7 @@ export const settingRoutes: readonly Route[] = [
     const wanted = parseBody(isoSchema, request.body).iso;
     const iso = findIso(wanted);
     if (!iso) throw invalidField("iso", `ISO '${wanted}' not found`);
-    if (iso.architecture && iso.architecture !== findServerType(server.serverType)?.architecture) {
+    if (iso.architecture !== findServerType(server.serverType)?.architecture) {
       throw invalidField("iso", `the ISO is for ${iso.architecture}`);
     }
     return { command: "attach_iso", patch: { iso: iso.id } };
