@@ -82,6 +82,25 @@ describe("Hetzner emulator: servers in private networks", () => {
     assertError(await act(id, "attach_to_network", { network: 7 }), 422, "invalid_input", "network");
   });
 
+  it("are in three of them at most", async () => {
+    const networks = [await bought("a"), await bought("b", 1), await bought("c", 2), await bought("d", 3)];
+    const order = { ...serverOrder("m-1"), networks };
+    assertError(await rig.call("POST", "/servers", order), 422, "invalid_input", "networks");
+    const { id } = await rig.runningServer("m-1", { networks: networks.slice(0, 3) });
+    assert.equal((await netsOf(id)).length, 3);
+    const network = networks[3];
+    assertError(await act(id, "attach_to_network", { network }), 403, "resource_limit_exceeded");
+    await must(id, "detach_from_network", { network: networks[0] });
+    const many = [1, 2, 3, 4, 5, 6].map((host) => `10.3.1.1${host}`);
+    assertError(
+      await act(id, "attach_to_network", { network, alias_ips: many }),
+      422,
+      "invalid_input",
+      "alias_ips",
+    );
+    await must(id, "attach_to_network", { network, alias_ips: many.slice(0, 5) });
+  });
+
   it("that cannot be attached are not shown as if they were", async () => {
     const network = await bought("a");
     const { id } = await rig.runningServer("m-1");

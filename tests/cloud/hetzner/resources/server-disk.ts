@@ -169,14 +169,18 @@ export const diskEffects: Effects = {
     const id = action.resources.find((resource) => resource.type === "image")?.id ?? 0;
     const image = store.get("image", action.project, id);
     if (!image) throw new Error(`image ${id} is gone`);
-    try {
-      const { handle, bytes } = await takeSnapshot(backend, server.id);
-      const size = toGb(bytes);
-      const made = store.update("image", image, { handle, size, status: "available" });
-      if (made.type === "snapshot") billSnapshot(context, made);
-    } catch (error) {
-      store.delete(id);
-      throw error;
+    // A restart of the emulator can fall between the snapshot and the end of the action.
+    if (image.status === "creating") {
+      try {
+        const { handle, bytes } = await takeSnapshot(backend, server.id);
+        store.transaction(() => {
+          const made = store.update("image", image, { handle, size: toGb(bytes), status: "available" });
+          if (made.type === "snapshot") billSnapshot(context, made);
+        });
+      } catch (error) {
+        store.delete(id);
+        throw error;
+      }
     }
     const backups = backupsOf(context, server);
     for (const old of backups.slice(0, Math.max(0, backups.length - backupSlots))) {

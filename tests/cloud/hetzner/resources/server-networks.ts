@@ -11,13 +11,18 @@ import { serverOf } from "./lookup.ts";
 import { allocatePrivateNet, assertFreeIn, overlaps, toIp, toRange } from "./network-addresses.ts";
 import { serverAction } from "./server-action.ts";
 
+/** docs.hetzner.com, Cloud, Networks: a server is in three networks at most, with five alias addresses in each. */
+export const maxNetworksPerServer = 3;
+const maxAliasIps = 5;
+
 const ipSchema = z.ipv4("must be an IPv4 address");
+const aliasIpsSchema = z.array(ipSchema).max(maxAliasIps, `at most ${maxAliasIps} alias IPs`);
 const detachSchema = z.object({ network: idSchema });
-const aliasSchema = z.object({ network: idSchema, alias_ips: z.array(ipSchema) });
+const aliasSchema = z.object({ network: idSchema, alias_ips: aliasIpsSchema });
 const attachSchema = z.object({
   network: idSchema,
   ip: ipSchema.optional(),
-  alias_ips: z.array(ipSchema).optional(),
+  alias_ips: aliasIpsSchema.optional(),
   ip_range: z.cidrv4("must be an IPv4 range").optional(),
 });
 
@@ -57,6 +62,11 @@ export const serverNetworkRoutes: readonly Route[] = [
     if (!network) throw invalidField("network", `network with ID '${body.network}' not found`);
     if (server.privateNet.some((entry) => entry.network === network.id)) {
       throw new ApiError(422, "server_already_attached", "the server is already attached to the network");
+    }
+    if (server.privateNet.length >= maxNetworksPerServer) {
+      throw new ApiError(403, "resource_limit_exceeded", "networks per server limit exceeded", {
+        limits: [{ name: "networks_per_server_limit" }],
+      });
     }
     assertApart(context, server, network);
     const entry = allocatePrivateNet(context, network, zoneOf(server), server.id, {

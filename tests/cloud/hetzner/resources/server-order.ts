@@ -18,7 +18,9 @@ import { maxFirewallsPerServer } from "./firewall-targets.ts";
 import { assertNameFree, assertUnlocked } from "./lookup.ts";
 import { assertAttachable } from "./network-addresses.ts";
 import { assertRoomIn } from "./placement-groups.ts";
+import { maxNetworksPerServer } from "./server-networks.ts";
 import { isInStock, takeFromStock } from "./stock.ts";
+import { maxVolumesPerServer } from "./volume-actions.ts";
 
 const createSchema = z.object({
   name: hostnameSchema,
@@ -28,8 +30,14 @@ const createSchema = z.object({
   start_after_create: z.boolean().optional(),
   placement_group: idSchema.optional(),
   ssh_keys: z.array(idOrNameSchema).optional(),
-  volumes: z.array(idSchema).optional(),
-  networks: z.array(idSchema).optional(),
+  volumes: z
+    .array(idSchema)
+    .max(maxVolumesPerServer, `at most ${maxVolumesPerServer} volumes can be attached to a server`)
+    .optional(),
+  networks: z
+    .array(idSchema)
+    .max(maxNetworksPerServer, `a server can be in at most ${maxNetworksPerServer} networks`)
+    .optional(),
   firewalls: z
     .array(z.object({ firewall: idSchema }))
     .max(maxFirewallsPerServer, `at most ${maxFirewallsPerServer} firewalls can be applied to a server`)

@@ -13,7 +13,7 @@ import { assertUnlocked } from "./lookup.ts";
 import { makeVolume, sizeSchema } from "./volume-store.ts";
 
 /** docs.hetzner.com, Cloud, Volumes: at most 16 on a server. */
-const maxVolumesPerServer = 16;
+export const maxVolumesPerServer = 16;
 
 /**
  * The server that a volume is to be attached to.
