@@ -65,8 +65,8 @@ export function localRoutes(
 
 /**
  * What machines that are folders do instead of running tailscaled:
- * `POST /_local/register {authKey, hostname, machineKey?, advertisedRoutes?}` → `{nodeId, name, addresses}` or 403,
- * `POST /_local/logout {nodeId}`, `POST /_local/presence {nodeId, online}`,
+ * `POST /_local/register {authKey, hostname, machineKey?}` → `{nodeId, name, addresses}` or 403,
+ * `POST /_local/logout {nodeId}`, `POST /_local/presence {nodeId, online, advertisedRoutes?}`,
  * `GET /_local/nodes/{nodeId}?after=V` → `{version, state, peers}`, when newer than V or after 25 s.
  *
  * Faults of the control server and the relay meet them as they meet tailscaled: register and presence stand for
@@ -92,16 +92,17 @@ export function machineRoutes(
     authKey: z.string(),
     hostname: z.string(),
     machineKey: z.string().optional(),
+  });
+  const presence = z.object({
+    nodeId: z.string(),
+    online: z.boolean(),
     advertisedRoutes: z.array(z.string()).optional(),
   });
   router.post(
     "/register",
     disturbed("/machine/register", async (ctx) => {
-      const { authKey, hostname, machineKey, advertisedRoutes } = await readJson(ctx.req, registration);
-      const machine = {
-        ...(machineKey === undefined ? {} : { machineKey }),
-        ...(advertisedRoutes === undefined ? {} : { advertisedRoutes }),
-      };
+      const { authKey, hostname, machineKey } = await readJson(ctx.req, registration);
+      const machine = machineKey === undefined ? {} : { machineKey };
       const answer = control.register({ authKey, hostname, ...machine }, faults.takeName());
       if ("error" in answer) throw new ApiFailure(403, answer.error);
       await faults.waitUntilUp("relay", signal);
@@ -118,11 +119,8 @@ export function machineRoutes(
   router.post(
     "/presence",
     disturbed("/machine/map", async (ctx) => {
-      const { nodeId, online } = await readJson(
-        ctx.req,
-        z.object({ nodeId: z.string(), online: z.boolean() }),
-      );
-      known(ctx, control.setOnline(nodeId, online));
+      const { nodeId, online, advertisedRoutes } = await readJson(ctx.req, presence);
+      known(ctx, control.setOnline(nodeId, online, advertisedRoutes));
     }),
   );
   router.get("/nodes/:id", async (ctx) => {

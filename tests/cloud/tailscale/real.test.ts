@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
+import { apiContract } from "./contract.ts";
 import type { TailnetNode } from "./node.ts";
 import { type RealRig, realRig } from "./rig.ts";
 
@@ -18,6 +19,7 @@ describe("local tailnet with real nodes", function () {
   });
 
   tailnetContract("real", () => realRig(binaries));
+  apiContract("real", (settings) => realRig(binaries, settings));
 
   describe("two nodes", () => {
     let rig: RealRig;

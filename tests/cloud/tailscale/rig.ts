@@ -1,7 +1,9 @@
 /** One tailnet for a test, simulated or with real tailscaled, with machines that join it. */
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type LocalTailscale, startTailscale } from "./api.ts";
 import type { TailscaleBinaries } from "./build.ts";
 import type { TailnetSettings } from "./control.ts";
@@ -17,6 +19,7 @@ export interface JoinedNode {
   waitForState(state: NodeState, signal?: AbortSignal): Promise<void>;
   /** Resolves when the machine knows (or no longer knows) a peer of that address. */
   waitForPeer(address: string, known: boolean, signal?: AbortSignal): Promise<void>;
+  advertiseRoutes(routes: readonly string[]): Promise<void>;
   /** Leaves the tailnet in order. */
   logout(): Promise<void>;
   /** The machine dies. */
@@ -42,7 +45,8 @@ export async function simulatedRig(settings: TailnetSettings = {}): Promise<Tail
   return {
     local,
     async join(authKey, hostname) {
-      const response = await post("register", { authKey, hostname });
+      const machine = { authKey, hostname, machineKey: `mkey:${randomBytes(32).toString("hex")}` };
+      const response = await persistently(() => post("register", machine));
       const answer = (await response.json()) as { nodeId: string; addresses: string[]; message?: string };
       if (!response.ok) throw new Error(answer.message);
       const { nodeId, addresses } = answer;
@@ -60,12 +64,23 @@ export async function simulatedRig(settings: TailnetSettings = {}): Promise<Tail
         waitForState: (state, signal) => watch((view) => view.state === state, signal),
         waitForPeer: (address, known, signal) =>
           watch((view) => view.peers.includes(address) === known, signal),
+        advertiseRoutes: (advertisedRoutes) => done("presence", { nodeId, online: true, advertisedRoutes }),
         logout: () => done("logout", { nodeId }),
         disconnect: () => done("presence", { nodeId, online: false }),
       };
     },
     close: () => local.close(),
   };
+}
+
+/** As tailscaled does: what is not the control server's last word is asked again, after Retry-After if it says so. */
+async function persistently(ask: () => Promise<Response>): Promise<Response> {
+  for (;;) {
+    const response = await ask().catch(() => null);
+    if (response && response.status !== 429 && response.status < 500) return response;
+    await response?.body?.cancel();
+    await delay(Number(response?.headers.get("retry-after") ?? 0) * 1_000 || 10);
+  }
 }
 
 export interface RealRig extends TailnetRig {
@@ -104,6 +119,7 @@ export async function realRig(binaries: TailscaleBinaries, settings: TailnetSett
         addresses,
         waitForState: api.waitForState,
         waitForPeer: api.waitForPeer,
+        advertiseRoutes: api.advertiseRoutes,
         logout: api.logout,
         disconnect: close,
       };

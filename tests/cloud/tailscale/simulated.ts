@@ -20,7 +20,6 @@ interface Registration {
   readonly hostname: string;
   /** Names the machine across joins; the same machine keeps node id and addresses. Default: a new machine. */
   readonly machineKey?: string;
-  readonly advertisedRoutes?: readonly string[];
 }
 
 interface Registered {
@@ -43,8 +42,8 @@ export interface SimulatedControl extends Control {
   register(request: Registration, taken?: boolean): Registered | { readonly error: string };
   /** An ephemeral node vanishes, others stay listed, expired. False when there is no such node. */
   logout(nodeId: string): boolean;
-  /** The machine went away or came back. False when there is no such node or it is logged out. */
-  setOnline(nodeId: string, online: boolean): boolean;
+  /** The machine went away or came back, with the routes it now offers. False when it is not there or logged out. */
+  setOnline(nodeId: string, online: boolean, advertisedRoutes?: readonly string[]): boolean;
   /** With `after`: when the tailnet is newer than that version, or after 25 s at the latest. */
   node(nodeId: string, after?: number, signal?: AbortSignal): Promise<NodeView>;
 }
@@ -277,13 +276,11 @@ export function simulatedControl(options: SimulatedOptions): SimulatedControl {
     advance: async () => due(),
     close: async () => clearInterval(timer),
 
-    register({ authKey, hostname, machineKey, advertisedRoutes = [] }, taken = false) {
+    register({ authKey, hostname, machineKey }, taken = false) {
       due();
       const key = keys.get(idOfText.get(authKey) ?? "");
       if (!key) return { error: "invalid key: API key does not exist" };
       const known = [...nodes.values()].find(({ device }) => device.machineKey === machineKey);
-      // A repeated request, because the first answer was lost.
-      if (known && !known.device.expired && known.device.keyId === key.id) return registered(known);
       const spent = !key.reusable && key.uses > 0;
       if (spent || key.revoked !== undefined || Date.parse(key.expires) <= clock.now()) {
         return { error: `invalid key: API key ${key.id} not valid` };
@@ -301,7 +298,6 @@ export function simulatedControl(options: SimulatedOptions): SimulatedControl {
         keyExpiryDisabled: key.tags.length > 0,
         expires: at(clock.now() + keyLifeDays * dayMs),
         nodeKey: `nodekey:${randomBytes(32).toString("hex")}`,
-        advertisedRoutes,
         online: true,
         expired: false,
       });
@@ -320,10 +316,11 @@ export function simulatedControl(options: SimulatedOptions): SimulatedControl {
       else expire(node);
       return true;
     },
-    setOnline(nodeId, online) {
+    setOnline(nodeId, online, advertisedRoutes) {
       const device = nodes.get(nodeId)?.device;
       if (!device || device.expired) return false;
       Object.assign(device, { online, lastSeen: at() });
+      if (advertisedRoutes) device.advertisedRoutes = advertisedRoutes;
       changed();
       return true;
     },

@@ -156,9 +156,10 @@ func (t *tailnet) differencesLocked(n *node, s *session) *tailcfg.MapResponse {
 	}
 	self := n.wire.Clone()
 	if n.cutOff() {
-		// The client takes this as "log in again" and stops using its node key.
+		// The client takes this as "log in again" and stops using its node key. It goes by its own clock, which the
+		// tailnet's may be ahead of.
 		self.Expired = true
-		self.KeyExpiry = t.nowLocked().Add(-time.Minute)
+		self.KeyExpiry = time.Now().Add(-time.Minute)
 	}
 	if text := fingerprint(self); text != s.self {
 		s.self, answer.Node, news = text, self, true

@@ -38,7 +38,8 @@ func (c *control) register(request *tailcfg.RegisterRequest, machine key.Machine
 		return t.logoutLocked(known)
 	}
 	if known != nil && !known.wire.Expired {
-		// A repeated request (the first answer was lost) or a refresh; the key in it, if any, is not looked at.
+		// A refresh; the key in it, if any, is not looked at. A join whose answer was lost is none: tailscaled makes a
+		// new node key for each try, and its one-off key has been spent (issues 9715 and 10782 of tailscale/tailscale).
 		return welcome(known)
 	}
 	if request.Auth == nil || request.Auth.AuthKey == "" {
