@@ -96,7 +96,7 @@ for (const mode of ["real", "simulated"] as const) {
       assert.deepEqual(steps, ["forwarded"]);
     });
 
-    it("says for good that a spent key is refused, and keeps the key to itself", async () => {
+    it("says that a spent key is refused, which another key may mend, and keeps the key to itself", async () => {
       const spent = await key();
       await joinTailnet(facts, { key: spent, hostname: "agent-c", controlUrl: local.controlUrl }, () => {});
       await localApi(facts.tailscaleSocket, "POST", "logout");
@@ -106,10 +106,51 @@ for (const mode of ["real", "simulated"] as const) {
         () => {},
       );
       await assert.rejects(attempt, (error: Error & { step: string; retryable: boolean }) => {
-        assert.deepEqual([error.step, error.retryable], ["tailnet", false]);
+        assert.deepEqual([error.step, error.retryable], ["tailnet", true]);
         assert.ok(!error.message.includes(spent));
         return true;
       });
+    });
+
+    it("joins as the same device by another key when the first join's answer was lost", async () => {
+      const register = { target: "control", path: "/machine/register" } as const;
+      await local.faults.add({ ...register, effect: { kind: "drop", when: "after" } });
+      const wanted = async () => ({ key: await key(), hostname: "agent-f", controlUrl: local.controlUrl });
+      await assert.rejects(
+        joinTailnet(facts, await wanted(), () => {}),
+        /tailscaled refused: invalid key/,
+      );
+      const [first] = await local.devices();
+      const { node } = await joinTailnet(facts, await wanted(), () => {});
+      assert.equal(node, first?.nodeId);
+      assert.equal((await local.devices()).length, 1);
+    });
+
+    it("waits when the control server limits registrations, and gets in", async () => {
+      const register = { target: "control", path: "/machine/register" } as const;
+      const effect = { kind: "answer", status: 429, headers: { "retry-after": "1" } } as const;
+      const fault = await local.faults.add({ ...register, effect });
+      const wanted = { key: await key(), hostname: "agent-g", controlUrl: local.controlUrl };
+      const { node } = await joinTailnet(facts, wanted, () => {});
+      assert.ok(node);
+      assert.deepEqual(
+        (await local.faults.list()).map(({ id, hits }) => [id, hits]),
+        [[fault, 1]],
+      );
+    });
+
+    it("waits for a control server that is away, and for one that fails", async () => {
+      const down = await local.faults.add({ target: "control", effect: { kind: "down" } });
+      await local.faults.add({
+        target: "control",
+        path: "/machine/register",
+        effect: { kind: "answer", status: 500 },
+      });
+      const wanted = { key: await key(), hostname: "agent-h", controlUrl: local.controlUrl };
+      const joining = joinTailnet(facts, wanted, () => {});
+      await local.faults.waitForHits(down);
+      await local.faults.remove(down);
+      assert.ok((await joining).node);
     });
 
     it("joins again after it was logged out", async () => {

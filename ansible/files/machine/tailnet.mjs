@@ -54,14 +54,16 @@ function follow({ response }) {
       rest = lines.pop() ?? "";
       for (const line of lines.filter((text) => text.trim() !== "")) {
         const { ErrMessage, State, SelfChange } = JSON.parse(line);
-        // The text may quote the key; only its kind is told.
-        if (ErrMessage)
+        // tailscaled waits for the control server's limit and tries again by itself.
+        if (ErrMessage && !/^node registration rate limited/.test(ErrMessage))
+          // The text may quote the key; only its kind is told. A repetition brings another key: this one may have been
+          // spent by a try of tailscaled's own whose answer was lost.
           throw new Failure(
             "tailnet",
             `tailscaled refused: ${String(ErrMessage)
               .replace(/tskey-\S+/g, "[key]")
               .slice(0, 200)}`,
-            /timeout|unreachable|refused connection/i.test(ErrMessage),
+            /^invalid key|timeout|unreachable|refused connection/i.test(ErrMessage),
           );
         first.resolve(State);
         if (begun && State === 6) running.resolve();

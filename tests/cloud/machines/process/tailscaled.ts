@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 
 export interface Tailscaled {
   close(): Promise<void>;
@@ -41,6 +42,7 @@ export async function startTailscaled(
 ): Promise<Tailscaled> {
   const watchers = new Set<ServerResponse>();
   let pendingKey = "";
+  let attempt = new AbortController();
   const backendState = () => (state.node ? "Running" : "NeedsLogin");
   const tell = (notice: object) => {
     for (const watcher of watchers) watcher.write(`${JSON.stringify(notice)}\n`);
@@ -54,14 +56,24 @@ export async function startTailscaled(
   const presence = (online: boolean) =>
     state.node ? control("presence", { nodeId: state.node.nodeId, online }).catch(() => {}) : undefined;
 
-  const login = async () => {
+  /** As the real one: what is not the control server's last word is asked again, and only a limit is told of. */
+  const login = async (signal: AbortSignal) => {
     const { machineKey, hostname } = state;
-    let answer: Response;
-    try {
-      answer = await control("register", { authKey: pendingKey, hostname, machineKey });
-    } catch {
-      return; // As the real one: an unreachable control server is tried again, not reported.
+    for (let tries = 1; !signal.aborted; tries++) {
+      const answer = await control("register", { authKey: pendingKey, hostname, machineKey }).catch(
+        () => null,
+      );
+      if (signal.aborted) return;
+      if (answer && answer.status !== 429 && answer.status < 500) return joined(answer);
+      await answer?.body?.cancel();
+      const retryAfter = answer?.status === 429 ? Number(answer.headers.get("retry-after")) || 10 : 0;
+      if (retryAfter > 0)
+        tell({ ErrMessage: `node registration rate limited; will retry after ${retryAfter}s` });
+      const pause = retryAfter * 1_000 || Math.min(tries ** 2 * 10, 30_000);
+      await delay(pause, undefined, { signal }).catch(() => {});
     }
+  };
+  const joined = async (answer: Response) => {
     const body = (await answer.json()) as { message?: string } & NonNullable<TailscaleState["node"]>;
     if (!answer.ok) return tell({ ErrMessage: body.message ?? `HTTP ${answer.status}` });
     state.node = { nodeId: body.nodeId, name: body.name, addresses: body.addresses };
@@ -103,7 +115,9 @@ export async function startTailscaled(
       return send(204);
     }
     if (call === "POST login-interactive") {
-      void login();
+      attempt.abort();
+      attempt = new AbortController();
+      void login(attempt.signal);
       return send(204);
     }
     if (call === "POST serve-config") {
@@ -111,6 +125,7 @@ export async function startTailscaled(
       return send(200);
     }
     if (call === "POST logout") {
+      attempt.abort();
       if (state.node) await control("logout", { nodeId: state.node.nodeId }).catch(() => {});
       state.node = null;
       tell({ State: numbers.NeedsLogin });
@@ -128,6 +143,7 @@ export async function startTailscaled(
   await presence(true);
   return {
     async close() {
+      attempt.abort();
       await presence(false);
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
