@@ -36,12 +36,11 @@ export function userData(hostKey: KeyPair, userKey: KeyPair): string {
   return `#cloud-config\n${stringify(document)}`;
 }
 
-export interface Login {
+export type Login = {
   readonly host: string;
   readonly port: number;
   readonly username: string;
-  readonly key: KeyPair;
-}
+} & ({ readonly key: KeyPair } | { readonly password: string });
 
 export interface Session {
   /** `ssh-ed25519 AAAA…` as the server presented it. */
@@ -67,7 +66,7 @@ export function login(target: Login): Promise<Session> {
       host: target.host,
       port: target.port,
       username: target.username,
-      privateKey: target.key.private,
+      ...("key" in target ? { privateKey: target.key.private } : { password: target.password }),
       readyTimeout: 5_000,
       hostVerifier: (key: Buffer) => {
         hostKey = `ssh-ed25519 ${key.toString("base64")}`;

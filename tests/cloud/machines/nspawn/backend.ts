@@ -2,16 +2,29 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { MachineBackend, MachineSpec } from "../backend.ts";
-import { notYet } from "../not-yet.ts";
-import { rigCgroup } from "./cgroup.ts";
-import { type Container, startContainer } from "./container.ts";
-import { type MachineFolders, machineFolders, makeDisk } from "./disk.ts";
+import { type AddressPool, addressPool } from "../addresses.ts";
+import type { MachineBackend } from "../backend.ts";
+import { type Attaching, networkVerbs, volumeShelf } from "./attachments.ts";
+import { freezeCgroup, rigCgroup } from "./cgroup.ts";
+import type { CommandResult } from "./container.ts";
+import { changeAddress, machineFolders, makeDisk } from "./disk.ts";
 import { aptProxyConfig, aptSourcesList, caFiles, resolvConf } from "./host.ts";
 import { rootImage } from "./image.ts";
+import {
+  type Host,
+  inTurn,
+  live,
+  type Machine,
+  publicPort,
+  setRootPassword,
+  surroundings,
+  switchOff,
+  switchOn,
+} from "./machine.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
 import { installMissing, missingParts } from "./missing.ts";
 import { gatewayOf, hostAddresses, networkNames, setUpBridge, setUpNetwork, subnetOf } from "./network.ts";
+import { privateNetworks } from "./private-networks.ts";
 import {
   claimSubnet,
   containerPrefix,
@@ -21,6 +34,8 @@ import {
   removeRig,
   thisProcess,
 } from "./registry.ts";
+import { bytesUsed, copyLayer } from "./snapshots.ts";
+import { usageOf } from "./usage.ts";
 
 export interface NspawnOptions {
   /** Where disks and consoles are kept while the local cloud runs; on a file system that overlayfs can write to. */
@@ -46,27 +61,15 @@ export interface NspawnBackend extends MachineBackend {
   /** CIDR. Known after `start`. */
   readonly subnet: string;
   /** Runs a command as root inside a running machine, past SSH. */
-  exec(id: number, argv: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }>;
+  exec(id: number, argv: readonly string[]): Promise<CommandResult>;
   /** What the machine has written to its console since it was created. */
   consoleLog(id: number): Promise<string>;
 }
 
-interface Machine {
-  readonly spec: MachineSpec;
-  readonly ipv4: string;
-  readonly containerName: string;
-  readonly folders: MachineFolders;
-  container: Container | null;
-  /** Ends when the work that was asked for so far is done: switching on and off take their turns. */
-  turn: Promise<unknown>;
-}
-
 interface Running {
-  readonly rig: Rig;
-  readonly image: string;
+  readonly host: Host;
   readonly metadata: MetadataService;
-  readonly hostFiles: Readonly<Record<string, string>>;
-  readonly freeAddresses: string[];
+  readonly addresses: AddressPool;
 }
 
 export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
@@ -75,73 +78,51 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
     throw new Error(`the id of a local cloud is six hexadecimal digits, not ${id}`);
   const onProgress = options.onProgress ?? (() => {});
   const machines = new Map<number, Machine>();
+  /** Folders of snapshots by their handles. */
+  const snapshots = new Map<string, string>();
+  let snapshotsMade = 0;
   let running: Running | null = null;
 
   function started(): Running {
     if (!running) throw new Error("the nspawn backend is not started");
     return running;
   }
+  const dir = () => started().host.rig.dir;
+  const context: Attaching = { machine, machines, host: () => started().host };
+  const volumes = volumeShelf(context);
 
   function machine(serverId: number): Machine {
     const found = machines.get(serverId);
     if (!found) throw new Error(`no machine ${serverId}`);
     return found;
   }
-
-  function inTurn<T>(target: Machine, work: () => Promise<T>): Promise<T> {
-    const result = target.turn.then(work);
-    target.turn = result.catch(() => {});
-    return result;
+  function snapshot(handle: string): string {
+    const found = snapshots.get(handle);
+    if (!found) throw new Error(`no snapshot ${handle}`);
+    return found;
   }
-
-  async function switchOn(target: Machine): Promise<void> {
-    const { rig, image } = started();
+  function freeSlot(): number {
+    const taken = new Set([...machines.values()].map(({ slot }) => slot));
+    let slot = 1;
+    while (taken.has(slot)) slot++;
+    return slot;
+  }
+  async function newDisk(target: Machine): Promise<void> {
     const { spec, folders } = target;
-    const container = await startContainer({
-      name: target.containerName,
-      hostname: spec.name,
-      bridge: rig.network.bridge,
-      cgroup: join(rigCgroup(rig.id), target.containerName),
-      cores: spec.cores,
-      memoryGiB: spec.memoryGiB,
-      image,
-      folders,
-      mounts: options.mounts ?? {},
-    });
-    target.container = container;
-    container.ended.then((end) => {
-      if (target.container !== container) return;
-      if (end === "off") target.container = null;
-      else restart(target, container);
-    });
-  }
-
-  /** A machine that rebooted itself stays switched on; unless somebody pulled the plug meanwhile. */
-  function restart(target: Machine, ended: Container): void {
-    inTurn(target, async () => {
-      if (target.container === ended) await switchOn(target);
-    }).catch((error) => {
-      target.container = null;
-      onProgress(`machine ${target.spec.name} did not come back from its reboot: ${error}`);
-    });
-  }
-
-  async function switchOff(target: Machine): Promise<void> {
-    const container = target.container;
-    target.container = null;
-    await container?.kill();
+    if (spec.image !== "debian-12") onProgress(`${spec.name}: Debian 12 stands for ${spec.image}`);
+    const from = spec.snapshot === undefined ? undefined : snapshot(spec.snapshot);
+    await makeDisk(folders, spec, surroundings(started().host, target.ipv4), from);
   }
 
   return {
-    ...notYet,
     kind: "nspawn",
     missing: missingParts,
     installMissing: () => installMissing(onProgress),
     get gateway() {
-      return gatewayOf(started().rig.network);
+      return gatewayOf(started().host.rig.network);
     },
     get subnet() {
-      return subnetOf(started().rig.network);
+      return subnetOf(started().host.rig.network);
     },
 
     async start() {
@@ -151,15 +132,19 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
       const hostFiles = await filesOfHost(options.resolvConf);
       const owner = await thisProcess();
       const network = { ...networkNames(id), net: await claimSubnet(id, owner) };
-      const dir = resolve(options.stateDir, `nspawn-${id}`);
-      const rig: Rig = { id, owner, dir, network };
+      const rig: Rig = { id, owner, dir: resolve(options.stateDir, `nspawn-${id}`), network };
       await register(rig);
       try {
-        await mkdir(dir, { recursive: true, mode: 0o700 });
+        await mkdir(rig.dir, { recursive: true, mode: 0o700 });
         await setUpBridge(network);
-        const byAddress = (ipv4: string) => [...machines.values()].find((each) => each.ipv4 === ipv4)?.spec;
+        const byAddress = (ipv4: string) => [...machines.values()].find((each) => each.ipv4 === ipv4);
         const metadata = await serveMetadata(gatewayOf(network), byAddress);
-        running = { rig, image, metadata, hostFiles, freeAddresses: [...hostAddresses(network)] };
+        const host: Host = {
+          ...{ rig, image, hostFiles, onProgress, networks: privateNetworks(id) },
+          hostServices: options.hostServices ?? [],
+          mounts: options.mounts ?? {},
+        };
+        running = { host, metadata, addresses: addressPool(hostAddresses(network)) };
         await setUpNetwork(network, metadata.port);
       } catch (error) {
         await running?.metadata.close();
@@ -170,21 +155,23 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
     },
 
     async create(spec) {
-      const { rig, hostFiles, freeAddresses } = started();
-      if (spec.image !== "debian-12")
-        throw new Error(`nspawn machines run debian-12 only, not ${spec.image}`);
+      const { addresses } = started();
       if (machines.has(spec.id)) throw new Error(`machine ${spec.id} exists already`);
-      const ipv4 = freeAddresses.shift();
-      if (!ipv4) throw new Error(`all addresses of ${subnetOf(rig.network)} are in use`);
-      const containerName = `${containerPrefix(id)}${ipv4.split(".")[3]}`;
-      const folders = machineFolders(join(rig.dir, String(spec.id)));
-      machines.set(spec.id, { spec, ipv4, containerName, folders, container: null, turn: Promise.resolve() });
+      if (spec.snapshot !== undefined) snapshot(spec.snapshot);
+      const ipv4 = addresses.take();
+      const slot = freeSlot();
+      const created: Machine = {
+        ...{ spec, ipv4, slot, containerName: `${containerPrefix(id)}${slot}` },
+        folders: machineFolders(join(dir(), String(spec.id))),
+        ...{ boot: null, rescue: null, faults: [], vanished: false, networks: [], volumes: [] },
+        turn: Promise.resolve(),
+      };
+      machines.set(spec.id, created);
       try {
-        const gateway = gatewayOf(rig.network);
-        await makeDisk(folders, spec, { ipv4, gateway, hostServices: options.hostServices ?? [], hostFiles });
+        await inTurn(created, () => newDisk(created));
       } catch (error) {
         machines.delete(spec.id);
-        freeAddresses.unshift(ipv4);
+        addresses.free(ipv4);
         throw error;
       }
       return { ipv4 };
@@ -193,41 +180,150 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
     async powerOn(serverId) {
       const target = machine(serverId);
       await inTurn(target, async () => {
-        if (!target.container) await switchOn(target);
+        if (!target.boot) await switchOn(started().host, target);
       });
     },
     async powerOff(serverId) {
       const target = machine(serverId);
       await inTurn(target, () => switchOff(target));
     },
-    shutdown: async (serverId) => machine(serverId).container?.signal("poweroff"),
-    reboot: async (serverId) => machine(serverId).container?.signal("reboot"),
-    isOn: (serverId) => Boolean(machines.get(serverId)?.container),
+    async shutdown(serverId) {
+      const target = machine(serverId);
+      await inTurn(target, async () => target.boot?.container.signal("poweroff"));
+    },
+    async reboot(serverId) {
+      const target = machine(serverId);
+      await inTurn(target, async () => target.boot?.container.signal("reboot"));
+    },
+    isOn: (serverId) => Boolean(machines.get(serverId)?.boot),
 
     async destroy(serverId) {
       const target = machine(serverId);
       await inTurn(target, async () => {
         await switchOff(target);
+        for (const { own } of target.networks)
+          await started().host.networks.unplug({ port: target.containerName }, own);
+        volumes.letGo(target);
         await rm(target.folders.dir, { recursive: true, force: true });
       });
       machines.delete(serverId);
-      // First in, so that the next machine shows what the reuse of an address does.
-      running?.freeAddresses.unshift(target.ipv4);
+      if (target.ipv4 !== null) started().addresses.free(target.ipv4);
     },
 
     async stop() {
       if (!running) return;
-      const { rig, metadata } = running;
+      const { host, metadata } = running;
       await Promise.all([...machines.values()].map((each) => inTurn(each, () => switchOff(each))));
-      await removeRig(rig);
+      await host.networks.stop();
+      await removeRig(host.rig);
       await metadata.close();
-      machines.clear();
+      for (const held of [machines, volumes, snapshots]) held.clear();
       running = null;
     },
 
+    async rebuild(serverId, { image, snapshot: handle, userData }) {
+      const target = machine(serverId);
+      if (handle !== undefined) snapshot(handle);
+      await inTurn(target, async () => {
+        await switchOff(target);
+        const { snapshot: _before, ...spec } = target.spec;
+        target.spec = {
+          ...{ ...spec, image, userData: userData ?? spec.userData },
+          ...(handle === undefined ? {} : { snapshot: handle }),
+        };
+        await rm(target.folders.dir, { recursive: true, force: true });
+        target.vanished = false;
+        await newDisk(target);
+      });
+    },
+    async setRescue(serverId, rescue) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        target.rescue = rescue;
+      });
+    },
+    async resetPassword(serverId, password) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        const container = live(target);
+        if (!container) throw new Error(`machine ${serverId} does not run`);
+        await setRootPassword(container, password);
+      });
+    },
+    async resize(serverId, { cores, memoryGiB }) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        target.spec = { ...target.spec, cores, memoryGiB };
+      });
+    },
+
+    async snapshot(serverId) {
+      const target = machine(serverId);
+      const { rig, image } = started().host;
+      return inTurn(target, async () => {
+        const handle = `snapshot-${++snapshotsMade}`;
+        const folder = join(dir(), handle);
+        const cgroup = join(rigCgroup(rig.id), target.containerName);
+        // A disk that changes while it is copied would be the copy of no moment.
+        await freezeCgroup(cgroup, true);
+        try {
+          await copyLayer(target.folders.upper, folder);
+        } finally {
+          await freezeCgroup(cgroup, false);
+        }
+        snapshots.set(handle, folder);
+        return { handle, bytes: (await bytesUsed(image)) + (await bytesUsed(folder)) };
+      });
+    },
+    async deleteSnapshot(handle) {
+      const folder = snapshot(handle);
+      snapshots.delete(handle);
+      await rm(folder, { recursive: true, force: true });
+    },
+    async usage(serverId) {
+      const target = machine(serverId);
+      const container = live(target);
+      return container ? usageOf(container.cgroups, publicPort(target)) : null;
+    },
+
+    reserveAddress: async () => started().addresses.take(),
+    releaseAddress: async (ipv4) => started().addresses.free(ipv4),
+    async setAddress(serverId, ipv4) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        if (target.boot) throw new Error(`machine ${serverId} is on`);
+        const holder = [...machines.values()].find((each) => ipv4 !== null && each.ipv4 === ipv4);
+        if (ipv4 !== null && (!started().addresses.isTaken(ipv4) || (holder && holder !== target)))
+          throw new Error(`${ipv4} is not reserved`);
+        target.ipv4 = ipv4;
+        if (!target.vanished) await changeAddress(target.folders, surroundings(started().host, ipv4));
+      });
+    },
+    reuseAddressesAtOnce(atOnce) {
+      started().addresses.reuseAtOnce = atOnce;
+    },
+
+    ...networkVerbs(context),
+    ...volumes.verbs,
+
+    async setBootFaults(serverId, faults) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        target.faults = [...faults];
+      });
+    },
+    async vanish(serverId) {
+      const target = machine(serverId);
+      await inTurn(target, async () => {
+        await switchOff(target);
+        target.vanished = true;
+        await rm(target.folders.dir, { recursive: true, force: true });
+      });
+    },
+
     exec(serverId, argv) {
-      const container = machine(serverId).container;
-      if (!container) throw new Error(`machine ${serverId} is off`);
+      const container = live(machine(serverId));
+      if (!container) throw new Error(`machine ${serverId} does not run`);
       return container.exec(argv);
     },
     consoleLog: (serverId) => readFile(machine(serverId).folders.console, "utf8"),

@@ -1,11 +1,11 @@
 /** One switched-on machine: a systemd-nspawn that runs the init of the machine's disk. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, open, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
-import { killCgroup, makeCgroup } from "./cgroup.ts";
+import { killCgroup, type Limits, makeCgroup } from "./cgroup.ts";
 import type { MachineFolders } from "./disk.ts";
 import { removePort } from "./network.ts";
 
@@ -13,17 +13,24 @@ export interface ContainerSpec {
   /** At most 12 characters: the host's end of its network cable is called vb-<name>. */
   readonly name: string;
   readonly hostname: string;
-  readonly bridge: string;
+  /** Null: no public network. */
+  readonly bridge: string | null;
   /** Name of its own cgroup. */
   readonly cgroup: string;
-  readonly cores: number;
-  readonly memoryGiB: number;
+  readonly limits: Limits;
   /** Shared Debian root. */
   readonly image: string;
   readonly folders: MachineFolders;
+  /** The rescue system's disk: that one is booted, and shows the machine's own at `diskInRescue`. */
+  readonly rescue: MachineFolders | null;
   /** Folders of the host, by the path where the machine sees a copy-on-write view of them. */
   readonly mounts: Readonly<Record<string, string>>;
+  /** Runs when nothing of the machine runs any more, before `ended` resolves. */
+  readonly afterEnd: () => Promise<void>;
 }
+
+/** Where the rescue system shows the disk of the machine that it runs on. */
+export const diskInRescue = "/mnt/disk";
 
 export interface Container {
   /** Resolves when the machine is off or wants to be started again, and its processes are gone. */
@@ -32,7 +39,17 @@ export interface Container {
   kill(): Promise<void>;
   /** Sends a signal to the machine's init; nothing if it has none yet. */
   signal(signal: "poweroff" | "reboot"): Promise<void>;
-  exec(argv: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }>;
+  /** Process id of the machine's init on the host. @throws when there is none any more. */
+  init(): Promise<number>;
+  /** The machine's folder in each cgroup hierarchy. */
+  readonly cgroups: readonly string[];
+  exec(argv: readonly string[], input?: string): Promise<CommandResult>;
+}
+
+export interface CommandResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
 }
 
 /** systemd(1), "Signals": SIGRTMIN+4 starts poweroff.target, SIGRTMIN+5 reboot.target. SIGRTMIN is 34 with glibc. */
@@ -42,10 +59,12 @@ const signals = { poweroff: 34 + 4, reboot: 34 + 5 };
 const rebootStatus = 133;
 
 /**
- * Joins the machine's cgroup and mounts its layers in a mount name space of its own, then becomes systemd-nspawn.
+ * Joins the machine's cgroups and mounts its layers in a mount name space of its own, then becomes systemd-nspawn.
  * So no mount is ever seen on the host, and all of it ends with the last process.
  */
-const boot = `echo $$ > "$1/cgroup.procs" && mount -t overlay overlay -o "$2" "$3" && shift 3 && exec systemd-nspawn "$@"`;
+const boot = `while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift
+while [ "$1" != -- ]; do mount -t overlay overlay -o "$1" "$2"; shift 2; done; shift
+exec systemd-nspawn "$@"`;
 
 /**
  * Starts a machine; resolves when its init runs.
@@ -53,11 +72,14 @@ const boot = `echo $$ > "$1/cgroup.procs" && mount -t overlay overlay -o "$2" "$
  * @throws when it cannot be started, with the end of what it wrote.
  */
 export async function startContainer(spec: ContainerSpec): Promise<Container> {
-  const cgroup = await makeCgroup(spec.cgroup, spec);
-  const { folders } = spec;
-  const layers = `lowerdir=${spec.image},upperdir=${folders.upper},workdir=${folders.work}`;
-  const unshare = ["--mount", "--propagation", "slave", "--", "sh", "-c", boot, "sh"];
-  const argv = [...unshare, cgroup, layers, folders.root, ...nspawnArguments(spec)];
+  const { folders, rescue } = spec;
+  const cgroups = await makeCgroup(spec.cgroup, spec.limits);
+  const overlays = [folders, ...(rescue ? [rescue] : [])].flatMap(({ upper, work, root }) => [
+    `lowerdir=${spec.image},upperdir=${upper},workdir=${work}`,
+    root,
+  ]);
+  const unshare = ["--mount", "--propagation", "slave", "--", "sh", "-ec", boot, "sh"];
+  const argv = [...unshare, ...cgroups, "--", ...overlays, "--", ...nspawnArguments(spec)];
   for (const index of Object.values(spec.mounts).keys())
     await mkdir(mountUpper(folders, index), { recursive: true });
   const console = await open(folders.console, "a");
@@ -69,7 +91,7 @@ export async function startContainer(spec: ContainerSpec): Promise<Container> {
       env: { PATH: process.env.PATH, SYSTEMD_NSPAWN_LOCK: "0", LC_ALL: "C.UTF-8" },
     });
     await once(child, "spawn");
-    const container = running(child, spec);
+    const container = running(child, spec, cgroups);
     await hasInit(child, container, folders.console);
     return container;
   } finally {
@@ -93,9 +115,11 @@ function nspawnArguments(spec: ContainerSpec): readonly string[] {
   });
   return [
     ...["--quiet", "--register=no", "--keep-unit", "--settings=no"],
-    ...[`--directory=${spec.folders.root}`, `--machine=${spec.name}`, `--hostname=${spec.hostname}`],
-    ...["--resolv-conf=off", "--timezone=off", "--link-journal=no"],
-    ...[`--network-bridge=${spec.bridge}`, "--capability=CAP_NET_ADMIN", "--bind=/dev/net/tun", ...mounts],
+    ...[`--directory=${(spec.rescue ?? spec.folders).root}`, `--machine=${spec.name}`],
+    ...[`--hostname=${spec.hostname}`, "--resolv-conf=off", "--timezone=off", "--link-journal=no"],
+    ...[spec.bridge ? `--network-bridge=${spec.bridge}` : "--private-network", "--capability=CAP_NET_ADMIN"],
+    ...["--bind=/dev/net/tun", ...mounts],
+    ...(spec.rescue ? [`--bind=${escapeColon(spec.folders.root)}:${diskInRescue}`] : []),
     ...["--console=read-only", "--boot"],
   ];
 }
@@ -104,12 +128,18 @@ const mountUpper = (folders: MachineFolders, index: number): string => join(fold
 
 const escapeColon = (path: string): string => path.replaceAll(":", "\\:");
 
-function running(child: ChildProcess, spec: ContainerSpec): Container {
+function running(child: ChildProcess, spec: ContainerSpec, cgroups: readonly string[]): Container {
   const pid = child.pid;
+  const init = async () => {
+    const found = await initOf(pid);
+    if (!found) throw new Error(`${spec.hostname} has no init`);
+    return found;
+  };
   const ended = once(child, "exit").then(async ([code]) => {
     await killCgroup(spec.cgroup);
     await removePort(spec.name);
     await removeTraces(new RegExp(`^${spec.name}$`));
+    await spec.afterEnd();
     return code === rebootStatus ? "reboot" : "off";
   });
   return {
@@ -119,17 +149,17 @@ function running(child: ChildProcess, spec: ContainerSpec): Container {
       await ended;
     },
     async signal(signal) {
-      const init = await initOf(pid);
-      if (init) process.kill(init, signals[signal]);
+      const found = await initOf(pid);
+      if (found) process.kill(found, signals[signal]);
     },
-    async exec(argv) {
-      const init = await initOf(pid);
-      if (!init) throw new Error(`${spec.hostname} has no init yet`);
-      const enter = [`--target=${init}`, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"];
+    init,
+    cgroups,
+    async exec(argv, input) {
+      const enter = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"];
       const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-      const result = await execa("nsenter", [...enter, ...argv], {
+      const result = await execa("nsenter", [`--target=${await init()}`, ...enter, ...argv], {
         reject: false,
-        stdin: "ignore",
+        ...(input === undefined ? { stdin: "ignore" } : { input }),
         stripFinalNewline: false,
         extendEnv: false,
         env: { PATH: path, HOME: "/root", LC_ALL: "C.UTF-8" },
@@ -150,11 +180,16 @@ export async function removeTraces(machine: RegExp): Promise<void> {
   }
 }
 
-/** The machine's process 1 is the only child of systemd-nspawn once the latter has set everything up. */
+/**
+ * The machine's process 1 is the only child of systemd-nspawn once the latter has set everything up. Until it has
+ * become the machine's own program it may still be in the host's name spaces.
+ */
 async function initOf(nspawn: number | undefined): Promise<number | undefined> {
   const children = await readFile(`/proc/${nspawn}/task/${nspawn}/children`, "utf8").catch(() => "");
   const init = Number(children.trim().split(" ")[0]);
   if (!init) return undefined;
   const inside = await readFile(`/proc/${init}/status`, "utf8").catch(() => "");
-  return /^NSpid:\s+\d+\s+1$/m.test(inside) ? init : undefined;
+  if (!/^NSpid:\s+\d+\s+1$/m.test(inside)) return undefined;
+  const program = await readlink(`/proc/${init}/exe`).catch(() => "systemd-nspawn");
+  return basename(program) === "systemd-nspawn" ? undefined : init;
 }

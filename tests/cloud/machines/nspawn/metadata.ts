@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { stringify } from "yaml";
-import type { MachineSpec } from "../backend.ts";
+import type { MachineSpec, PrivateInterface } from "../backend.ts";
 
 export interface MetadataService {
   readonly port: number;
@@ -25,16 +25,21 @@ const places: Record<string, { zone: string; region: string }> = {
   sin: { zone: "sin-dc1", region: "ap-southeast" },
 };
 
+interface Instance {
+  readonly spec: MachineSpec;
+  readonly networks: readonly { readonly own: PrivateInterface }[];
+}
+
 /** @param find the machine that has an address */
 export async function serveMetadata(
   address: string,
-  find: (ipv4: string) => MachineSpec | undefined,
+  find: (ipv4: string) => Instance | undefined,
 ): Promise<MetadataService> {
   const server = createServer((request, response) => {
     const ipv4 = request.socket.remoteAddress ?? "";
-    const spec = find(ipv4);
+    const instance = find(ipv4);
     const path = (request.url ?? "").replace(/\/$/, "");
-    const body = spec ? answer(path, spec, ipv4) : undefined;
+    const body = instance ? answer(path, instance, ipv4) : undefined;
     if (body === undefined) response.writeHead(404).end();
     else response.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end(body);
   });
@@ -49,10 +54,10 @@ async function close(server: Server): Promise<void> {
   await once(server, "close");
 }
 
-function answer(path: string, spec: MachineSpec, ipv4: string): string | undefined {
+function answer(path: string, instance: Instance, ipv4: string): string | undefined {
   const base = "/hetzner/v1";
-  if (path === `${base}/userdata`) return spec.userData;
-  const fields = metadata(spec, ipv4);
+  if (path === `${base}/userdata`) return instance.spec.userData;
+  const fields = metadata(instance, ipv4);
   if (path === `${base}/metadata`) return stringify(fields);
   const key = path.startsWith(`${base}/metadata/`) ? path.slice(`${base}/metadata/`.length) : "";
   if (!Object.hasOwn(fields, key)) return undefined;
@@ -60,13 +65,21 @@ function answer(path: string, spec: MachineSpec, ipv4: string): string | undefin
   return typeof value === "string" ? value : typeof value === "number" ? String(value) : stringify(value);
 }
 
-function metadata(spec: MachineSpec, ipv4: string): Record<string, unknown> {
+function metadata({ spec, networks }: Instance, ipv4: string): Record<string, unknown> {
   const place = places[spec.location];
   return {
     "availability-zone": place?.zone ?? spec.location,
     hostname: spec.name,
     "instance-id": spec.id,
-    "private-networks": [],
+    "private-networks": networks.map(({ own }, index) => ({
+      ip: own.ip,
+      alias_ips: [...own.aliasIps],
+      interface_num: index + 1,
+      mac_address: own.macAddress,
+      network_id: own.network,
+      network: own.ipRange,
+      gateway: own.gateway,
+    })),
     "public-ipv4": ipv4,
     "public-keys": spec.sshKeys,
     region: place?.region ?? spec.location,

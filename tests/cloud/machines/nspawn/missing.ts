@@ -17,6 +17,9 @@ const programs = {
   ip: "iproute2",
   unshare: "util-linux",
   nsenter: "util-linux",
+  losetup: "mount",
+  "mkfs.ext4": "e2fsprogs",
+  "mkfs.xfs": "xfsprogs",
 } as const;
 
 type Program = keyof typeof programs;
@@ -44,6 +47,9 @@ export async function missingParts(): Promise<readonly MissingPart[]> {
   }
   if (!/\boverlay$/m.test(await readFile("/proc/filesystems", "utf8").catch(() => ""))) {
     missing.push({ part: "overlayfs", remedy: "modprobe overlay" });
+  }
+  if (!(await isDevice("/dev/loop-control"))) {
+    missing.push({ part: "loop devices, for volumes", remedy: "modprobe loop" });
   }
   if (!(await cgroupMount())) {
     missing.push({

@@ -2,7 +2,8 @@
  * Which local clouds exist on this host: one file for each in /run/clawpool-cloud, written before anything else is
  * made. Whoever starts a local cloud first removes what the dead ones left, even those that were killed with
  * SIGKILL. Only what carries a dead cloud's own names is touched: its cgroup (and so its processes and, with them,
- * their mounts, which live in their own mount name spaces), bridge, nft table and folder.
+ * their mounts and private networks, which live in name spaces of their own), bridge, nft table, loop devices over
+ * its files, and folder.
  */
 import { randomUUID } from "node:crypto";
 import { link, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -17,6 +18,7 @@ import {
   setKernelSwitches,
   tearDownNetwork,
 } from "./network.ts";
+import { unplugLoopsBelow } from "./volumes.ts";
 
 export interface Rig {
   /** Six hexadecimal digits. */
@@ -115,6 +117,7 @@ export async function removeRig(rig: Rig): Promise<void> {
   await killCgroup(rigCgroup(rig.id));
   await removeTraces(new RegExp(`^${containerPrefix(rig.id)}`));
   await tearDownNetwork(rig.network);
+  await unplugLoopsBelow(rig.dir);
   await rm(rig.dir, { recursive: true, force: true });
   await rm(claimFile(rig.network.net), { force: true });
   await rm(rigFile(rig.id), { force: true });

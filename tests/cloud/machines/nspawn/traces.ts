@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { registryDir } from "./network.ts";
 
-/** Mounts, processes, interfaces, rules, cgroups, registry entries and folders, each in words. */
+/** Mounts, processes, interfaces, rules, cgroups, loop devices, registry entries and folders, each in words. */
 export async function traces(id: string, stateDir: string): Promise<readonly string[]> {
   const found: string[] = [];
   const lines = async (file: string, ...args: string[]) => (await execa(file, args)).stdout.split("\n");
@@ -22,6 +22,7 @@ export async function traces(id: string, stateDir: string): Promise<readonly str
     const [, path, type] = line.split(" ");
     if (path && type?.startsWith("cgroup")) note(`cgroup in ${path}`, await readdir(path));
   }
+  note("loop device", await loopFiles());
   note("registry", await contents(registryDir));
   note("folder", await contents(stateDir));
   note("nspawn folder", await contents("/run/systemd/nspawn/propagate"));
@@ -44,6 +45,13 @@ async function processes(): Promise<readonly string[]> {
     );
   }
   return found;
+}
+
+async function loopFiles(): Promise<readonly string[]> {
+  const names = (await readdir("/sys/block")).filter((name) => name.startsWith("loop"));
+  return Promise.all(
+    names.map(async (name) => `${name} ${await readOr(join("/sys/block", name, "loop/backing_file"))}`),
+  );
 }
 
 async function contents(folder: string): Promise<readonly string[]> {

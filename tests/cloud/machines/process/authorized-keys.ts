@@ -11,6 +11,13 @@ export interface AuthorizedKey {
   readonly command: string | null;
 }
 
+/** Adds keys to a file that may have some, as cloud-init does: what is there stays. */
+export function mergedKeys(text: string, keys: readonly string[]): string {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const added = keys.map((key) => key.trim()).filter((key) => !lines.includes(key));
+  return [...lines, ...added].map((line) => `${line}\n`).join("");
+}
+
 /** Lines that are no key are skipped, as sshd does. */
 export function authorizedKeys(text: string): AuthorizedKey[] {
   return text.split("\n").flatMap((line) => {

@@ -7,6 +7,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { generateKeyPair, publicKeyOf } from "../../../../pool/ssh/keys.ts";
 import type { MachineSpec } from "../backend.ts";
+import { mergedKeys } from "./authorized-keys.ts";
 import { type Sshd, startSshd } from "./sshd.ts";
 import { newTailscaleState, startTailscaled, type Tailscaled } from "./tailscaled.ts";
 import { bootData } from "./user-data.ts";
@@ -14,9 +15,9 @@ import { bootData } from "./user-data.ts";
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 export interface FolderMachineOptions {
-  readonly spec: MachineSpec;
+  /** Its own on this host; names its sockets. */
+  readonly id: string;
   readonly root: string;
-  readonly address: string;
   readonly sshPort: number;
   /** Short: a Unix socket's path has at most 107 bytes. */
   readonly socketDir: string;
@@ -26,23 +27,32 @@ export interface FolderMachineOptions {
 /** The order of calls is the caller's business: one at a time. */
 export interface FolderMachine {
   readonly on: boolean;
-  /** Makes the disk, as the image and the first boot would. */
-  create(): Promise<void>;
-  powerOn(): Promise<void>;
+  /** Makes the disk, as the image and the first boot would; in a folder that was copied, as cloud-init would. */
+  create(spec: MachineSpec): Promise<void>;
+  powerOn(boot: FolderBoot): Promise<void>;
   powerOff(): Promise<void>;
 }
 
+export interface FolderBoot {
+  readonly name: string;
+  /** Null: no network reaches it, and nothing runs that would listen. */
+  readonly address: string | null;
+  /** sshd shows another host key than its own. */
+  readonly otherHostKey: boolean;
+}
+
 export function folderMachine(options: FolderMachineOptions): FolderMachine {
-  const { spec, root, address, socketDir } = options;
+  const { id, root, socketDir } = options;
   const file = (...parts: string[]) => join(root, ...parts);
   const hostKeyFile = file("etc/ssh/ssh_host_ed25519_key");
   const bornKeyFile = file("etc/ssh/born_here");
   const stateDir = file("home/openclaw/.openclaw");
   const enabledFile = file("etc/gateway-enabled");
-  const controlSocket = join(socketDir, `${spec.id}.c`);
-  const tailscaleSocket = join(socketDir, `${spec.id}.t`);
+  const controlSocket = join(socketDir, `${id}.c`);
+  const tailscaleSocket = join(socketDir, `${id}.t`);
   const tailscale = newTailscaleState();
   let on = false;
+  let boot: FolderBoot | null = null;
   let sshd: Sshd | null = null;
   let tailscaled: Tailscaled | null = null;
   let control: Server | null = null;
@@ -84,7 +94,7 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
 
   async function startGateway(): Promise<void> {
     await stopGateway();
-    const child = spawn(process.execPath, [here("gateway.ts"), address, stateDir], {
+    const child = spawn(process.execPath, [here("gateway.ts"), boot?.address ?? "", stateDir], {
       cwd: file("home/openclaw"),
       // TMPDIR and the like of the machine; nothing of the host's environment.
       env: { ...environment("openclaw"), NODE_NO_WARNINGS: "1" },
@@ -107,7 +117,10 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
   /** What machinectl.mjs may ask for. */
   const commands: Readonly<Record<string, () => Promise<string>>> = {
     describe: async () =>
-      JSON.stringify({ root, address, node: process.execPath, tailscaleSocket, name: spec.name }),
+      JSON.stringify({
+        ...{ root, address: boot?.address, name: boot?.name },
+        ...{ node: process.execPath, tailscaleSocket },
+      }),
     "first-boot-make": async () => publicKeyOf(await bornKey()),
     "first-boot-install": async () => {
       const key = await bornKey();
@@ -156,8 +169,8 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
     get on() {
       return on;
     },
-    async create() {
-      const boot = bootData(spec.userData);
+    async create(spec) {
+      const { hostKey, users } = bootData(spec.userData);
       for (const folder of [
         "root/.ssh",
         "tmp",
@@ -168,13 +181,12 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
       ]) {
         await mkdir(file(folder), { recursive: true });
       }
-      await write(hostKeyFile, boot.hostKey ?? generateKeyPair().privateKey.expose());
-      await write(file("root/.ssh/authorized_keys"), spec.sshKeys.map((key) => `${key.trim()}\n`).join(""));
-      for (const user of boot.users) {
-        await write(
-          file("home", user.name, ".ssh/authorized_keys"),
-          user.keys.map((key) => `${key.trim()}\n`).join(""),
-        );
+      await write(hostKeyFile, hostKey ?? generateKeyPair().privateKey.expose());
+      const authorize = async (path: string, keys: readonly string[]) =>
+        write(path, mergedKeys(await readFile(path, "utf8").catch(() => ""), keys));
+      await authorize(file("root/.ssh/authorized_keys"), spec.sshKeys);
+      for (const user of users) {
+        await authorize(file("home", user.name, ".ssh/authorized_keys"), user.keys);
         if (user.sudo)
           await write(file("etc/sudoers.d", "90-cloud-init-users"), `${user.name} ${user.sudo}\n`, 0o440);
       }
@@ -193,9 +205,17 @@ case "$1" in /usr/local/sbin/*) p="${root}$1"; shift; exec "$p" "$@";; *) exec "
       // Not user_data's own script: that one would work on the host's files.
       await script("usr/local/sbin/clawpool-first-boot", 'exec machinectl "first-boot-$1"');
     },
-    async powerOn() {
+    async powerOn(wanted) {
       if (on) return;
-      const hostKey = await readFile(hostKeyFile, "utf8");
+      boot = wanted;
+      const { address, otherHostKey } = wanted;
+      if (address === null) {
+        on = true;
+        return;
+      }
+      const hostKey = otherHostKey
+        ? generateKeyPair().privateKey.expose()
+        : await readFile(hostKeyFile, "utf8");
       control = await startControl();
       tailscaled = await startTailscaled(tailscaleSocket, tailscale, options.registerUrl);
       sshd = await startSshd({ root, address, port: options.sshPort, hostKey, environment });
@@ -208,6 +228,7 @@ case "$1" in /usr/local/sbin/*) p="${root}$1"; shift; exec "$p" "$@";; *) exec "
     },
     async powerOff() {
       on = false;
+      boot = null;
       await sshd?.close();
       await stopGateway();
       await tailscaled?.close();

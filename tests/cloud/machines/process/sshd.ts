@@ -1,5 +1,5 @@
 /**
- * The SSH server of one folder machine: publickey logins against the folder's authorized_keys, commands by /bin/sh
+ * The SSH server of one folder machine: logins against the folder's authorized_keys and root's password, commands by /bin/sh
  * with an environment that points into the folder. Ansible (pipelined) and the hand-over run over it unchanged.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -10,6 +10,7 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Connection, ServerChannel, Server as SshServer } from "ssh2";
 import { type AuthorizedKey, authorizedKeys } from "./authorized-keys.ts";
+import { hasRootPassword, isRootPassword } from "./root-password.ts";
 
 const { Server } = createRequire(import.meta.url)("ssh2") as typeof import("ssh2");
 
@@ -48,7 +49,13 @@ export async function startSshd(options: SshdOptions): Promise<Sshd> {
     client.on("close", () => sessions.delete(client));
     client.on("authentication", async (context) => {
       user = context.username;
-      if (context.method !== "publickey") return context.reject(["publickey"]);
+      if (context.method === "password" && user === "root") {
+        return (await isRootPassword(options.root, context.password)) ? context.accept() : context.reject();
+      }
+      if (context.method !== "publickey") {
+        const offers = user === "root" && (await hasRootPassword(options.root)) ? ["password" as const] : [];
+        return context.reject(["publickey", ...offers]);
+      }
       const text = /^[a-z][a-z0-9-]*$/.test(user)
         ? await readFile(join(options.root, homeOf(user), ".ssh", "authorized_keys"), "utf8").catch(() => "")
         : "";
