@@ -1,4 +1,5 @@
 import type { Clock } from "../../../../pool/clock.ts";
+import { UnsupportedByMachines } from "../../machines/backend.ts";
 import { type Command, drawDuration, type Timing } from "../catalogue/durations.ts";
 import type { Context } from "../context.ts";
 import { traitsOfServer } from "../faults/subject.ts";
@@ -248,7 +249,7 @@ export class ActionEngine {
       this.#finish(action, null);
     } catch (error) {
       this.#finish(action, {
-        code: error instanceof OrderedFailure ? error.code : "action_failed",
+        code: codeOf(error),
         message: error instanceof Error ? error.message : String(error),
       });
     }
@@ -263,6 +264,11 @@ export class ActionEngine {
   #read(id: number): Action {
     return revive(this.#store.prepare(`SELECT ${columns} FROM action WHERE id = ?`).get(id) as Row);
   }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof OrderedFailure) return error.code;
+  return error instanceof UnsupportedByMachines ? "unsupported_error" : "action_failed";
 }
 
 /** A server whose action came to nothing is what its machine is: on or off. */
