@@ -63,7 +63,7 @@ function follow({ response }) {
             `tailscaled refused: ${String(ErrMessage)
               .replace(/tskey-\S+/g, "[key]")
               .slice(0, 200)}`,
-            /^invalid key|timeout|unreachable|refused connection/i.test(ErrMessage),
+            /^invalid key: .* not valid$|timeout|unreachable|refused connection/i.test(ErrMessage),
           );
         first.resolve(State);
         if (begun && State === 6) running.resolve();
