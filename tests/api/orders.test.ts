@@ -108,10 +108,11 @@ describe("the orders API", () => {
   });
 
   it("says 503 and to repeat when Stripe is down, 502 when it refuses", async () => {
-    rig.stripe.console.fail({ call: "POST /v1/checkout/sessions", status: 500, times: 1 });
+    const checkouts = { on: "call", method: "POST", path: "/v1/checkout/sessions" } as const;
+    rig.stripe.faults.add({ ...checkouts, effect: { kind: "answer", status: 500 } });
     const down = await rig.ask("POST", "/v1/orders", orderBody());
     assert.deepEqual([down.status, down.headers.get("retry-after")], [503, "5"]);
-    rig.stripe.console.fail({ call: "POST /v1/checkout/sessions", status: 401, times: 1 });
+    rig.stripe.faults.add({ ...checkouts, effect: { kind: "answer", status: 401 } });
     assert.equal((await rig.ask("POST", "/v1/orders", orderBody())).status, 502);
   });
 

@@ -10,6 +10,7 @@ import { clawpoolArgs } from "../cloud/daemon-process.ts";
 import type { MachineKind } from "../cloud/local-cloud.ts";
 import { keyDigest } from "../cloud/model/server.ts";
 import type { OrderEventLine } from "../cloud/shop.ts";
+import { openSession } from "../cloud/stripe/state/checkout.ts";
 import { assertNothingTold, assertProcessesTellNothing } from "./artefacts.ts";
 import { emptyPoolAndKills } from "./kills.ts";
 import { metadataIsClosed, webhooksThatChangeNothing } from "./refusals.ts";
@@ -54,17 +55,10 @@ export function wholeWay(kind: MachineKind): void {
 
     it("tells the operator of a payment for an order that it does not know", async () => {
       const { stripe } = world.rig.cloud;
-      const session = stripe.account.createSession({
-        price: [...stripe.account.prices.keys()][0] ?? "",
-        quantity: 1,
+      const session = openSession(stripe.account, {
+        items: [{ price: [...stripe.account.prices.keys()][0] ?? "", quantity: 1 }],
         clientReferenceId: `ord_${"a".repeat(24)}`,
-        customer: null,
-        customerEmail: null,
-        metadata: {},
-        subscriptionMetadata: {},
         successUrl: "https://shop.example/thanks",
-        cancelUrl: null,
-        expiresAt: null,
       });
       await stripe.console.buy(session.id).sent;
       const { stdout } = await execa(process.execPath, clawpoolArgs(world.rig.operator.configFile, "status"));

@@ -70,7 +70,12 @@ describe("OrderDesk.create", () => {
       [401, "auth"],
       [400, "permanent"],
     ] as const) {
-      rig.stripe.console.fail({ call: "POST /v1/checkout/sessions", status, times: 1 });
+      rig.stripe.faults.add({
+        on: "call",
+        method: "POST",
+        path: "/v1/checkout/sessions",
+        effect: { kind: "answer", status },
+      });
       await assert.rejects(
         rig.desk.create(orderBody()),
         (error) => error instanceof BorderError && error.border === "stripe" && error.kind === kind,

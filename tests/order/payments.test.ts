@@ -99,7 +99,7 @@ describe("payments", () => {
   it("does not believe a signed expiry of a session that was paid", async () => {
     const { session, state } = await order();
     const { events } = rig.stripe.console.buy(session, { hold: true });
-    const [completed] = events;
+    const completed = events.find(({ type }) => type === "checkout.session.completed");
     const payload = JSON.stringify({ ...completed, id: "evt_1forged", type: "checkout.session.expired" });
     const header = Stripe.webhooks.generateTestHeaderString({ payload, secret: rig.stripe.webhookSecret });
     await rig.desk.webhook(Buffer.from(payload), header);
@@ -155,7 +155,12 @@ describe("payments", () => {
     const { session, state } = await order();
     const { subscription, sent } = rig.stripe.console.buy(session);
     await sent;
-    rig.stripe.console.fail({ call: "GET /v1/subscriptions/", status: 500, times: 2 });
+    rig.stripe.faults.add({
+      on: "call",
+      path: "/v1/subscriptions/*",
+      times: 2,
+      effect: { kind: "answer", status: 500 },
+    });
     await rig.stripe.console.cancel(subscription.id).sent;
     assert.equal(state(), "provisioning");
     await rig.stripe.settled();
@@ -191,7 +196,7 @@ describe("payments", () => {
     });
     const { events, sent } = rig.stripe.console.buy(session, { order: ["checkout.session.completed"] });
     await sent;
-    const [completed] = events;
+    const completed = events.find(({ type }) => type === "checkout.session.completed");
     const goods = { ...completed?.data.object, id: "cs_test_mug", mode: "payment", metadata: {} };
     const payload = JSON.stringify({ ...completed, id: "evt_1mug", data: { object: goods } });
     const header = Stripe.webhooks.generateTestHeaderString({ payload, secret: rig.stripe.webhookSecret });
@@ -288,7 +293,11 @@ describe("payments", () => {
       await Promise.all([rig.desk.confirmation(id), rig.desk.confirmation(id)]);
       assert.equal(asked().length, 1);
       const restarted = rig.restarted();
-      rig.stripe.console.fail({ call: "GET /v1/checkout/sessions/", status: 500, times: 1 });
+      rig.stripe.faults.add({
+        on: "call",
+        path: "/v1/checkout/sessions/*",
+        effect: { kind: "answer", status: 500 },
+      });
       await assert.rejects(restarted.confirmation(id), /could not fetch checkout session/);
       assert.equal(await restarted.confirmation(id), "agreed");
       assert.equal(asked().length, 3);

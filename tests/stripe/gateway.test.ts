@@ -5,6 +5,7 @@ import { systemClock } from "../../pool/clock.ts";
 import { BorderError } from "../../pool/errors.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { createStripeGateway, stripeApiVersion } from "../../pool/stripe/gateway.ts";
+import type { CallFault } from "../cloud/stripe/faults.ts";
 import { type LocalStripe, startStripe } from "../cloud/stripe/stripe.ts";
 import { stripeContract } from "./contract.ts";
 
@@ -53,20 +54,27 @@ describe("createStripeGateway", () => {
   });
 
   it("makes one session when the answer was lost and the call is repeated", async () => {
-    stripe.console.fail({ call: "POST /v1/checkout/sessions", status: "cut", times: 1, after: true });
+    stripe.faults.add({
+      on: "call",
+      method: "POST",
+      path: "/v1/checkout/sessions",
+      effect: { kind: "drop", when: "after" },
+    });
     const { session } = await open(0).createCheckout(request);
     assert.deepEqual([...stripe.account.sessions.keys()], [session]);
     assert.equal(stripe.calls().length, 2);
   });
 
   it("repeats what may work later, and says transient when it does not", async () => {
-    stripe.console.fail({ call: "GET /v1/checkout/sessions/", status: 503, times: 1 });
+    const call = (path: string, effect: CallFault["effect"], times = 1) =>
+      stripe.faults.add({ on: "call", path, times, effect });
+    call("/v1/checkout/sessions/*", { kind: "answer", status: 503 });
     assert.equal(await open(1).fetchSession("cs_test_none"), null);
     for (const status of [500, 503, 409, 429] as const) {
-      stripe.console.fail({ call: "GET /v1/subscriptions/", status, times: 1 });
+      call("/v1/subscriptions/*", { kind: "answer", status });
       await assert.rejects(open(0).fetchSubscription("sub_1"), fails("transient"), String(status));
     }
-    stripe.console.fail({ call: "GET /v1/subscriptions/", status: "cut", times: 2 });
+    call("/v1/subscriptions/*", { kind: "drop" }, 2);
     await assert.rejects(open(0).fetchSubscription("sub_1"), fails("transient"));
   });
 

@@ -1,158 +1,224 @@
-/** The buyer's and the operator's side: what people do at Stripe that is no API call of the product. */
-import Router from "@koa/router";
-import type { Context, Middleware } from "koa";
-import getRawBody from "raw-body";
-import { z } from "zod";
-import type { Fault } from "./api.ts";
-import type { Sender, SendOptions } from "./delivery.ts";
-import { ApiError } from "./errors.ts";
-import type { SessionObject, SubscriptionObject } from "./objects.ts";
-import type { Account, EventObject } from "./state.ts";
+/** The buyer's, the bank's and the operator's side: what happens at Stripe that is no API call of the product. */
 
-export interface BuyOptions extends SendOptions {
-  readonly paymentStatus?: "paid" | "unpaid";
-}
+import { missing, refused } from "./errors.ts";
+import type { Faults } from "./faults.ts";
+import type {
+  CancelReason,
+  DisputeObject,
+  EventObject,
+  InvoiceObject,
+  RefundObject,
+  SessionObject,
+  SubscriptionObject,
+} from "./objects/wire.ts";
+import type { Sender, SendOptions } from "./sender.ts";
+import type { Account } from "./state/account.ts";
+import { completeSession, expireSession, settleSession } from "./state/checkout.ts";
+import type { Destination } from "./state/destinations.ts";
+import { collect } from "./state/invoices.ts";
+import {
+  chargeOf,
+  closeDispute,
+  type DisputeEnd,
+  dispute,
+  failRefund,
+  type NewDispute,
+  type NewRefund,
+  refund,
+} from "./state/payments.ts";
+import {
+  type AfterLastFailure,
+  cancelNow,
+  failPayment,
+  type PausedReason,
+  passTime,
+  pause,
+  renew,
+  resume,
+  setCancelAtPeriodEnd,
+} from "./state/subscriptions.ts";
 
 export interface Happened {
   readonly events: readonly EventObject[];
-  /** Resolves when each event had its first try at the webhook. */
+  /** Resolves when each event had its first try at every destination. */
   readonly sent: Promise<void>;
 }
 
 export interface StripeConsole {
-  /** The buyer completes the hosted page. */
+  /** The buyer completes the hosted page; `unpaid` with a bank debit, which takes days. */
   buy(
     session: string,
-    options?: BuyOptions,
+    options?: SendOptions & { readonly paymentStatus?: "paid" | "unpaid" | undefined },
   ): Happened & { session: SessionObject; subscription: SubscriptionObject };
   /** The payment of a session bought with `unpaid` clears. */
   paymentSucceeds(session: string, options?: SendOptions): Happened;
   paymentFails(session: string, options?: SendOptions): Happened;
   /** The checkout is left alone for too long. */
   expire(session: string, options?: SendOptions): Happened;
-  cancel(subscription: string, options?: SendOptions & { reason?: string }): Happened;
-  /** Makes the next matching calls of the API fail. */
-  fail(fault: Fault): void;
-  /** Keeps the next matching call of the API waiting until the returned function is called. */
+  cancel(
+    subscription: string,
+    options?: SendOptions & { readonly reason?: CancelReason | undefined },
+  ): Happened;
+  /** With `undo` it goes on after all. */
+  cancelAtPeriodEnd(
+    subscription: string,
+    options?: SendOptions & { readonly undo?: boolean | undefined },
+  ): Happened;
+  /** Status `paused`. */
+  pause(
+    subscription: string,
+    options?: SendOptions & { readonly reason?: PausedReason | undefined },
+  ): Happened;
+  resume(subscription: string, options?: SendOptions): Happened;
+  /** Invoices are not collected for a while; the status stays. Null ends that. */
+  pauseCollection(
+    subscription: string,
+    options?: SendOptions & {
+      readonly behavior?: "keep_as_draft" | "mark_uncollectible" | "void" | null | undefined;
+    },
+  ): Happened;
+  /** The period ends: what was to end ends, any other is charged for the next one. */
+  renew(subscription: string, options?: SendOptions): Happened & { invoice: InvoiceObject | null };
+  /**
+   * The bank refuses: the open invoice's next try, else the one of a new period. With `final` it was the last, and the
+   * account's settings make this of it. Until `paymentRecovers` calls of `invoices.pay` are refused, too.
+   */
+  failPayment(
+    subscription: string,
+    options?: SendOptions & { readonly final?: AfterLastFailure | undefined },
+  ): Happened & { invoice: InvoiceObject };
+  /** The buyer has a good card again; the open invoice is paid. */
+  paymentRecovers(subscription: string, options?: SendOptions): Happened;
+  /** Of the newest charge of a subscription, or of the charge named; all of it unless `amount` says otherwise. */
+  refund(of: string, options?: SendOptions & NewRefund): Happened & { refund: RefundObject };
+  /** The bank sends a refund back. */
+  refundFails(refund: string, options?: SendOptions): Happened;
+  /** The buyer goes to the bank, about the newest charge of a subscription or the charge named. */
+  dispute(of: string, options?: SendOptions & NewDispute): Happened & { dispute: DisputeObject };
+  closeDispute(dispute: string, end: DisputeEnd, options?: SendOptions): Happened;
+  /** Time alone: sessions run out, subscriptions end at their `cancel_at`. Calls of the API look at the clock, too. */
+  passTime(options?: SendOptions): Happened;
+  /** Sends an event once more, as the dashboard's "Resend" does. */
+  resend(event: string): Promise<void>;
+  /**
+   * A new signing secret for a destination; the old one signs beside it for `overlapSeconds` (a day).
+   * @returns the new secret
+   */
+  rollSecret(destination: string, overlapSeconds?: number): string;
+  /** Keeps the next call of `METHOD /path` waiting until the returned function is called. */
   hold(call: string): () => void;
 }
 
-export function createConsole(account: Account, sender: Sender, faults: Fault[]): StripeConsole {
-  const announce = (events: readonly EventObject[], options: SendOptions = {}): Happened => ({
-    events,
-    sent: sender.send(events, options),
-  });
-  return {
-    buy(sessionId, options = {}) {
-      const happened = announce(account.complete(sessionId, options.paymentStatus ?? "paid"), options);
-      const session = account.session(sessionId);
-      return { ...happened, session, subscription: account.subscription(session.subscription ?? "") };
-    },
-    paymentSucceeds: (session, options) => announce(account.settle(session, "succeeded"), options),
-    paymentFails: (session, options) => announce(account.settle(session, "failed"), options),
-    expire: (session, options) => announce(account.expire(session), options),
-    cancel: (subscription, options = {}) => announce(account.cancel(subscription, options.reason), options),
-    fail: (fault) => {
-      faults.push(fault);
-    },
-    hold: (call) => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      faults.push({ call, status: "held", times: 1, until: promise });
-      return resolve;
-    },
-  };
-}
+export function createConsole(account: Account, sender: Sender, faults: Faults): StripeConsole {
+  /** Time passes first, so that nothing is done with what has run out. */
+  function act<T extends object>(options: SendOptions, work: () => T): Happened & T {
+    passTime(account);
+    let made: T;
+    let events: readonly EventObject[] = [];
+    try {
+      made = work();
+    } finally {
+      events = account.takeFresh();
+    }
+    return { ...made, events, sent: sender.send(events, options) };
+  }
 
-const sending = {
-  order: z.array(z.string()).optional(),
-  duplicates: z.int().min(0).max(10).optional(),
-  hold: z.boolean().optional(),
-};
-const ofSession = z.strictObject({ session: z.string(), ...sending });
-
-/** The console over HTTP below /_local, and the page that a checkout URL leads to. */
-export function createLocalRoutes(desk: StripeConsole, sender: Sender, account: Account): Middleware {
-  const router = new Router();
-
-  const action = <T>(name: string, shape: z.ZodType<T>, run: (input: T) => unknown) =>
-    router.post(`/_local/${name}`, async (context) => {
-      const text = await getRawBody(context.req, { limit: "64kb", encoding: "utf8" });
-      const input = shape.safeParse(text === "" ? {} : JSON.parse(text));
-      if (!input.success) throw new ApiError(400, { message: z.prettifyError(input.error) });
-      const result = (await run(input.data)) as Partial<Happened> | undefined;
-      await result?.sent;
-      context.body = result?.events === undefined ? { ok: true } : { ...result, sent: true };
+  const onSubscription = (
+    id: string,
+    options: SendOptions,
+    work: (subscription: SubscriptionObject) => void,
+  ): Happened =>
+    act(options, () => {
+      work(account.subscription(id));
+      return {};
     });
 
-  action("buy", ofSession.extend({ paymentStatus: z.enum(["paid", "unpaid"]).optional() }), (input) =>
-    desk.buy(input.session, input),
-  );
-  action("payment-succeeds", ofSession, (input) => desk.paymentSucceeds(input.session, input));
-  action("payment-fails", ofSession, (input) => desk.paymentFails(input.session, input));
-  action("expire", ofSession, (input) => desk.expire(input.session, input));
-  action(
-    "cancel",
-    z.strictObject({ subscription: z.string(), reason: z.string().optional(), ...sending }),
-    (input) => desk.cancel(input.subscription, input),
-  );
-  action("release", z.strictObject({ order: z.array(z.string()).optional() }), (input) =>
-    sender.release(input.order),
-  );
-  action("webhook", z.strictObject({ url: z.url().nullable() }), (input) => sender.setWebhook(input.url));
-  action(
-    "fail",
-    z.strictObject({
-      call: z.string(),
-      status: z.union([z.int().min(400).max(599), z.literal("cut")]),
-      times: z.int().min(1),
-      after: z.boolean().optional(),
-    }),
-    (input) => desk.fail(input),
-  );
-  router.get("/_local/deliveries", (context) => {
-    context.body = sender.deliveries();
-  });
-  router.get("/_local/state", (context) => {
-    context.body = {
-      sessions: [...account.sessions.values()],
-      subscriptions: [...account.subscriptions.values()],
-      events: account.events,
-    };
-  });
+  const charge = (of: string) =>
+    of.startsWith("sub_") ? chargeOf(account, account.subscription(of)) : account.charge(of);
 
-  router.get("/c/pay/:session", (context) => {
-    context.type = "html";
-    context.body = payPage(account.session(String(context.params.session)));
-  });
-  router.post("/c/pay/:session", async (context) => {
-    const session = account.session(String(context.params.session));
-    await desk.buy(session.id).sent;
-    context.redirect(session.success_url.replace("{CHECKOUT_SESSION_ID}", session.id));
-    context.status = 303;
-  });
+  function destination(id: string): Destination {
+    const found = account.destinations.get(id);
+    if (!found) throw missing("event destination", id);
+    return found;
+  }
 
-  const routes = router.routes();
-  return async (context: Context, next) => {
-    try {
-      await routes(context as never, next);
-    } catch (error) {
-      if (error instanceof SyntaxError) context.status = 400;
-      else if (error instanceof ApiError) {
-        context.status = error.status;
-        context.body = error.body;
-      } else throw error;
-    }
+  return {
+    buy: (id, options = {}) =>
+      act(options, () => {
+        const session = completeSession(account, id, options.paymentStatus ?? "paid");
+        return { session, subscription: account.subscription(session.subscription ?? "") };
+      }),
+    paymentSucceeds: (id, options = {}) =>
+      act(options, () => ({ session: settleSession(account, id, "succeeded") })),
+    paymentFails: (id, options = {}) =>
+      act(options, () => ({ session: settleSession(account, id, "failed") })),
+    expire: (id, options = {}) => act(options, () => ({ session: expireSession(account, id) })),
+    cancel: (id, options = {}) =>
+      onSubscription(id, options, (subscription) =>
+        cancelNow(account, subscription, options.reason === undefined ? {} : { reason: options.reason }),
+      ),
+    cancelAtPeriodEnd: (id, options = {}) =>
+      onSubscription(id, options, (subscription) =>
+        setCancelAtPeriodEnd(account, subscription, !options.undo),
+      ),
+    pause: (id, options = {}) =>
+      onSubscription(id, options, (subscription) =>
+        pause(account, subscription, options.reason ?? "pause_requested"),
+      ),
+    resume: (id, options = {}) =>
+      onSubscription(id, options, (subscription) => resume(account, subscription)),
+    pauseCollection: (id, options = {}) =>
+      onSubscription(id, options, (subscription) => {
+        const { behavior = "void" } = options;
+        const pausing = behavior === null ? null : { behavior, resumes_at: null };
+        account.change(subscription, { pause_collection: pausing }, "customer.subscription.updated");
+      }),
+    renew: (id, options = {}) => act(options, () => ({ invoice: renew(account, account.subscription(id)) })),
+    failPayment: (id, options = {}) =>
+      act(options, () => {
+        const subscription = account.subscription(id);
+        account.declining.add(subscription.customer);
+        return { invoice: failPayment(account, subscription, options.final ?? null) };
+      }),
+    paymentRecovers: (id, options = {}) =>
+      onSubscription(id, options, (subscription) => {
+        const invoice = account.invoice(subscription.latest_invoice ?? "");
+        account.declining.delete(subscription.customer);
+        if (invoice.status !== "open") throw refused(`Invoice ${invoice.id} is ${invoice.status}.`);
+        collect(account, invoice, "succeeded");
+      }),
+    refund: (of, options = {}) => act(options, () => ({ refund: refund(account, charge(of), options) })),
+    refundFails: (id, options = {}) =>
+      act(options, () => {
+        const made = account.refunds.get(id);
+        if (!made) throw missing("refund", id);
+        failRefund(account, made);
+        return {};
+      }),
+    dispute: (of, options = {}) => act(options, () => ({ dispute: dispute(account, charge(of), options) })),
+    closeDispute: (id, end, options = {}) =>
+      act(options, () => {
+        const made = account.disputes.get(id);
+        if (!made) throw missing("dispute", id);
+        closeDispute(account, made, end);
+        return {};
+      }),
+    passTime: (options = {}) => act(options, () => ({})),
+    async resend(id) {
+      const event = account.events.find((one) => one.id === id);
+      if (!event) throw missing("event", id);
+      await sender.send([event]);
+    },
+    rollSecret: (id, overlapSeconds = 86_400) => destination(id).roll(overlapSeconds),
+    hold(call) {
+      const [method, path = ""] = call.split(" ", 2);
+      const id = faults.add({
+        on: "call",
+        method: method as "GET" | "POST" | "DELETE",
+        path,
+        effect: { kind: "hold" },
+      });
+      return () => void faults.remove(id);
+    },
   };
-}
-
-function payPage(session: SessionObject): string {
-  const open = session.status === "open";
-  const amount = `${(Number(session.amount_total) / 100).toFixed(2)} ${String(session.currency).toUpperCase()}`;
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>Checkout (stand-in)</title>
-<meta name="viewport" content="width=device-width"><style>
-:root{color-scheme:light dark;font:16px system-ui}main{max-width:24rem;margin:15vh auto;text-align:center}
-button{font:inherit;padding:.7em 2em;cursor:pointer}code{font-size:.75em;overflow-wrap:anywhere}</style>
-<main><h1>${amount} a month</h1><p>This page stands for Stripe's. No money moves.</p>
-${open ? '<form method="post"><button>Pay</button></form>' : `<p>This checkout is ${session.status}.</p>`}
-<p><code>${session.id}</code></p></main></html>`;
 }

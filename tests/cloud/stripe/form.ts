@@ -3,14 +3,30 @@
 export type FormValue = string | FormValue[] | { [key: string]: FormValue };
 export type Form = { [key: string]: FormValue };
 
-/** Decodes a body or a query string. Lists come as `a[0]=…` and as `a[]=…`; a string where a branch is wanted wins. */
+/** Nothing that Stripe documents is nested deeper than this. */
+const deepest = 10;
+const most = 2_000;
+
+/** The text is no form, or one that nobody would send. */
+export class FormError extends Error {
+  override readonly name = "FormError";
+}
+
+/**
+ * Decodes a body or a query string. Lists come as `a[0]=…` and as `a[]=…`; a string where a branch is wanted wins.
+ * @throws FormError
+ */
 export function decodeForm(text: string): Form {
+  if (/%(?![0-9a-f]{2})/i.test(text)) throw new FormError("invalid %-encoding");
+  const pairs = new URLSearchParams(text);
+  if (pairs.size > most) throw new FormError("too many parameters");
   const root: Form = Object.create(null);
-  for (const [name, value] of new URLSearchParams(text)) {
+  for (const [name, value] of pairs) {
     const path = [
       name.replace(/\[.*$/s, ""),
       ...[...name.matchAll(/\[([^\]]*)\]/g)].map((match) => match[1] ?? ""),
     ];
+    if (path.length > deepest) throw new FormError("nested too deeply");
     put(root, path, value);
   }
   return lists(root) as Form;
