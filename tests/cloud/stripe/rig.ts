@@ -23,7 +23,9 @@ export interface Rig {
   readonly answers: number[];
   /** Types of what the webhook got, in order. */
   types(): string[];
-  /** A session of `price_1`, bought by card. */
+  /** An open session of `price_1`. */
+  opened(): string;
+  /** The same, bought by card. */
   bought(): { session: string; subscription: string };
   /** A call without the library. */
   ask(method: string, path: string, form?: string, headers?: Record<string, string>): Promise<Asked>;
@@ -73,6 +75,12 @@ export async function startRig(
     return { status: answer.status, headers: answer.headers, json: text === "" ? {} : JSON.parse(text) };
   };
 
+  const opened = () =>
+    openSession(stripe.account, {
+      items: [{ price: "price_1", quantity: 1 }],
+      successUrl: "https://shop.example/thanks?s={CHECKOUT_SESSION_ID}",
+    }).id;
+
   return {
     stripe,
     client: libraryOn(stripe),
@@ -80,11 +88,9 @@ export async function startRig(
     received,
     answers,
     types: () => received.map(({ json }) => json.type),
+    opened,
     bought() {
-      const { id } = openSession(stripe.account, {
-        items: [{ price: "price_1", quantity: 1 }],
-        successUrl: "https://shop.example/thanks?s={CHECKOUT_SESSION_ID}",
-      });
+      const id = opened();
       return { session: id, subscription: stripe.console.buy(id).subscription.id };
     },
     ask: (method, path, form = "", headers = {}) =>
