@@ -123,7 +123,7 @@ const chains: Readonly<Record<string, readonly Operation[]>> = {
     ["server describe bare", /IPv4:\s+ID:\s+\d+/],
     ["primary-ip describe {address}", /Assignee/],
     ["primary-ip update {address} --name address --auto-delete=false", /updated/],
-    ["primary-ip set-rdns address --ip {ip} --hostname address.example.com", /changed/],
+    ["primary-ip set-rdns address --ip {ip} --hostname address.example.com", /associated/],
     ["primary-ip list", /address/],
     ["primary-ip unassign {address}", /unassigned/],
     ["primary-ip assign {address} --server bare", /assigned/],

@@ -1,6 +1,6 @@
 /**
- * Makes responses.json, the shapes of the answers of every operation that is implemented here, out of Hetzner's API
- * description (https://docs.hetzner.cloud/cloud.spec.json):
+ * Makes responses.json and requests.json, the shapes of the answers and of the requests of every operation that is
+ * implemented here, out of Hetzner's API description (https://docs.hetzner.cloud/cloud.spec.json):
  *
  *     CLAWPOOL_HETZNER_OPENAPI=cloud.spec.json node bin/dev.mjs tests/cloud/hetzner/openapi/extract.ts
  *
@@ -19,7 +19,21 @@ export interface Extract {
   readonly operations: Record<string, Record<string, Json>>;
 }
 
-const file = new URL("./responses.json", import.meta.url);
+export interface RequestShape {
+  readonly parameters: readonly Json[];
+  /** Null where there is none. */
+  readonly body: Json;
+}
+
+export interface RequestExtract {
+  readonly $defs: Record<string, Json>;
+  readonly operations: Record<string, RequestShape>;
+  /** What the description has and the emulator does not. */
+  readonly leftOut: readonly string[];
+}
+
+const responsesFile = new URL("./responses.json", import.meta.url);
+const requestsFile = new URL("./requests.json", import.meta.url);
 
 /** Keywords of JSON Schema that say what is valid; `format` is left out because a validator need not know it. */
 const kept = new Set([
@@ -55,10 +69,12 @@ function at(value: Json | undefined, ...keys: string[]): Json | undefined {
   return current;
 }
 
-/** @param description the parsed API description */
-export function extractResponses(description: Json): Extract {
+/** Strips schemas to what is kept, and puts what is long under `$defs`. */
+function sharedShapes(keep: ReadonlySet<string>): {
+  readonly $defs: Record<string, Json>;
+  strip(schema: Json): Json;
+} {
   const $defs: Record<string, Json> = {};
-
   const share = (schema: Json): Json => {
     const text = JSON.stringify(schema);
     if (text.length < worthSharing) return schema;
@@ -70,7 +86,7 @@ export function extractResponses(description: Json): Extract {
     if (!isObject(schema)) return schema;
     const result: { [key: string]: Json } = {};
     for (const [key, value] of Object.entries(schema)) {
-      if (!kept.has(key)) continue;
+      if (!keep.has(key)) continue;
       if (key === "properties" && isObject(value)) {
         result[key] = Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, strip(inner)]));
       } else if (Array.isArray(value) && ["oneOf", "anyOf", "allOf", "prefixItems"].includes(key)) {
@@ -79,7 +95,14 @@ export function extractResponses(description: Json): Extract {
     }
     return share(result);
   };
+  return { $defs, strip };
+}
 
+const methods = ["get", "post", "put", "patch", "delete"];
+
+/** @param description the parsed API description */
+export function extractResponses(description: Json): Extract {
+  const { $defs, strip } = sharedShapes(kept);
   const operations: Extract["operations"] = {};
   for (const route of routes) {
     const responses = at(description, "paths", route.path, route.method.toLowerCase(), "responses");
@@ -94,16 +117,63 @@ export function extractResponses(description: Json): Extract {
   return { $defs, operations };
 }
 
+/** @param description the parsed API description */
+export function extractRequests(description: Json): RequestExtract {
+  const { $defs, strip } = sharedShapes(new Set([...kept, "format", "minItems", "maxItems"]));
+  const operations: RequestExtract["operations"] = {};
+  const offered = new Set(routes.map(({ method, path }) => `${method} ${path}`));
+  const leftOut: string[] = [];
+  for (const [path, item] of Object.entries(at(description, "paths") ?? {})) {
+    for (const method of methods.filter((name) => at(item, name) !== undefined)) {
+      const name = `${method.toUpperCase()} ${path}`;
+      if (!offered.has(name)) {
+        leftOut.push(name);
+        continue;
+      }
+      const parameters = at(item, method, "parameters");
+      const body = at(item, method, "requestBody", "content", "application/json", "schema");
+      operations[name] = {
+        parameters: (Array.isArray(parameters) ? parameters : []).map((parameter) => ({
+          name: at(parameter, "name") ?? null,
+          in: at(parameter, "in") ?? null,
+          required: at(parameter, "required") ?? false,
+          schema: strip(at(parameter, "schema") ?? {}),
+        })),
+        body: body === undefined ? null : strip(body),
+      };
+    }
+  }
+  return { $defs, operations, leftOut };
+}
+
+/** The API description that CLAWPOOL_HETZNER_OPENAPI names; null when it names none. */
+function namedDescription(): Json {
+  const path = process.env.CLAWPOOL_HETZNER_OPENAPI;
+  return path ? (JSON.parse(readFileSync(path, "utf8")) as Json) : null;
+}
+
 /** The extract of the description that CLAWPOOL_HETZNER_OPENAPI names, else the committed one. */
 export function loadExtract(): Extract {
-  const path = process.env.CLAWPOOL_HETZNER_OPENAPI;
-  if (path) return extractResponses(JSON.parse(readFileSync(path, "utf8")) as Json);
-  return JSON.parse(readFileSync(file, "utf8")) as Extract;
+  const description = namedDescription();
+  return description
+    ? extractResponses(description)
+    : (JSON.parse(readFileSync(responsesFile, "utf8")) as Extract);
+}
+
+/** Likewise. */
+export function loadRequests(): RequestExtract {
+  const description = namedDescription();
+  return description
+    ? extractRequests(description)
+    : (JSON.parse(readFileSync(requestsFile, "utf8")) as RequestExtract);
 }
 
 if (import.meta.main) {
   if (!process.env.CLAWPOOL_HETZNER_OPENAPI) {
     console.error("set CLAWPOOL_HETZNER_OPENAPI to the path of Hetzner's API description");
     process.exitCode = 1;
-  } else writeFileSync(file, `${JSON.stringify(loadExtract(), null, 1)}\n`);
+  } else {
+    writeFileSync(responsesFile, `${JSON.stringify(loadExtract(), null, 1)}\n`);
+    writeFileSync(requestsFile, `${JSON.stringify(loadRequests(), null, 1)}\n`);
+  }
 }
