@@ -29,6 +29,7 @@ export function matches(fault: FaultOrder, subject: Subject): boolean {
     Object.entries(query ?? {}).every(([key, value]) => subject.query?.getAll(key).includes(value)) &&
     Object.entries(body ?? {}).every(([field, wanted]) => {
       const given = at(subject.body, field);
+      if (given === undefined || given === null) return false;
       return (Array.isArray(wanted) ? wanted : [wanted]).some((value) => String(value) === String(given));
     }) &&
     (server === undefined || serverMatches(server, subject.server)) &&
