@@ -54,11 +54,12 @@ describe("Hetzner emulator: floating IPs", () => {
     assert.deepEqual((await rig.must("GET", `/servers/${first.id}`)).server.public_net.floating_ips, [
       address.id,
     ]);
-    assertError(await act(address.id, "assign", { server: second.id }), 422, "floating_ip_assigned");
+    assertError(await act(address.id, "assign", { server: first.id }), 422, "floating_ip_assigned");
+    await must(address.id, "assign", { server: second.id });
+    assert.equal((await seen(address.id)).server, second.id);
     await must(address.id, "unassign");
     assertError(await act(address.id, "unassign"), 422, "unsupported_error");
     await must(address.id, "assign", { server: second.id });
-    assert.equal((await seen(address.id)).server, second.id);
     await rig.must("DELETE", `/servers/${second.id}`);
     await rig.clock.advance(20_000);
     assert.equal((await seen(address.id)).server, null);

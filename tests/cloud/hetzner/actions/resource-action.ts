@@ -16,6 +16,8 @@ export interface Begun<K extends Kind> {
   readonly parameters?: Readonly<Record<string, unknown>>;
   /** Keys of the answer beside `action`, e.g. `root_password`. */
   readonly answer?: Readonly<Record<string, unknown>>;
+  /** False: other actions may begin meanwhile. Default true. */
+  readonly locks?: boolean;
   /** There is nothing to do: the action is a success at once, and its effect does not run. */
   readonly done?: boolean;
 }
@@ -40,10 +42,12 @@ export function resourceAction<K extends Kind>(
         const resource = fromPath(context, request, kind);
         assertFree(context, resource);
         const begun = begin(context, request, resource);
-        const { command, patch, also = [], parameters = {}, answer = {}, done = false } = begun;
+        const { command, patch, also = [], answer = {} } = begun;
+        const { parameters = {}, done = false, locks = true } = begun;
         if (patch) context.store.update(kind, resource, patch);
         const resources = [{ type: kind, id: resource.id }, ...also];
-        const action = context.actions.start(request.project, command, resources, { parameters, done });
+        const options = { parameters, done, locks };
+        const action = context.actions.start(request.project, command, resources, options);
         return { status: 201, body: { ...answer, action: presentAction(context, action) } };
       }),
   };

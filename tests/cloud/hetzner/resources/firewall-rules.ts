@@ -11,6 +11,8 @@ const maxEffectiveRules = 500;
 const portPattern = /^([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?$/;
 
 function isPort(text: string): boolean {
+  // Not in the API description; terraform-provider-hcloud's acceptance suite sends it and reads it back.
+  if (text === "any") return true;
   const [, from, to = from] = portPattern.exec(text) ?? [];
   return from !== undefined && Number(to) <= 65535 && Number(from) <= Number(to);
 }

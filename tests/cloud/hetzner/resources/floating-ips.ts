@@ -176,10 +176,11 @@ export const floatingIpRoutes: readonly Route[] = [
   resourceAction("floating_ips", "floating_ip", "assign", (context, request, address) => {
     // The description lets `server` be null here too, and says nothing of what that would mean.
     const { server: id } = parseBody(z.object({ server: idSchema }), request.body);
-    if (address.server !== null) {
-      throw new ApiError(422, "floating_ip_assigned", "the Floating IP is already assigned");
-    }
     const server = serverOfBody(context, request.project, id);
+    // It moves from one server to another at once: terraform-provider-hcloud's acceptance suite does so.
+    if (address.server === server.id) {
+      throw new ApiError(422, "floating_ip_assigned", "the Floating IP is already assigned to the server");
+    }
     return {
       command: "assign_floating_ip",
       patch: { server: server.id },
@@ -198,6 +199,7 @@ export const floatingIpRoutes: readonly Route[] = [
   }),
   resourceAction("floating_ips", "floating_ip", "change_dns_ptr", (_context, request, address) => ({
     command: "change_dns_ptr",
+    locks: false,
     patch: { dnsPtrs: changedDnsPtrs(address, request.body) },
   })),
   resourceAction("floating_ips", "floating_ip", "change_protection", (_context, request) => ({

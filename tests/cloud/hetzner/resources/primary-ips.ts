@@ -246,6 +246,7 @@ export const primaryIpRoutes: readonly Route[] = [
   },
   resourceAction("primary_ips", "primary_ip", "change_dns_ptr", (_context, request, address) => ({
     command: "change_dns_ptr",
+    locks: false,
     patch: { dnsPtrs: changedDnsPtrs(address, request.body) },
   })),
   resourceAction("primary_ips", "primary_ip", "change_protection", (_context, request, address) => {
