@@ -59,7 +59,7 @@ export function orderRoutes(options: {
         remedy: "ask again when the order is running",
       });
     }
-    store.audit("api", "order.access", found.id);
+    store.audit("api", "order.access", found.id, { why: "the gateway's token was asked for" });
     context.body = {
       gateway_token: store.agentSecrets(found.id).gatewayToken,
       gateway_port: config().agent.gatewayPort,

@@ -24,8 +24,8 @@ export function createLedger(store: Store, heldByPerson: (name: string) => boole
     },
     recordRefusal(run, request, reason) {
       store.audit(run.actor, "gate.refused", run.kind === "machine" ? run.machine : run.kind, {
+        why: reason,
         request,
-        reason,
       });
     },
   };

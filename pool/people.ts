@@ -9,6 +9,7 @@ import { stackInput } from "./machine/create.ts";
 import type { MachineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
 import type { Platform } from "./platform.ts";
+import type { Cause } from "./store/store.ts";
 import type { StackInputs } from "./terraform/stack-inputs.ts";
 
 export interface PeopleRequest {
@@ -57,10 +58,10 @@ export function createPeople(options: {
   >();
   const held = new Map<string, string>();
   // What an earlier daemon's people held: their tokens died with it.
-  for (const { name } of store.machines({ live: true })) withhold(name, false);
+  for (const { name } of store.machines({ live: true })) withhold(name, false, {});
 
   /** A payment that comes now must not get a machine which a person may be about to destroy. */
-  function withhold(name: MachineName, withheld: boolean): void {
+  function withhold(name: MachineName, withheld: boolean, cause: Cause): void {
     const machine = store.machine(name);
     if (!machine || machine.withheld === withheld || machine.state === "destroyed") return;
     store.changeMachine(
@@ -68,10 +69,11 @@ export function createPeople(options: {
       machine.state,
       { withheld },
       withheld ? "a person holds it" : "nobody holds it",
+      cause,
     );
   }
 
-  function hold(names: readonly MachineName[], actor: string): () => void {
+  function hold(names: readonly MachineName[], cause: Cause & { readonly actor: string }): () => void {
     const undos: (() => void)[] = [];
     const undo = () => {
       for (const each of undos.splice(0)) each();
@@ -80,13 +82,13 @@ export function createPeople(options: {
       const release = loop.hold(name);
       if (!release) {
         undo();
-        for (const each of names) if (!held.has(each)) withhold(each, false);
+        for (const each of names) if (!held.has(each)) withhold(each, false, cause);
         const who = held.get(name) ?? "the daemon";
         const state = store.machine(name)?.state;
         throw new BusyError(`${who} works on ${name} now (${state}); try again when it has finished`);
       }
-      held.set(name, actor);
-      withhold(name, true);
+      held.set(name, cause.actor);
+      withhold(name, true, cause);
       undos.push(() => {
         held.delete(name);
         release();
@@ -95,39 +97,51 @@ export function createPeople(options: {
     return undo;
   }
 
+  function grant({ command, stacks, actor }: PeopleRequest): PeopleGrant {
+    const id = randomUUID();
+    const live = store.machines({ live: true });
+    const names = live.filter((machine) => stacks.includes(machine.name)).map((machine) => machine.name);
+    const unknown = stacks.filter((stack) => stack !== "platform" && !names.includes(stack as MachineName));
+    if (unknown.length > 0)
+      throw new Error(`no live machine is named ${unknown.join(", ")}; see \`clawpool machines\``);
+    const mayWrite = writing.includes(command);
+    const release = mayWrite ? hold(names, { actor, run: id }) : () => {};
+    const run = gate.openRun({
+      kind: "people",
+      actor,
+      machines: names,
+      platform: stacks.includes("platform"),
+      update: mayWrite,
+      destroy: command === "destroy",
+      priority: "person",
+    });
+    grants.set(id, { run, names, release, actor, wrote: mayWrite });
+    const why = mayWrite ? "a person's command" : "a person looks";
+    store.audit(actor, `people.${command}`, stacks.join(" ") || "-", { why, run: id });
+    return {
+      id,
+      endpoint: run.endpoint,
+      token: run.token.expose(),
+      stacks: {
+        platform: platform.inputs(),
+        machines: live
+          .filter((machine) => machine.serverId !== null)
+          .map((machine) => stackInput(machine, context)),
+        stateDir: options.terraformRoot,
+      },
+    };
+  }
+
   return {
-    begin({ command, stacks, actor }) {
-      const live = store.machines({ live: true });
-      const names = live.filter((machine) => stacks.includes(machine.name)).map((machine) => machine.name);
-      const unknown = stacks.filter((stack) => stack !== "platform" && !names.includes(stack as MachineName));
-      if (unknown.length > 0)
-        throw new Error(`no live machine is named ${unknown.join(", ")}; see \`clawpool machines\``);
-      const mayWrite = writing.includes(command);
-      const release = mayWrite ? hold(names, actor) : () => {};
-      const run = gate.openRun({
-        kind: "people",
-        actor,
-        machines: names,
-        platform: stacks.includes("platform"),
-        update: mayWrite,
-        destroy: command === "destroy",
-        priority: "person",
-      });
-      const id = randomUUID();
-      grants.set(id, { run, names, release, actor, wrote: mayWrite });
-      store.audit(actor, `people.${command}`, stacks.join(" ") || "-", { id });
-      return {
-        id,
-        endpoint: run.endpoint,
-        token: run.token.expose(),
-        stacks: {
-          platform: platform.inputs(),
-          machines: live
-            .filter((machine) => machine.serverId !== null)
-            .map((machine) => stackInput(machine, context)),
-          stateDir: options.terraformRoot,
-        },
-      };
+    begin(request) {
+      try {
+        return grant(request);
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        const { command, stacks, actor } = request;
+        store.audit(actor, "people.refused", stacks.join(" ") || "-", { why, command });
+        throw error;
+      }
     },
 
     end(id, exitCode) {
@@ -137,12 +151,13 @@ export function createPeople(options: {
       grant.run.close();
       grant.release();
       store.audit(grant.actor, "people.end", grant.names.join(" ") || "-", {
-        id,
+        why: exitCode === null ? "cut off" : "the command ended",
+        run: id,
         exitCode,
         calls: grant.run.counts(),
       });
       if (!grant.wrote) return;
-      for (const name of grant.names) void lookAfter(name, grant.actor, exitCode === 0);
+      for (const name of grant.names) void lookAfter(name, { actor: grant.actor, run: id }, exitCode === 0);
     },
 
     holds: (name) => held.has(name),
@@ -152,7 +167,12 @@ export function createPeople(options: {
   };
 
   /** A person may have destroyed the server; the row has to follow at once, not at the next sweep. */
-  async function lookAfter(name: MachineName, actor: string, ok: boolean): Promise<void> {
+  async function lookAfter(
+    name: MachineName,
+    cause: Cause & { readonly actor: string },
+    ok: boolean,
+  ): Promise<void> {
+    const { actor, run } = cause;
     const machine = store.machine(name);
     try {
       if (!machine || machine.serverId === null || machine.state === "destroyed") return;
@@ -160,20 +180,21 @@ export function createPeople(options: {
         if (ok || machine.state !== "serving" || !machine.labelled) return;
         // A destroy that the gate refused has dropped the stack's outputs from the state; the labels' guarded apply
         // writes them again.
-        store.changeMachine(name, "serving", { labelled: false }, `${actor}'s command failed: apply again`);
+        const why = `${actor}'s command failed: apply again`;
+        store.changeMachine(name, "serving", { labelled: false }, why, { run });
         return loop.poke(name);
       }
       const reason = `destroyed by ${actor}`;
       const now = store.machine(name);
       if (!now || now.order !== null || ["retiring", "releasing", "destroyed"].includes(now.state))
         return loop.poke(name);
-      store.changeMachine(name, now.state, { state: "retiring", deadline: null, reason }, reason);
+      store.changeMachine(name, now.state, { state: "retiring", deadline: null, reason }, reason, { run });
       loop.poke(name);
     } catch (error) {
       log.warn({ machine: name, err: error }, "could not look after a person's command; the sweep will");
     } finally {
       // Only now: a server that is gone must not be claimed between the end of the command and this look.
-      if (!held.has(name)) withhold(name, false);
+      if (!held.has(name)) withhold(name, false, cause);
     }
   }
 }

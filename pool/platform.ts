@@ -6,6 +6,8 @@ import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { Gate } from "./cloud/cloud.ts";
 import type { Config } from "./config/config.ts";
+import { runFacts } from "./machine/terraform-run.ts";
+import { auditedRun } from "./observe/audited-run.ts";
 import type { Sealer } from "./secrets/seal.ts";
 import { generateKeyPair, publicKeyOf } from "./ssh/keys.ts";
 import type { Store } from "./store/store.ts";
@@ -82,12 +84,14 @@ export function createPlatform(options: {
       }
       const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });
       try {
-        const { result, ids: made } = await terraform.applyPlatform(input, run);
-        store.audit("daemon", "terraform.platform", "platform", {
-          run: result.run,
-          ok: result.ok,
-          calls: run.counts(),
-        });
+        const why = before ? "the platform's inputs changed" : "the platform was never applied";
+        const account = { action: "terraform.platform", subject: "platform", why };
+        const { result, ids: made } = await auditedRun(
+          store,
+          account,
+          () => terraform.applyPlatform(input, run),
+          (ended) => runFacts(ended.result, run),
+        );
         if (!result.ok) throw terraformError(result);
         ids = made;
       } finally {

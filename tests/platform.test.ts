@@ -91,7 +91,9 @@ describe("the platform", () => {
     assert.deepEqual(
       rows.map(({ action, detail }) => [action, detail.ok]),
       [
+        ["terraform.platform.begun", undefined],
         ["terraform.platform", false],
+        ["terraform.platform.begun", undefined],
         ["terraform.platform", true],
       ],
     );

@@ -49,7 +49,12 @@ export const boot: Stage = async (machine, context) => {
     const hostKey = `${type} ${key}`;
     if (!publicKeyLine.test(hostKey)) throw firstBootError(`printed no host key: ${hostKey.slice(0, 200)}`);
     if (machine.nextHostKey !== hostKey)
-      store.changeMachine(machine.name, "booting", { nextHostKey: hostKey }, "");
+      store.changeMachine(
+        machine.name,
+        "booting",
+        { nextHostKey: hostKey },
+        "its own host key, still to be shown",
+      );
     await run(connection, firstBoot.install);
     store.changeMachine(
       machine.name,

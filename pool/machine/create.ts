@@ -35,7 +35,9 @@ export const create: Stage = async (machine, context) => {
     return atOnce;
   }
   await withPermit(machine, context, { create: true }, (run) =>
-    audited("apply", machine, context, run, terraform.applyMachine(stackInput(machine, context), run)),
+    audited("apply", "the intent is written", machine, context, run, () =>
+      terraform.applyMachine(stackInput(machine, context), run),
+    ),
   );
   return atOnce;
 };
@@ -91,7 +93,9 @@ async function adoptTainted(machine: Machine, context: StageContext): Promise<Ne
   }
   if (server.status !== "running") return { againInMs: 2_000 };
   await withPermit(machine, context, {}, (run) =>
-    audited("untaint", machine, context, run, terraform.untaintServer(machine.name, run)),
+    audited("untaint", "the server runs; a poll failed", machine, context, run, () =>
+      terraform.untaintServer(machine.name, run),
+    ),
   );
   return atOnce;
 }

@@ -4,6 +4,7 @@
  */
 
 import { deleteThroughGate } from "../cloud/delete.ts";
+import { auditedRun } from "../observe/audited-run.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 import { audited, withPermit } from "./terraform-run.ts";
@@ -41,12 +42,26 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
   if (state === null && machine.serverId === null) return;
   await withPermit(machine, context, { destroy: true }, async (run) => {
     if (state !== null) {
-      await audited("destroy", machine, context, run, terraform.destroyMachine(machine.name, run));
+      const why = machine.reason ?? `the machine is ${machine.state}`;
+      await audited("destroy", why, machine, context, run, () => terraform.destroyMachine(machine.name, run));
     }
     // What the cloud says decides, not terraform's exit code: a state that was lost destroys nothing and exits 0.
     // The gate knows the server by the id that it recorded, and lets it go only because the row says so.
     if (machine.serverId !== null && (state?.serverId ?? null) === null) {
-      await deleteThroughGate(run, machine.serverId);
+      const { serverId } = machine;
+      const why = `terraform's state does not know server ${serverId}`;
+      const account = { action: "gate.delete", subject: machine.name, why };
+      await auditedRun(
+        context.store,
+        account,
+        () => deleteThroughGate(run, serverId),
+        () => ({
+          run: null,
+          ok: true,
+          server: serverId,
+          calls: run.counts(),
+        }),
+      );
     }
   });
 }

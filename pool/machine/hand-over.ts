@@ -42,7 +42,14 @@ export const handOver: Stage = async (machine, context) => {
       tailnetAddress: attested.tailnetAddress,
     });
     const ms = Math.round(performance.now() - started);
-    store.audit("daemon", "machine.handed-over", machine.name, { order, ms, machineMs, way: attested.way });
+    const why = "attested, and Stripe agreed";
+    store.audit("daemon", "machine.handed-over", machine.name, {
+      why,
+      order,
+      ms,
+      machineMs,
+      way: attested.way,
+    });
     log.info({ machine: machine.name, order, ms, way: attested.way }, "handed over");
     // At once and not at the next minute: the customers after this one do not wait for a key either.
     context.keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));

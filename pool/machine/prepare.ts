@@ -1,5 +1,6 @@
 /** preparing → proving: ansible-playbook runs the role and our own tasks. A failed preparation never enters the pool. */
 import { BorderError } from "../errors.ts";
+import { auditedRun } from "../observe/audited-run.ts";
 import { Secret } from "../secrets/secret.ts";
 import { publicKeyOf } from "../ssh/keys.ts";
 import { target } from "./boot.ts";
@@ -10,24 +11,22 @@ export const prepare: Stage = async (machine, context, signal) => {
   const { ansible, store, clock, config } = context;
   const secrets = store.machineSecrets(machine.name);
   const timeoutMs = Math.max(1, (machine.deadline ?? clock.now()) - clock.now());
-  const result = await ansible.prepare(
-    {
-      machine: machine.name,
-      ...target(machine, context, controllerUser),
-      vars: {
-        clawpool_controller_key: publicKeyOf(secrets.controllerKey),
-      },
-      secretVars: { clawpool_pool_token: new Secret(secrets.poolToken) },
-      timeoutMs,
+  const account = { action: "ansible.prepare", subject: machine.name, why: "the machine has booted" };
+  const play = {
+    machine: machine.name,
+    ...target(machine, context, controllerUser),
+    vars: {
+      clawpool_controller_key: publicKeyOf(secrets.controllerKey),
     },
-    signal,
+    secretVars: { clawpool_pool_token: new Secret(secrets.poolToken) },
+    timeoutMs,
+  };
+  const result = await auditedRun(
+    store,
+    account,
+    () => ansible.prepare(play, signal),
+    ({ run, ok, seconds, failure }) => ({ run, ok, seconds, failure }),
   );
-  store.audit("daemon", "ansible.prepare", machine.name, {
-    run: result.run,
-    ok: result.ok,
-    seconds: result.seconds,
-    failure: result.failure,
-  });
   if (!result.ok) {
     const text = `preparation failed at "${result.failure?.task}": ${result.failure?.message}`;
     const kind = result.failure?.kind ?? "permanent";

@@ -34,7 +34,8 @@ export const prove: Stage = async (machine, context) => {
       dropAdmin: false,
     });
     refuseUnproved(attestation, join !== null);
-    store.audit("daemon", "machine.rehearsed", machine.name, { ms, way: attestation.way });
+    const why = "the hand-over was rehearsed";
+    store.audit("daemon", "machine.rehearsed", machine.name, { why, ms, way: attestation.way });
   } finally {
     armed.drop(machine.name);
     // Used up by a join that worked; harmless to revoke, and needed when it did not. The machine does not wait for it.

@@ -45,11 +45,7 @@ async function confirmEnrolment(machine: Machine, context: StageContext): Promis
 async function applyLabels(machine: Machine, context: StageContext): Promise<Next> {
   const { terraform, store } = context;
   await withPermit(machine, context, { update: true }, (run) =>
-    audited(
-      "label",
-      machine,
-      context,
-      run,
+    audited("label", "order and customer become labels", machine, context, run, () =>
       terraform.applyMachine(stackInput(machine, context), run, { guard: true }),
     ),
   );

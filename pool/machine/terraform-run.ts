@@ -1,5 +1,6 @@
-/** One terraform run for one machine: a token of the gate that is good for just this, an audit row, a typed error. */
+/** One terraform run for one machine: a token of the gate that is good for just this, audit rows, a typed error. */
 import type { GateRun, RunPermit } from "../cloud/cloud.ts";
+import { auditedRun } from "../observe/audited-run.ts";
 import { terraformError } from "../terraform/errors.ts";
 import type { RunResult } from "../terraform/terraform.ts";
 import type { Machine } from "./machine.ts";
@@ -32,23 +33,29 @@ export async function withPermit<T>(
 }
 
 /**
- * Waits for a run and audits it as `terraform.<what>`.
+ * Runs terraform and audits it as `terraform.<what>`, with what it changed and the calls that it made.
  *
  * @throws BorderError by terraform's own diagnostics when it failed
  */
 export async function audited(
   what: string,
+  why: string,
   machine: Machine,
   { store }: StageContext,
   run: GateRun,
-  running: Promise<RunResult>,
+  work: () => Promise<RunResult>,
 ): Promise<void> {
-  const result = await running;
-  store.audit("daemon", `terraform.${what}`, machine.name, {
-    run: result.run,
-    ok: result.ok,
-    ms: result.endedAt - result.startedAt,
-    calls: run.counts(),
-  });
+  const account = { action: `terraform.${what}`, subject: machine.name, why };
+  const result = await auditedRun(store, account, work, (ended) => runFacts(ended, run));
   if (!result.ok) throw terraformError(result);
 }
+
+/** Of a run that ended: what a row keeps. Its log file has everything else. */
+export const runFacts = (result: RunResult, run: GateRun) => ({
+  run: result.run,
+  ok: result.ok,
+  ms: result.endedAt - result.startedAt,
+  changes: result.changes.map(({ action, address }) => `${action} ${address}`),
+  errors: result.errors.map(({ summary }) => summary),
+  calls: run.counts(),
+});

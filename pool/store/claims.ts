@@ -37,7 +37,8 @@ export function claimMachine(
     const change = { state: "claimed", order: order.id, generation, deadline: null } as const;
     const machine = writeMachineChange(context, name, "ready", change, `claimed for order ${order.id}`);
     context.db.prepare("UPDATE orders SET hand_overs = hand_overs + 1 WHERE id = ?").run(order.id);
-    const provisioning = writeOrder(context, order.id, { state: "provisioning", machine: name }, "claimed");
+    const why = `machine ${name} is claimed for it`;
+    const provisioning = writeOrder(context, order.id, { state: "provisioning", machine: name }, why);
     return { order: provisioning, machine };
   }
   return null;

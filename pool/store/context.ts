@@ -4,6 +4,8 @@ import type { Clock } from "../clock.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
+import { type AuditLog, createAuditLog } from "./audit.ts";
+import type { AuditFacts } from "./store.ts";
 
 export interface StoreListeners {
   readonly onOrderEvent?: (event: OrderEvent) => void;
@@ -15,6 +17,7 @@ export interface StoreContext {
   readonly clock: Clock;
   readonly sealer: Sealer;
   readonly history: History;
+  readonly auditLog: AuditLog;
   /** Runs `work` as one IMMEDIATE transaction and tells the listeners after it is durable. */
   write<T>(work: () => T): T;
   /** Remembers that this machine's row changed, for `onMachine` after the commit. */
@@ -22,7 +25,7 @@ export interface StoreContext {
 }
 
 export interface History {
-  audit(actor: string, action: string, subject: string, detail?: Record<string, unknown>): void;
+  audit(actor: string, action: string, subject: string, facts: AuditFacts): void;
   orderEvent(order: string, type: OrderEvent["type"], data: OrderEvent["data"]): OrderEvent;
   flag(kind: string, subject: string, text: string): void;
 }
@@ -40,16 +43,9 @@ export function createContext(
   let events: OrderEvent[] = [];
   let machines = new Map<string, Machine>();
 
+  const auditLog = createAuditLog(db, clock);
   const history: History = {
-    audit(actor, action, subject, detail = {}) {
-      db.prepare("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)").run(
-        clock.now(),
-        actor,
-        action,
-        subject,
-        JSON.stringify(detail),
-      );
-    },
+    audit: auditLog.append,
     orderEvent(order, type, data) {
       const at = clock.now();
       const { seq } = db
@@ -69,10 +65,14 @@ export function createContext(
       return event;
     },
     flag(kind, subject, text) {
-      db.prepare(
-        `INSERT INTO flag (at, kind, subject, text) VALUES (?, ?, ?, ?)
-         ON CONFLICT (kind, subject) DO UPDATE SET text = excluded.text`,
-      ).run(clock.now(), kind, subject, text);
+      const raised = db
+        .prepare(
+          `INSERT INTO flag (at, kind, subject, text) VALUES (?, ?, ?, ?)
+           ON CONFLICT (kind, subject) DO UPDATE SET text = excluded.text WHERE text <> excluded.text`,
+        )
+        .run(clock.now(), kind, subject, text);
+      // A sweep says the same each minute until somebody acts; that is one thing to know.
+      if (raised.changes === 1) auditLog.append("daemon", `flag.${kind}`, subject, { why: text });
     },
   };
 
@@ -81,6 +81,7 @@ export function createContext(
     clock,
     sealer,
     history,
+    auditLog,
     touched: (machine) => machines.set(machine.name, machine),
     write(work) {
       if (db.inTransaction) return work();

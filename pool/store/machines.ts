@@ -5,8 +5,9 @@ import {
   type MachineSecrets,
   type MachineState,
 } from "../machine/machine.ts";
+import { changedFields } from "./audit.ts";
 import type { StoreContext } from "./context.ts";
-import { type MachineChange, StaleRowError, type Store } from "./store.ts";
+import { type Cause, type MachineChange, StaleRowError, type Store } from "./store.ts";
 
 type MachineVerbs = Pick<
   Store,
@@ -51,6 +52,15 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   reason: "reason",
 };
 
+/**
+ * Fields whose change the audit log tells. When a machine is looked at next is not a decision about it, and a row for
+ * each look would be most of the log.
+ */
+const bookkeeping: readonly (keyof Machine)[] = ["nextLookAt", "deadline", "stateSince"];
+const told = ([...Object.keys(columns), "installed"] as (keyof Machine)[]).filter(
+  (field) => !bookkeeping.includes(field),
+);
+
 export function machineFromRow(row: MachineRow): Machine {
   const machine = Object.fromEntries(Object.entries(columns).map(([field, column]) => [field, row[column]]));
   return {
@@ -71,7 +81,8 @@ export function readMachine(context: StoreContext, name: string): Machine | null
 }
 
 /**
- * Applies a change to the row inside the caller's transaction: asserts the transition, writes the audit row.
+ * Applies a change to the row inside the caller's transaction: asserts the transition, writes the audit row
+ * (`machine.<state>`; `machine.changed` when the state stays).
  *
  * @throws StaleRowError when the machine is no longer in `from`.
  */
@@ -81,6 +92,7 @@ export function writeMachineChange(
   from: MachineState,
   change: MachineChange & { readonly order?: string; readonly readyAt?: number },
   why: string,
+  { actor = "daemon", run = null }: Cause = {},
 ): Machine {
   const before = readMachine(context, name);
   if (!before || before.state !== from) {
@@ -113,9 +125,19 @@ export function writeMachineChange(
       )
       .run({ ...set, name });
   }
-  if (moved)
-    context.history.audit("daemon", `machine.${change.state}`, name, { from, why, order: before.order });
   const after = readMachine(context, name) as Machine;
+  const changed = changedFields(before, after, told);
+  if (changed || poolToken) {
+    const action = moved ? `machine.${change.state}` : "machine.changed";
+    const facts = {
+      why,
+      run,
+      ...changed,
+      order: after.order,
+      ...(poolToken ? { replaced: "poolToken" } : {}),
+    };
+    context.history.audit(actor, action, name, facts);
+  }
   context.touched(after);
   return after;
 }
@@ -138,7 +160,7 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
     ).n;
 
   return {
-    planMachine: (machine, caps) =>
+    planMachine: (machine, caps, why = "the pool wants another machine") =>
       context.write(() => {
         if (liveCount("AND pool = ?", machine.pool) >= caps.maxTotal || liveCount("") >= caps.maxTotalAll)
           return null;
@@ -160,11 +182,9 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
           machine.hostKey,
           context.sealer.seal(JSON.stringify(machine.secrets), place(machine.name)),
         );
-        context.history.audit("daemon", "machine.planned", machine.name, {
-          pool: machine.pool,
-          location: machine.location,
-          serverType: machine.serverType,
-        });
+        const { pool, plan, location, serverType, image } = machine;
+        const after = { state: "planned", pool, plan, location, serverType, image };
+        context.history.audit("daemon", "machine.planned", machine.name, { why, after });
         const planned = readMachine(context, machine.name) as Machine;
         context.touched(planned);
         return planned;
@@ -199,7 +219,7 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
 
     machineSecrets: (name) => openSecrets(context, name),
 
-    changeMachine: (name, from, change, why) =>
+    changeMachine: (name, from, change, why, cause) =>
       context.write(() =>
         writeMachineChange(
           context,
@@ -207,6 +227,7 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
           from,
           change.state === "ready" ? { ...change, readyAt: clock.now() } : change,
           why,
+          cause,
         ),
       ),
   };

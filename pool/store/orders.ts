@@ -1,9 +1,10 @@
 /** The verbs about orders: making, paying, ending. */
 import type { AgentSecrets, Order, OrderState } from "../order/order.ts";
+import { changedFields } from "./audit.ts";
 import { claimMachine } from "./claims.ts";
 import type { StoreContext } from "./context.ts";
 import { writeMachineChange } from "./machines.ts";
-import { type InboxEvent, StaleRowError, type Store } from "./store.ts";
+import { type Cause, type InboxEvent, StaleRowError, type Store } from "./store.ts";
 
 type OrderVerbs = Pick<
   Store,
@@ -45,6 +46,14 @@ const columns: Readonly<Record<keyof Order, string>> = {
   reason: "reason",
 };
 
+/**
+ * Fields whose change the audit log tells: not the customer's words, and not the address at which somebody can pay.
+ * The log is kept for ever.
+ */
+const told = (Object.keys(columns) as (keyof Order)[]).filter(
+  (field) => !["customer", "agentName", "checkoutUrl"].includes(field),
+);
+
 const place = (id: string) => `order/${id}/secrets`;
 
 function orderFromRow(row: OrderRow): Order {
@@ -69,8 +78,17 @@ export function readOrder(context: StoreContext, id: string): Order {
   return order;
 }
 
-/** Writes fields of an order inside the caller's transaction; a new state also gets an event and an audit row. */
-export function writeOrder(context: StoreContext, id: string, change: Partial<Order>, why: string): Order {
+/**
+ * Writes fields of an order inside the caller's transaction, with an audit row (`order.<state>`; `order.changed` when
+ * the state stays); a new state also gets an event.
+ */
+export function writeOrder(
+  context: StoreContext,
+  id: string,
+  change: Partial<Order>,
+  why: string,
+  { actor = "daemon", run = null }: Cause = {},
+): Order {
   const before = readOrder(context, id);
   const fields = Object.entries(change).filter(([, value]) => value !== undefined);
   const assignments = fields.map(([field]) => `${columns[field as keyof Order]} = @${field}`);
@@ -79,16 +97,25 @@ export function writeOrder(context: StoreContext, id: string, change: Partial<Or
       .prepare(`UPDATE orders SET ${assignments.join(", ")} WHERE id = @row`)
       .run({ ...Object.fromEntries(fields), row: id });
   }
-  if (change.state !== undefined && change.state !== before.state) {
-    context.history.audit("daemon", `order.${change.state}`, id, { from: before.state, why });
+  const after = readOrder(context, id);
+  const moved = after.state !== before.state;
+  const changed = changedFields(before, after, told);
+  if (changed) {
+    const action = moved ? `order.${after.state}` : "order.changed";
+    context.history.audit(actor, action, id, { why, run, ...changed });
+  }
+  if (moved) {
     context.history.orderEvent(id, "state", {
-      state: change.state,
+      state: after.state,
       reason: change.reason ?? null,
       machine: change.machine ?? before.machine,
     });
   }
-  return readOrder(context, id);
+  return after;
 }
+
+/** Stripe's word, with the id of the event that brought it; without one it was fetched. */
+const stripe = (event: InboxEvent | null): Cause => ({ actor: "stripe", run: event?.id ?? null });
 
 export function sealAgent(context: StoreContext, id: string, secrets: AgentSecrets): string {
   return context.sealer.seal(JSON.stringify(secrets), place(id));
@@ -141,7 +168,9 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           sealAgent(context, order.id, order.secrets),
           clock.now(),
         );
-        history.audit("api", "order.created", order.id, { plan: order.plan, region: order.region });
+        const { plan, region } = order;
+        const after = { state: "awaiting-payment", plan, region };
+        history.audit("api", "order.created", order.id, { why: "an order was placed", after });
         history.orderEvent(order.id, "state", { state: "awaiting-payment" });
         return readOrder(context, order.id);
       }),
@@ -152,7 +181,8 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           context,
           id,
           { checkoutSession: checkout.session, checkoutUrl: checkout.url },
-          "checkout session made",
+          "its checkout session",
+          { actor: "api" },
         ),
       ),
 
@@ -190,7 +220,9 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
               "refund it in Stripe or make the order by hand",
           );
           history.audit("stripe", "payment.unknown-order", payment.checkoutSession, {
-            claimed: payment.order,
+            why: "a session was paid that belongs to no order",
+            run: event?.id,
+            named: payment.order,
           });
           return { kind: "unknown-order" };
         }
@@ -220,10 +252,11 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           const change = { ...paid, state: "released", endedAt: clock.now(), reason: ended.reason } as const;
           return {
             kind: "ended",
-            order: writeOrder(context, order.id, change, "the subscription ended before"),
+            order: writeOrder(context, order.id, change, "the subscription ended before", stripe(event)),
           };
         }
-        const queued = writeOrder(context, order.id, { ...paid, state: "queued", reason: null }, "paid");
+        const change = { ...paid, state: "queued", reason: null } as const;
+        const queued = writeOrder(context, order.id, change, "paid", stripe(event));
         // Whoever waits already comes first: the queue is served as soon as a machine gets ready.
         const first = position(context, queued) === 1;
         const claimed = first ? claimMachine(context, queued, locations) : null;
@@ -236,21 +269,27 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
         if (event) keepEvent(context, event);
         const order = findOrder(context, "checkout_session", session);
         if (order?.state !== "awaiting-payment") return order;
-        return writeOrder(context, order.id, { state: "expired", reason }, reason);
+        return writeOrder(context, order.id, { state: "expired", reason }, reason, stripe(event));
       }),
 
     endSubscription: (event, end) =>
       context.write(() => {
         if (event) keepEvent(context, event);
-        db.prepare(
-          "INSERT INTO tombstone (subscription, at, reason) VALUES (?, ?, ?) ON CONFLICT (subscription) DO NOTHING",
-        ).run(end.subscription, clock.now(), end.reason);
+        const { changes } = db
+          .prepare(
+            "INSERT INTO tombstone (subscription, at, reason) VALUES (?, ?, ?) ON CONFLICT (subscription) DO NOTHING",
+          )
+          .run(end.subscription, clock.now(), end.reason);
         const order = findOrder(context, "subscription", end.subscription);
+        if (changes === 1) {
+          const facts = { why: end.reason, run: event?.id, order: order?.id ?? null };
+          history.audit("stripe", "subscription.ended", end.subscription, facts);
+        }
         if (!order || order.endedAt !== null) return order;
         const ended = { endedAt: clock.now(), reason: end.reason } as const;
         if (order.machine === null) {
           const change = { ...ended, state: "released", releaseAt: clock.now() } as const;
-          return writeOrder(context, order.id, change, end.reason);
+          return writeOrder(context, order.id, change, end.reason, stripe(event));
         }
         // The machine is looked at again when the grace is over.
         const machine = db
@@ -270,6 +309,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           order.id,
           { ...ended, state: "releasing", releaseAt: end.releaseAt },
           end.reason,
+          stripe(event),
         );
       }),
   };

@@ -3,8 +3,12 @@
  * bound to one order, an order to one machine, a checkout session pays once, audit rows are never changed.
  */
 import type { Database } from "better-sqlite3";
+import { chainAudit } from "./migrate-audit.ts";
 
-const migrations: readonly string[] = [
+/** SQL, or what SQL alone cannot do. */
+type Migration = string | ((db: Database) => void);
+
+const migrations: readonly Migration[] = [
   `
   CREATE TABLE orders (
     id               TEXT PRIMARY KEY,
@@ -114,6 +118,7 @@ const migrations: readonly string[] = [
   CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   `,
   "ALTER TABLE machine ADD COLUMN next_host_key TEXT",
+  chainAudit,
 ];
 
 /**
@@ -138,7 +143,10 @@ export function prepareDatabase(db: Database): void {
     );
   }
   db.transaction(() => {
-    for (const [index, sql] of migrations.entries()) if (index >= version) db.exec(sql);
+    for (const migration of migrations.slice(version)) {
+      if (typeof migration === "string") db.exec(migration);
+      else migration(db);
+    }
     db.pragma(`user_version = ${migrations.length}`);
   }).immediate();
 }

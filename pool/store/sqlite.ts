@@ -4,12 +4,13 @@ import Database from "better-sqlite3";
 import { type Clock, systemClock } from "../clock.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
+import { auditVerbs } from "./audit.ts";
 import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreListeners } from "./context.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
 import { prepareDatabase } from "./schema.ts";
-import type { AuditRow, Flag, Store } from "./store.ts";
+import type { Flag, Store } from "./store.ts";
 
 export interface SqliteStoreOptions extends StoreListeners {
   /** `:memory:` or a path; the file gets mode 0600. */
@@ -19,7 +20,6 @@ export interface SqliteStoreOptions extends StoreListeners {
 }
 
 interface HistoryRow {
-  detail: string;
   data: string;
   [column: string]: unknown;
 }
@@ -36,6 +36,7 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
     ...machineVerbs(context),
     ...orderVerbs(context),
     ...claimVerbs(context),
+    ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),
 
@@ -46,17 +47,6 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
         )
         .all(order, afterSeq)
         .map((row) => ({ ...row, data: JSON.parse(row.data) }) as unknown as OrderEvent),
-
-    audit: (actor, action, subject, detail) =>
-      context.write(() => context.history.audit(actor, action, subject, detail)),
-
-    auditRows: (filter = {}) =>
-      db
-        .prepare<[string | null, string | null, number], HistoryRow>(
-          `SELECT * FROM (SELECT * FROM audit WHERE ? IS NULL OR subject = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq`,
-        )
-        .all(filter.subject ?? null, filter.subject ?? null, filter.limit ?? 1_000)
-        .map((row) => ({ ...row, detail: JSON.parse(row.detail) }) as unknown as AuditRow),
 
     flag: (kind, subject, text) => context.write(() => context.history.flag(kind, subject, text)),
     flags: () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all(),

@@ -1,6 +1,6 @@
 /**
  * The store's verbs. Each is one whole transaction, durable when it returns; a verb that changes a machine or an
- * order writes its audit row in the same transaction. One conformance suite (tests/store/conformance.ts) runs on
+ * order writes its audit row (reason, cause, changed fields) in the same transaction. One conformance suite (tests/store/conformance.ts) runs on
  * every implementation.
  */
 import type {
@@ -12,6 +12,7 @@ import type {
   OrderId,
 } from "../machine/machine.ts";
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
+import type { AuditHead } from "./audit-chain.ts";
 
 export interface NewMachine {
   readonly name: MachineName;
@@ -85,13 +86,42 @@ export type PaymentOutcome =
   /** No order has this id or session: kept, flagged to the operator. */
   | { readonly kind: "unknown-order" };
 
+type Facts = Readonly<Record<string, unknown>>;
+
+/** Who caused a change, when it was not the daemon by itself: `stripe`, `api`, `person:<name>`. */
+export interface Cause {
+  readonly actor?: string;
+  /** The request or run that it came with: an event's id, a run's id. */
+  readonly run?: string | null;
+}
+
+/** What an audit row says beside actor, action and subject. Never a secret: rows are kept for ever. */
+export interface AuditFacts {
+  /** The reason, in words. */
+  readonly why: string;
+  /** Id of the run or request; a run's names its log file. */
+  readonly run?: string | null;
+  /** The fields that changed, as they were and as they are. */
+  readonly before?: Facts | null;
+  readonly after?: Facts | null;
+  /** Anything else that a reader will ask for; kept as `detail`. */
+  readonly [fact: string]: unknown;
+}
+
 export interface AuditRow {
   readonly seq: number;
+  /** Epoch ms. */
   readonly at: number;
   readonly actor: string;
   readonly action: string;
   readonly subject: string;
-  readonly detail: Readonly<Record<string, unknown>>;
+  readonly why: string;
+  readonly run: string | null;
+  readonly before: Facts | null;
+  readonly after: Facts | null;
+  readonly detail: Facts;
+  /** SHA-256 over the hash of the row before and this one: audit-chain.ts. */
+  readonly hash: string;
 }
 
 export interface Flag {
@@ -113,13 +143,23 @@ export interface Store {
   // machines
   /** Writes the intent row, unless `maxTotal` machines of the pool (or `maxTotalAll` of all pools) are live
    *  already; then null. Counted and written in one transaction, so the cap holds under any concurrency. */
-  planMachine(machine: NewMachine, caps: { maxTotal: number; maxTotalAll: number }): Machine | null;
+  planMachine(
+    machine: NewMachine,
+    caps: { maxTotal: number; maxTotalAll: number },
+    why?: string,
+  ): Machine | null;
   machine(name: MachineName): Machine | null;
   machineByServerId(serverId: number): Machine | null;
   machines(filter?: MachineFilter): Machine[];
   machineSecrets(name: MachineName): MachineSecrets;
   /** Applies `change` if the machine is still in `from`; throws StaleRowError if not. */
-  changeMachine(name: MachineName, from: MachineState, change: MachineChange, why: string): Machine;
+  changeMachine(
+    name: MachineName,
+    from: MachineState,
+    change: MachineChange,
+    why: string,
+    cause?: Cause,
+  ): Machine;
 
   // orders
   createOrder(order: NewOrder): Order;
@@ -169,8 +209,11 @@ export interface Store {
   // history
   appendStep(order: OrderId, data: OrderEvent["data"]): OrderEvent;
   orderEvents(order: OrderId, afterSeq: number): OrderEvent[];
-  audit(actor: string, action: string, subject: string, detail?: Record<string, unknown>): void;
+  audit(actor: string, action: string, subject: string, facts: AuditFacts): void;
+  /** The newest, in the order in which they were written; at most `limit` (1,000). */
   auditRows(filter?: { subject?: string; limit?: number }): AuditRow[];
+  /** The last row, for comparing later: a cut-off log looks sound by itself. Null while there is none. */
+  auditHead(): AuditHead | null;
   /** Something a person must look at. */
   flag(kind: string, subject: string, text: string): void;
   flags(): Flag[];

@@ -16,7 +16,7 @@ describe("payments", () => {
     assert(checkoutSession);
     return { id, session: checkoutSession, state: () => rig.store.order(id)?.state };
   };
-  const inbox = () => rig.store.auditRows().length;
+  const history = () => rig.store.auditRows().map(({ actor, action }) => `${actor} ${action}`);
 
   it("claims a ready machine in the order's region and tells of it after the commit", async () => {
     makeReady(rig.store, "claw-us", { location: "ash" });
@@ -176,9 +176,10 @@ describe("payments", () => {
       metadata: {},
       idempotencyKey: "test:unknown",
     });
-    const before = inbox();
+    const before = history().length;
     await rig.stripe.console.buy(session).sent;
-    assert.equal(inbox(), before + 1);
+    const told = ["daemon flag.payment-for-unknown-order", "stripe payment.unknown-order"];
+    assert.deepEqual(history().slice(before), told);
     assert.deepEqual(
       rig.store.flags().map(({ kind, subject }) => [kind, subject]),
       [["payment-for-unknown-order", session]],

@@ -49,7 +49,7 @@ describe("sqlite in a file", () => {
 
   it("does not let audit rows be changed or removed", () => {
     const store = openSqliteStore({ file, sealer });
-    store.audit("test", "did", "something");
+    store.audit("test", "did", "something", { why: "test" });
     store.close();
     const db = new Database(file);
     assert.throws(() => db.exec("UPDATE audit SET action = 'x'"), /never changed/);
