@@ -2,20 +2,24 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import { createAnsible } from "./ansible/ansible.ts";
+import { type Ansible, createAnsible } from "./ansible/ansible.ts";
 import type { Clock } from "./clock.ts";
 import { createBudget } from "./cloud/budget.ts";
-import type { GateLedger } from "./cloud/cloud.ts";
+import type { Cloud, Gate, GateLedger } from "./cloud/cloud.ts";
 import { createGate } from "./cloud/gate/gate.ts";
 import { createCloud } from "./cloud/hetzner.ts";
 import type { Config } from "./config/config.ts";
 import type { Releasers } from "./releasers.ts";
 import { ensureAnsible, ensureCollections } from "./setup/venv.ts";
+import type { Ssh } from "./ssh/ssh.ts";
 import { createSsh } from "./ssh/ssh2.ts";
 import { createStripeGateway } from "./stripe/gateway.ts";
+import type { StripeGateway } from "./stripe/stripe.ts";
 import { createTailnet } from "./tailnet/client.ts";
 import { createKeyStock } from "./tailnet/key-stock.ts";
+import type { KeyStock, Tailnet } from "./tailnet/tailnet.ts";
 import { createTerraform } from "./terraform/create-terraform.ts";
+import type { Terraform } from "./terraform/terraform.ts";
 
 /** A key outlives the longest hand-over with its repeats, and is worth nothing soon after. */
 const keyLife = { ttlSeconds: 600, minTtlMs: 180_000 };
@@ -23,13 +27,25 @@ const keyLife = { ttlSeconds: 600, minTtlMs: 180_000 };
 /** Where terraform's folders are, below the state folder. */
 export const terraformRoot = (config: Config): string => join(config.stateDir, "terraform");
 
+export interface Borders {
+  readonly gate: Gate;
+  readonly cloud: Cloud;
+  readonly terraform: Terraform;
+  readonly ansible: Ansible;
+  readonly ssh: Ssh;
+  readonly stripe: StripeGateway;
+  /** Null in an installation without Tailscale, as are its keys. */
+  readonly tailnet: Tailnet | null;
+  readonly keys: KeyStock | null;
+}
+
 /** @throws Error when the gate cannot listen or Ansible cannot be set up. */
 export async function openBorders(
   config: Config,
   ledger: GateLedger,
   { clock, log }: { clock: Clock; log: Logger },
   releasers: Releasers,
-) {
+): Promise<Borders> {
   const { hetzner, tailnet: settings, prepare } = config;
   const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
   const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });

@@ -12,25 +12,16 @@ import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { watchConfig } from "./config/watch.ts";
+import { type Controller, createController } from "./controller.ts";
 import { createLedger } from "./ledger.ts";
-import { createLoop } from "./loop.ts";
-import { createArmedMachines } from "./machine/armed.ts";
-import { reconcile } from "./machine/lifecycle.ts";
-import type { StageContext } from "./machine/stage.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { poolStatus } from "./observe/status.ts";
-import { createOrderDesk } from "./order/desk.ts";
 import { createOrderNotifier } from "./order/notifier.ts";
-import { createPeople, type People } from "./people.ts";
-import { createPlatform } from "./platform.ts";
+import { systemRandom } from "./random.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
-import { leadTimeMs } from "./sizing/lead-time.ts";
-import { serveQueue } from "./sizing/queue.ts";
-import { refill, trim } from "./sizing/refill.ts";
 import { lockInstance } from "./store/instance-lock.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
-import { createCloudSweep } from "./sweep/cloud.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -57,8 +48,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const unlock = lockInstance(join(stateDir, "daemon.lock"));
     if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
     releasers.add("instance lock", unlock);
-    let onConfig = (): void => {};
-    const config = watchConfig(options.config, options.configFile, log, releasers, () => onConfig());
+    const config = watchConfig(options.config, options.configFile, log, releasers, () => controller?.poke());
+    let controller: Controller | null = null;
 
     // What is remembered.
     const notifier = createOrderNotifier();
@@ -76,73 +67,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const metrics = createMetrics(store, config);
 
     // Who is spoken with.
-    let people: People | null = null;
-    const ledger = createLedger(store, (name) => people?.holds(name) ?? false);
+    const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
     const borders = await openBorders(options.config, ledger, { clock, log }, releasers);
-    const { gate, cloud, terraform, keys } = borders;
-    const platform = createPlatform({ store, sealer, terraform, gate, config, log });
-    const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name));
-    releasers.add("armed machines", () => armed.close());
 
-    // What is done: orders poke the loop, the loop looks at machines, each look is one stage.
-    const desk = createOrderDesk({
+    // What is done.
+    controller = createController({
       store,
-      stripe: borders.stripe,
-      clock,
+      sealer,
+      borders,
       config,
-      log,
-      onClaimed: (machine) => loop.poke(machine),
-      onQueued: () => loop.poke(),
-      onEnded: (order) => loop.poke(store.order(order)?.machine ?? undefined),
-      buildTimeMs: (plan) => leadTimeMs(store, plan),
-    });
-    const context: StageContext = {
-      ...borders,
-      store,
+      terraformRoot: terraformRoot(options.config),
       clock,
-      config,
-      platform: platform.ids,
-      armed,
-      confirmation: desk.confirmation,
+      random: systemRandom,
       log,
-    };
-    const loop = createLoop({
-      clock,
-      log,
-      live: () => store.machines({ live: true }),
-      reconcile: (name, signal) => reconcile(name, context, signal),
-      maxParallelBuilds: () => config().maxParallelBuilds,
-      afterRound() {
-        const claimed = serveQueue(store, config());
-        const retired = trim(store, config());
-        const planned = refill(store, config(), clock);
-        for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
-      },
     });
-    // A pool that is to grow or shrink does so now.
-    onConfig = () => loop.poke();
-    people = createPeople({ context, gate, loop, platform, terraformRoot: terraformRoot(options.config) });
-
-    for (const { name, ended } of await terraform.leftovers()) {
-      log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
-      await ended;
-    }
-    await platform.ensure();
-    await keys?.replenish();
-    const sweep = createCloudSweep({
-      store,
-      cloud,
-      instance: () => config().instance,
-      log,
-      poke: loop.poke,
-    });
-    const cron = schedule("* * * * *", () => {
-      void sweep.run();
-      platform
-        .ensure()
-        .catch((error: unknown) => log.error({ err: error }, "the platform stack was not applied"));
-      keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
-    });
+    const { desk, people } = controller;
+    releasers.add("armed machines", controller.close);
+    await controller.prepare();
+    const cron = schedule("* * * * *", () => void controller?.everyMinute());
     releasers.add("cron", () => cron.destroy());
 
     // Who may ask.
@@ -152,9 +94,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();
     releasers.add("api", close);
-    loop.start();
-    // What can be begun again is ended; terraform and hand-overs finish.
-    releasers.add("loop", () => loop.stop({ abort: true }));
+    controller.start();
+    releasers.add("controller", controller.stop);
     log.info({ url, stateDir }, "clawpool runs");
     return { url, stop: () => releasers.release(log) };
   } catch (error) {

@@ -2,6 +2,7 @@
  * The open, armed connections to warm machines. An armed machine runs the hand-over program already, holding a control
  * connection to its gateway: a claim only has to send the document. It is also the cheapest proof of liveness there is.
  */
+import { type Clock, systemClock } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import type { Ssh, SshTarget } from "../ssh/ssh.ts";
 import { type ArmedMachine, arm } from "./hand-over-session.ts";
@@ -17,7 +18,11 @@ export interface ArmedMachines {
 }
 
 /** `onLost` hears of connections that died without being dropped. */
-export function createArmedMachines(ssh: Ssh, onLost: (name: MachineName) => void): ArmedMachines {
+export function createArmedMachines(
+  ssh: Ssh,
+  onLost: (name: MachineName) => void,
+  clock: Clock = systemClock,
+): ArmedMachines {
   const machines = new Map<MachineName, ArmedMachine>();
   const attempts = new Map<MachineName, Promise<ArmedMachine>>();
 
@@ -26,7 +31,7 @@ export function createArmedMachines(ssh: Ssh, onLost: (name: MachineName) => voi
     target: SshTarget,
     isWanted: () => boolean,
   ): Promise<ArmedMachine> => {
-    const machine = await arm(ssh, target);
+    const machine = await arm(ssh, target, { clock });
     if (!isWanted()) {
       machine.close();
       const text = `the connection to ${name} was dropped while it was being armed`;

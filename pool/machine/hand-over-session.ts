@@ -2,6 +2,7 @@
  * The controller's end of the hand-over program: an exec that was started ahead of time and waits for one request.
  * Connection, Node's start and the gateway's handshake are paid for before the customer comes.
  */
+import { type Clock, systemClock } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import type { RunningExec, Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
 import { type Attestation, encodeFrame, type MachineReply, type MachineRequest } from "./protocol.ts";
@@ -48,20 +49,20 @@ const problem = (kind: "transient" | "permanent", code: string, message: string,
 export async function arm(
   ssh: Ssh,
   target: SshTarget,
-  options: { timeoutMs?: number } = {},
+  options: { clock?: Clock; timeoutMs?: number } = {},
 ): Promise<ArmedMachine> {
-  const timeoutMs = options.timeoutMs ?? armTimeoutMs;
+  const { clock = systemClock, timeoutMs = armTimeoutMs } = options;
   const connection = await ssh.connect(target);
   try {
     const exec = await connection.start(command);
     const replies = parsed(exec);
-    const first = await deadline(timeoutMs, "arming", replies.next());
+    const first = await deadline(clock, timeoutMs, "arming", replies.next());
     if (first.done)
       throw problem("transient", "ended", `the hand-over program on ${target.host} ended at once`);
     if (first.value.type === "failed") throw failure(first.value);
     if (first.value.type !== "armed")
       throw problem("permanent", "protocol", `unexpected ${first.value.type} while arming`);
-    return armed(connection, exec, replies, first.value);
+    return armed(connection, exec, replies, first.value, clock);
   } catch (error) {
     connection.close();
     throw error;
@@ -73,6 +74,7 @@ function armed(
   exec: RunningExec,
   replies: AsyncGenerator<MachineReply>,
   hello: Extract<MachineReply, { type: "armed" }>,
+  clock: Clock,
 ): ArmedMachine {
   let state: "waiting" | "used" | "closed" | "lost" = "waiting";
   let gateway = hello.gateway;
@@ -125,7 +127,7 @@ function armed(
     };
     try {
       exec.end(encodeFrame(body));
-      return await deadline(runTimeoutMs, body.op, Promise.race([answer.promise, over.promise]));
+      return await deadline(clock, runTimeoutMs, body.op, Promise.race([answer.promise, over.promise]));
     } finally {
       connection.close();
     }
@@ -171,10 +173,11 @@ async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
   }
 }
 
-async function deadline<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(problem("transient", "timeout", `${what} took more than ${ms} ms`)), ms);
+async function deadline<T>(clock: Clock, ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = clock.delay(ms, over.signal).then((): T => {
+    throw problem("transient", "timeout", `${what} took more than ${ms} ms`);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  late.catch(() => {}); // ended early, it loses the race
+  return Promise.race([promise, late]).finally(() => over.abort());
 }

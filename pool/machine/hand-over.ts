@@ -126,7 +126,7 @@ const tellAfterTries = 5;
 
 /** Another machine would not help. This one waits as long as Stripe is away: its deadline moves with each try. */
 function waitForStripe(machine: Machine, order: OrderId, reason: string, context: StageContext): Next {
-  const { store, clock, config } = context;
+  const { store, clock, config, random } = context;
   const attempts = machine.attempts + 1;
   const deadline = clock.now() + config().deadlines.handingOverMs + longestPauseMs;
   store.changeMachine(machine.name, "handing-over", { attempts, deadline }, reason);
@@ -134,5 +134,5 @@ function waitForStripe(machine: Machine, order: OrderId, reason: string, context
     const text = `order ${order} waits on ${machine.name} for Stripe to confirm its payment: ${reason}`;
     store.flag("stripe-unreachable", order, text);
   }
-  return { againInMs: backoffMs(machine.attempts) };
+  return { againInMs: backoffMs(machine.attempts, random.number) };
 }

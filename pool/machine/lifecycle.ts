@@ -64,12 +64,12 @@ export async function reconcile(
 }
 
 function answer(machine: Machine, error: unknown, context: StageContext): Next {
-  const { store, clock } = context;
+  const { store, clock, random } = context;
   const now = store.machine(machine.name);
   // The stage may have moved the machine before it failed; what it is now is looked at anew.
   if (!now || now.state !== machine.state) return { againInMs: 0 };
   const reason = error instanceof Error ? error.message : String(error);
-  const decided = verdict(error, machine);
+  const decided = verdict(error, machine, random.number);
   if (decided.do === "retry" || neverGiveUp.includes(machine.state)) {
     const afterMs = decided.do === "retry" ? decided.afterMs : 60_000;
     const attempts = machine.attempts + 1;

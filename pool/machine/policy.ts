@@ -14,13 +14,13 @@ const firstPauseMs = 2_000;
 export const longestPauseMs = 60_000;
 
 /** 2, 4, 8, 16, 32, 60, 60 … seconds, each ± 20 % so that ten machines do not come back together. */
-export function backoffMs(attempts: number, random: () => number = Math.random): number {
+export function backoffMs(attempts: number, random: () => number): number {
   const pause = Math.min(firstPauseMs * 2 ** attempts, longestPauseMs);
   return Math.round(pause * (0.8 + 0.4 * random()));
 }
 
 /** The state's deadline ends the retries; there is no second limit to keep in step with it. */
-export function verdict(error: unknown, machine: Machine, random?: () => number): Verdict {
+export function verdict(error: unknown, machine: Machine, random: () => number): Verdict {
   if (!(error instanceof BorderError)) return { do: "fail", alert: true };
   switch (error.kind) {
     case "transient":

@@ -3,7 +3,6 @@
  * throw-away identity of the pool: new gateway token, join of the tailnet with an ephemeral key, log-out. What could
  * fail at a customer's hand-over fails here, where nobody waits.
  */
-import { randomBytes } from "node:crypto";
 import { BorderError } from "../errors.ts";
 import { target } from "./boot.ts";
 import type { Machine } from "./machine.ts";
@@ -13,8 +12,8 @@ import { atOnce, type Stage, type StageContext } from "./stage.ts";
 const rehearsalKeySeconds = 600;
 
 export const prove: Stage = async (machine, context) => {
-  const { store, armed, clock } = context;
-  const gatewayToken = randomBytes(32).toString("base64url");
+  const { store, armed, clock, random } = context;
+  const gatewayToken = random.bytes(32).toString("base64url");
   const { poolToken } = store.machineSecrets(machine.name);
   const arming = armed.ensure(machine.name, target(machine, context, "root"));
   arming.catch(() => {}); // awaited below, after the key that is minted meanwhile
@@ -29,7 +28,7 @@ export const prove: Stage = async (machine, context) => {
       generation: clock.now(),
       currentToken: poolToken,
       gatewayToken,
-      env: { CLAW_MODEL_API_KEY: randomBytes(24).toString("base64url") },
+      env: { CLAW_MODEL_API_KEY: random.bytes(24).toString("base64url") },
       tailnet: join?.join ?? null,
       dropAdmin: false,
     });

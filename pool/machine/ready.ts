@@ -12,7 +12,7 @@ const lookMs = 60_000;
 const missesAllowed = 4;
 
 export const keepReady: Stage = async (machine, context) => {
-  const { store, clock, armed, config } = context;
+  const { store, clock, armed, config, random } = context;
   const pool = config().pools.find((candidate) => candidate.name === machine.pool);
   const ageMs = clock.now() - (machine.readyAt ?? machine.createdAt);
   if (!pool || ageMs > pool.maxAgeMs) {
@@ -33,7 +33,7 @@ export const keepReady: Stage = async (machine, context) => {
     }
     const attempts = machine.attempts + 1;
     store.changeMachine(machine.name, "ready", { attempts }, `could not be armed: ${why}`);
-    return { againInMs: backoffMs(machine.attempts) };
+    return { againInMs: backoffMs(machine.attempts, random.number) };
   }
   if (machine.attempts > 0) store.changeMachine(machine.name, "ready", { attempts: 0 }, "armed again");
   return { againInMs: Math.min(lookMs, pool.maxAgeMs - ageMs + 1) };

@@ -4,6 +4,7 @@ import type { Ansible } from "../ansible/ansible.ts";
 import type { Clock } from "../clock.ts";
 import type { Cloud, Gate } from "../cloud/cloud.ts";
 import type { Config } from "../config/config.ts";
+import type { Random } from "../random.ts";
 import type { Ssh } from "../ssh/ssh.ts";
 import type { Store } from "../store/store.ts";
 import type { KeyStock, Tailnet } from "../tailnet/tailnet.ts";
@@ -14,6 +15,7 @@ import type { Machine, OrderId } from "./machine.ts";
 export interface StageContext {
   readonly store: Store;
   readonly clock: Clock;
+  readonly random: Random;
   readonly config: () => Config;
   readonly cloud: Cloud;
   readonly gate: Gate;

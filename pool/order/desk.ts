@@ -1,9 +1,10 @@
 /** Where orders are made, paid and ended: everything between the product team's web app, Stripe and the store. */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
+import type { Random } from "../random.ts";
 import type { NewOrder, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
 import { instanceMetadataKey, objection, orderMetadataKey } from "./confirm.ts";
@@ -15,6 +16,7 @@ export interface OrderDeskOptions {
   readonly store: Store;
   readonly stripe: StripeGateway;
   readonly clock: Clock;
+  readonly random: Random;
   /** Asked for anew each time, so that a reloaded configuration counts at once. */
   readonly config: () => Pick<
     Config,
@@ -56,7 +58,7 @@ export interface OrderDesk {
 const confirmationLastsMs = 60_000;
 
 export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
-  const { store, stripe, clock, config, log } = options;
+  const { store, stripe, clock, random, config, log } = options;
   const confirmations = new Map<OrderId, { at: number; answer: Promise<"agreed" | "disagreed"> }>();
   const payments: PaymentContext = {
     store,
@@ -108,7 +110,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
 
   async function create(body: unknown, given: { idempotencyKey?: string } = {}): Promise<Order> {
     const request = readOrderRequest(body, config());
-    const id = orderId(config().instance, given.idempotencyKey);
+    const id = orderId(config().instance, given.idempotencyKey, random);
     const before = store.order(id);
     if (before) {
       assertSameRequest(before, request, store);
@@ -172,7 +174,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       plan: plan.name,
       region,
       agentName,
-      secrets: { env: environmentOf(request), gatewayToken: randomBytes(32).toString("base64url") },
+      secrets: { env: environmentOf(request), gatewayToken: random.bytes(32).toString("base64url") },
     };
     // Nothing is awaited between the look and the write, so the same key sent twice at once makes one order.
     const before = store.order(id);
@@ -209,7 +211,7 @@ function environmentOf(request: OrderRequest): Record<string, string> {
 
 /** 120 bits, in letters and digits that are good for Hetzner's labels and Stripe's references alike. With a key the
  *  same id again, so that a repeated request finds its order without a table of keys. */
-function orderId(instance: string, idempotencyKey: string | undefined): OrderId {
+function orderId(instance: string, idempotencyKey: string | undefined, random: Random): OrderId {
   if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey)) {
     const remedy = "1-255 visible ASCII characters, e.g. a UUID";
     throw new OrderRequestError("invalid", [
@@ -218,7 +220,7 @@ function orderId(instance: string, idempotencyKey: string | undefined): OrderId 
   }
   const bytes =
     idempotencyKey === undefined
-      ? randomBytes(15)
+      ? random.bytes(15)
       : createHash("sha256")
           .update(JSON.stringify([instance, idempotencyKey]))
           .digest()

@@ -3,12 +3,11 @@
  * what is queued for is built on top, so that a customer who found the pool empty does not wait for the pool's own
  * refill. The caps hold in the store's transaction, not here.
  */
-import { randomBytes } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { type Machine, type MachineState, machineName } from "../machine/machine.ts";
 import { placementGroupsFor } from "../platform.ts";
-import { generateKeyPair } from "../ssh/keys.ts";
+import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
 
 /** What will be claimable if all goes well. */
@@ -45,13 +44,13 @@ export function trim(store: Store, config: Config): Machine[] {
 }
 
 /** Writes the intents that are missing; stops at the first cap. */
-export function refill(store: Store, config: Config, clock: Clock): Machine[] {
+export function refill(store: Store, config: Config, clock: Clock, random: Random = systemRandom): Machine[] {
   const planned: Machine[] = [];
   for (const pool of config.pools) {
     const live = store.machines({ live: true });
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
     for (let wanted = missing(pool, live, queued); wanted > 0; wanted--) {
-      const machine = planOne(store, config, pool, clock);
+      const machine = planOne(store, config, pool, clock, random);
       if (!machine) break;
       planned.push(machine);
     }
@@ -59,12 +58,18 @@ export function refill(store: Store, config: Config, clock: Clock): Machine[] {
   return planned;
 }
 
-function planOne(store: Store, config: Config, pool: PoolConfig, clock: Clock): Machine | null {
-  const bootHostKey = generateKeyPair();
+function planOne(
+  store: Store,
+  config: Config,
+  pool: PoolConfig,
+  clock: Clock,
+  random: Random,
+): Machine | null {
+  const bootHostKey = random.keyPair();
   const groups = placementGroupsFor(config.maxTotal);
   return store.planMachine(
     {
-      name: machineName(`claw-${config.instance}-${newSuffix()}`),
+      name: machineName(`claw-${config.instance}-${newSuffix(random)}`),
       pool: pool.name,
       plan: pool.plan,
       serverType: pool.serverType,
@@ -74,9 +79,9 @@ function planOne(store: Store, config: Config, pool: PoolConfig, clock: Clock): 
       deadline: clock.now() + config.deadlines.creatingMs,
       hostKey: bootHostKey.publicKey,
       secrets: {
-        controllerKey: generateKeyPair().privateKey.expose(),
+        controllerKey: random.keyPair().privateKey.expose(),
         bootHostKey: bootHostKey.privateKey.expose(),
-        poolToken: randomBytes(32).toString("base64url"),
+        poolToken: random.bytes(32).toString("base64url"),
       },
     },
     { maxTotal: pool.maxTotal, maxTotalAll: config.maxTotal },
@@ -90,7 +95,7 @@ function emptiestGroup(live: readonly Machine[], groups: number): number {
 }
 
 /** Ten characters of lower-case base32: 50 bits, so that a name never comes back. */
-function newSuffix(): string {
+function newSuffix(random: Random): string {
   const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
-  return Array.from(randomBytes(10), (byte) => alphabet[byte % 32]).join("");
+  return Array.from(random.bytes(10), (byte) => alphabet[byte % 32]).join("");
 }

@@ -12,6 +12,7 @@ import type { ArmedMachines } from "../../pool/machine/armed.ts";
 import type { ArmedMachine, HandOverRequest, HandOverResult } from "../../pool/machine/hand-over-session.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
 import type { StageContext } from "../../pool/machine/stage.ts";
+import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import type { ExecResult, Ssh, SshTarget } from "../../pool/ssh/ssh.ts";
@@ -424,6 +425,7 @@ export function startLife(): Life {
     confirmation: async () => "agreed",
     context: {
       ...borders,
+      random: systemRandom,
       config: () => life.config,
       platform: () => platformIds,
       confirmation: (order) => life.confirmation(order),

@@ -8,6 +8,8 @@ const machine = (attempts: number) => ({ attempts }) as Machine;
 const error = (kind: BorderErrorKind, retryAfterMs?: number) =>
   new BorderError("x", { border: "cloud", kind, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 
+const half = () => 0.5;
+
 describe("the policy for errors", () => {
   const cases: readonly [BorderErrorKind, string, boolean?][] = [
     ["transient", "retry"],
@@ -18,14 +20,14 @@ describe("the policy for errors", () => {
   ];
   for (const [kind, wanted, alert] of cases) {
     it(`answers ${kind} with ${wanted}${alert ? " and an alert" : ""}`, () => {
-      const decided = verdict(error(kind), machine(0));
+      const decided = verdict(error(kind), machine(0), half);
       assert.equal(decided.do, wanted);
       if (decided.do === "fail") assert.equal(decided.alert, alert);
     });
   }
 
   it("gives up with an alert on an error that no border has classified: it is our own bug", () => {
-    assert.deepEqual(verdict(new TypeError("x"), machine(0)), { do: "fail", alert: true });
+    assert.deepEqual(verdict(new TypeError("x"), machine(0), half), { do: "fail", alert: true });
   });
 
   it("waits 2, 4, 8, 16 … seconds ± 20 %, at most a minute, and never less than it was asked to", () => {
@@ -40,7 +42,7 @@ describe("the policy for errors", () => {
         },
       ),
     );
-    const decided = verdict(error("transient", 90_000), machine(0));
+    const decided = verdict(error("transient", 90_000), machine(0), half);
     assert(decided.do === "retry" && decided.afterMs >= 90_000);
   });
 });

@@ -8,6 +8,7 @@ import { systemClock } from "../../pool/clock.ts";
 import { createOrderDesk, type OrderDesk, type OrderDeskOptions } from "../../pool/order/desk.ts";
 import { createOrderNotifier, type OrderNotifier } from "../../pool/order/notifier.ts";
 import type { WebhookOutcome } from "../../pool/order/payments.ts";
+import { systemRandom } from "../../pool/random.ts";
 import { createSealer } from "../../pool/secrets/seal.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
@@ -80,6 +81,7 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
     store,
     stripe: gateway,
     clock,
+    random: systemRandom,
     config: () => rig.config,
     onClaimed: (machine, order) => claimed.push([machine, order]),
     onQueued: (order) => queued.push(order),

@@ -1,0 +1,132 @@
+/**
+ * What the daemon does, without what it runs on: orders poke the loop, the loop looks at machines, each look is one
+ * stage. It opens no file, socket or timer of its own; store, borders, clock and chance are given, so the same code
+ * runs in production and, seed by seed, in the simulation (tests/sim).
+ */
+import type { Logger } from "pino";
+import type { Borders } from "./borders.ts";
+import type { Clock } from "./clock.ts";
+import type { Config } from "./config/config.ts";
+import { createLoop } from "./loop.ts";
+import { createArmedMachines } from "./machine/armed.ts";
+import { reconcile } from "./machine/lifecycle.ts";
+import type { StageContext } from "./machine/stage.ts";
+import { createOrderDesk, type OrderDesk } from "./order/desk.ts";
+import { createPeople, type People } from "./people.ts";
+import { createPlatform } from "./platform.ts";
+import type { Random } from "./random.ts";
+import type { Sealer } from "./secrets/seal.ts";
+import { leadTimeMs } from "./sizing/lead-time.ts";
+import { serveQueue } from "./sizing/queue.ts";
+import { refill, trim } from "./sizing/refill.ts";
+import type { Store } from "./store/store.ts";
+import { createCloudSweep } from "./sweep/cloud.ts";
+
+export interface ControllerOptions {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly borders: Borders;
+  /** Asked for anew each time, so that a reloaded configuration counts at once. */
+  readonly config: () => Config;
+  /** The `root` of terraform's folders. */
+  readonly terraformRoot: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface Controller {
+  readonly desk: OrderDesk;
+  readonly people: People;
+  /**
+   * Waits for terraform runs that an earlier daemon left behind, and sees to what all machines share. Before `start`.
+   * @throws BorderError when the platform stack cannot be applied
+   */
+  prepare(): Promise<void>;
+  start(): void;
+  /** A look at everything now, e.g. because the configuration changed. */
+  poke(): void;
+  /** What is to be done once a minute. Never throws: what failed is logged, and done the next time. */
+  everyMinute(): Promise<void>;
+  /** No new looks; what can be begun again is ended, terraform and hand-overs finish. */
+  stop(): Promise<void>;
+  /** Closes the armed connections. */
+  close(): void;
+}
+
+export function createController(options: ControllerOptions): Controller {
+  const { store, sealer, borders, config, clock, random, log } = options;
+  const { gate, cloud, terraform, keys } = borders;
+  const platform = createPlatform({ store, sealer, terraform, gate, config, log });
+  const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name), clock);
+  const desk = createOrderDesk({
+    store,
+    stripe: borders.stripe,
+    clock,
+    random,
+    config,
+    log,
+    onClaimed: (machine) => loop.poke(machine),
+    onQueued: () => loop.poke(),
+    onEnded: (order) => loop.poke(store.order(order)?.machine ?? undefined),
+    buildTimeMs: (plan) => leadTimeMs(store, plan),
+  });
+  const context: StageContext = {
+    ...borders,
+    store,
+    clock,
+    random,
+    config,
+    platform: platform.ids,
+    armed,
+    confirmation: desk.confirmation,
+    log,
+  };
+  const loop = createLoop({
+    clock,
+    log,
+    live: () => store.machines({ live: true }),
+    reconcile: (name, signal) => reconcile(name, context, signal),
+    maxParallelBuilds: () => config().maxParallelBuilds,
+    afterRound() {
+      const claimed = serveQueue(store, config());
+      const retired = trim(store, config());
+      const planned = refill(store, config(), clock, random);
+      for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
+    },
+  });
+  const people = createPeople({ context, gate, loop, platform, terraformRoot: options.terraformRoot });
+  const sweep = createCloudSweep({
+    store,
+    cloud,
+    instance: () => config().instance,
+    log,
+    poke: loop.poke,
+  });
+  const replenish = async () => {
+    await keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
+  };
+
+  return {
+    desk,
+    people,
+    async prepare() {
+      for (const { name, ended } of await terraform.leftovers()) {
+        log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
+        await ended;
+      }
+      await platform.ensure();
+      await replenish();
+    },
+    start: () => loop.start(),
+    poke: () => loop.poke(),
+    async everyMinute() {
+      const ensured = platform
+        .ensure()
+        .catch((err: unknown) => log.error({ err }, "the platform stack was not applied"));
+      await Promise.all([sweep.run(), ensured, replenish()]);
+    },
+    stop: () => loop.stop({ abort: true }),
+    close: () => armed.close(),
+  };
+}
