@@ -3,12 +3,13 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import Router from "@koa/router";
 import Koa, { type Context } from "koa";
+import { z } from "zod";
 import type { ShiftedClock } from "./clock.ts";
 import type { Control } from "./control.ts";
 import { deviceRoutes } from "./devices.ts";
 import { ApiFailure, readJson, readText } from "./failure.ts";
 import { disturb, type Faults } from "./faults.ts";
-import { changedKeyShape, forbidden, keysApi, newKeyShape } from "./keys.ts";
+import { changedKeyShape, forbidden, keysApi } from "./keys.ts";
 import { localRoutes, machineRoutes } from "./local.ts";
 import type { Grant, OAuth } from "./oauth.ts";
 import { permits } from "./scopes.ts";
@@ -56,6 +57,9 @@ function createApp(parts: AppParts): Koa {
   const local = new Router({ prefix: "/_local" });
   localRoutes(local, parts);
   if (parts.simulated) machineRoutes(local, parts, parts.simulated);
+  app.on("error", (error, ctx: Context) => {
+    if (!isGone(ctx)) console.error("local tailnet:", error);
+  });
   app.use(async (ctx, next) => {
     const path = ctx.path.startsWith("/api/v2/") ? ctx.path.slice("/api/v2".length) : null;
     if (path === null) return answer(ctx, next);
@@ -81,14 +85,16 @@ async function answer(ctx: Context, next: () => Promise<unknown>): Promise<void>
   try {
     await next();
   } catch (error) {
-    // A client that went away in the middle of its body is no fault of ours.
-    if (ctx.req.destroyed && !ctx.req.complete) return;
+    if (isGone(ctx)) return;
     if (!(error instanceof ApiFailure)) console.error("local tailnet:", error);
     const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "internal server error");
     ctx.status = failure.status;
     ctx.body = { message: failure.message };
   }
 }
+
+/** A client that went away in the middle of its request is no fault of ours. */
+const isGone = (ctx: Context): boolean => ctx.req.errored !== null || ctx.req.socket.destroyed;
 
 function apiRoutes(router: Router, parts: AppParts): void {
   const { control, oauth, webhooks, tagOwners, clock } = parts;
@@ -110,7 +116,7 @@ function apiRoutes(router: Router, parts: AppParts): void {
   const keys = keysApi({ control, oauth, tagOwners, now: () => clock.now() });
   router.post("/tailnet/:tailnet/keys", async (ctx) => {
     const grant = authenticate(ctx, oauth);
-    ctx.body = await keys.create(await readJson(ctx.req, newKeyShape), grant);
+    ctx.body = await keys.create(await readJson(ctx.req, z.unknown()), grant);
   });
   router.get("/tailnet/:tailnet/keys", async (ctx) => {
     ctx.body = await keys.list(ctx.query.all === "true", authenticate(ctx, oauth));

@@ -38,6 +38,11 @@ export async function readJson<T>(request: IncomingMessage, shape: ZodType<T>): 
   } catch {
     throw new ApiFailure(400, "invalid JSON body");
   }
+  return checked(value, shape);
+}
+
+/** @throws ApiFailure 400 that names the first field that is wrong */
+export function checked<T>(value: unknown, shape: ZodType<T>): T {
   const parsed = shape.safeParse(value);
   if (!parsed.success) throw new ApiFailure(400, firstIssue(parsed.error));
   return parsed.data;

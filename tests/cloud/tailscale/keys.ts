@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import type { Control, ControlKey } from "./control.ts";
-import { ApiFailure } from "./failure.ts";
+import { ApiFailure, checked } from "./failure.ts";
 import type { Grant, OAuth, OAuthClient } from "./oauth.ts";
 import { permits } from "./scopes.ts";
 
@@ -47,11 +47,12 @@ const oauthClient = z.object({
   description,
 });
 
-export const newKeyShape = z.union([oauthClient, authKey]);
+/** Says which of the two shapes holds, so that what is wrong in it can be named. */
+const anyKey = z.looseObject({ keyType: z.enum(["auth", "client"]).default("auth") });
 export const changedKeyShape = oauthClient;
 
 export interface KeysApi {
-  create(body: z.output<typeof newKeyShape>, grant: Grant): Promise<object>;
+  create(body: unknown, grant: Grant): Promise<object>;
   /** `all`: auth keys too; without it a token of an OAuth client sees the OAuth clients alone. */
   list(all: boolean, grant: Grant): Promise<object>;
   get(id: string, grant: Grant): Promise<object>;
@@ -98,13 +99,14 @@ export function keysApi({ control, oauth, tagOwners, now }: KeysParts): KeysApi 
   });
   const findKey = async (id: string) => (await control.keys()).find((candidate) => candidate.id === id);
   return {
-    async create(body, grant) {
-      if (body.keyType === "client") {
+    async create(request, grant) {
+      if (checked(request, anyKey).keyType === "client") {
         need(grant, "oauth_keys");
-        const client = oauth.createClient(body);
+        const client = oauth.createClient(checked(request, oauthClient));
         return { ...shownClient(client), key: client.secret };
       }
       need(grant, "auth_keys");
+      const body = checked(request, authKey);
       const create = { ...body.capabilities.devices.create };
       const tags = create.tags ?? [];
       if (!mayAssign(tags, grant.tags, tagOwners)) throw badTags(tags);

@@ -23,8 +23,8 @@ export interface Receiver {
   secret: string;
   /** Statuses of the next answers; then 200. */
   readonly answers: number[];
-  /** The first event of that type, as soon as it has come. */
-  waitFor(type: string): Promise<Received>;
+  /** The first event of that type, of that device if one is named, as soon as it has come. */
+  waitFor(type: string, deviceName?: string): Promise<Received>;
   close(): Promise<void>;
 }
 
@@ -53,9 +53,11 @@ export async function startReceiver(): Promise<Receiver> {
     deliveries,
     answers,
     secret: "",
-    async waitFor(type) {
+    async waitFor(type, deviceName) {
+      const meant = ({ type: given, data }: Received) =>
+        given === type && (deviceName === undefined || data?.deviceName === deviceName);
       for (;;) {
-        const event = events.find((candidate) => candidate.type === type);
+        const event = events.find(meant);
         if (event) return event;
         await once(news, "events");
       }
