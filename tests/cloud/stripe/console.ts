@@ -50,6 +50,11 @@ export interface StripeConsole {
     session: string,
     options?: SendOptions & { readonly paymentStatus?: "paid" | "unpaid" | undefined },
   ): Happened & { session: SessionObject; subscription: SubscriptionObject };
+  /** The same for a session of mode `payment`. */
+  buyOnce(
+    session: string,
+    options?: SendOptions & { readonly paymentStatus?: "paid" | "unpaid" | undefined },
+  ): Happened & { session: SessionObject };
   /** The payment of a session bought with `unpaid` clears. */
   paymentSucceeds(session: string, options?: SendOptions): Happened;
   paymentFails(session: string, options?: SendOptions): Happened;
@@ -123,6 +128,11 @@ export function createConsole(account: Account, sender: Sender, faults: Faults):
     return { ...made, events, sent: sender.send(events, options) };
   }
 
+  function inMode(mode: "subscription" | "payment", id: string): string {
+    if (account.session(id).mode !== mode) throw refused(`Session ${id} is not of mode ${mode}.`);
+    return id;
+  }
+
   const onSubscription = (
     id: string,
     options: SendOptions,
@@ -145,9 +155,13 @@ export function createConsole(account: Account, sender: Sender, faults: Faults):
   return {
     buy: (id, options = {}) =>
       act(options, () => {
-        const session = completeSession(account, id, options.paymentStatus ?? "paid");
+        const session = completeSession(account, inMode("subscription", id), options.paymentStatus ?? "paid");
         return { session, subscription: account.subscription(session.subscription ?? "") };
       }),
+    buyOnce: (id, options = {}) =>
+      act(options, () => ({
+        session: completeSession(account, inMode("payment", id), options.paymentStatus ?? "paid"),
+      })),
     paymentSucceeds: (id, options = {}) =>
       act(options, () => ({ session: settleSession(account, id, "succeeded") })),
     paymentFails: (id, options = {}) =>

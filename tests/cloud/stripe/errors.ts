@@ -104,6 +104,8 @@ export function lockTimeout(): ApiError {
   );
 }
 
-export function internalError(status = 500): ApiError {
-  return new ApiError(status, { type: "api_error", message: "An unknown error occurred." }, { begun: true });
+/** Its key would only give the same 500 again, so nobody should repeat it. Source: the comments of Stripe's library. */
+export function internalError(): ApiError {
+  const fields = { type: "api_error", message: "An unknown error occurred." } as const;
+  return new ApiError(500, fields, { begun: true, headers: { "stripe-should-retry": "false" } });
 }

@@ -35,7 +35,7 @@ export interface LocalRoutes {
 }
 
 /**
- * `POST /_local/{buy, payment-succeeds, payment-fails, expire}` with `session`;
+ * `POST /_local/{buy, buy-once, payment-succeeds, payment-fails, expire}` with `session`;
  * `POST /_local/{cancel, cancel-at-period-end, pause, resume, pause-collection, renew, fail-payment, recover}` with
  * `subscription`; `POST /_local/{refund, dispute}` with `of`, a subscription or a charge; `POST /_local/refund-fails`,
  * `close-dispute`, `resend`, `roll-secret`, `release`, `webhook`, `pass-time`;
@@ -52,11 +52,14 @@ export function createLocalRoutes(local: LocalRoutes): Middleware {
       if (!input.success) throw new ApiError(400, { message: z.prettifyError(input.error) });
       const result = (await run(input.data)) as Partial<Happened> | undefined;
       await result?.sent;
-      context.body = result === undefined ? { ok: true } : { ...result, sent: true };
+      context.body = { ...result, ...(result?.sent ? { sent: true } : {}) };
     });
 
   action("buy", ofSession.extend({ paymentStatus: z.enum(["paid", "unpaid"]).optional() }), (input) =>
     desk.buy(input.session, input),
+  );
+  action("buy-once", ofSession.extend({ paymentStatus: z.enum(["paid", "unpaid"]).optional() }), (input) =>
+    desk.buyOnce(input.session, input),
   );
   action("payment-succeeds", ofSession, (input) => desk.paymentSucceeds(input.session, input));
   action("payment-fails", ofSession, (input) => desk.paymentFails(input.session, input));

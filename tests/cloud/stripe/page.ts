@@ -17,9 +17,11 @@ export function createPayPage(account: Account, desk: StripeConsole): Middleware
     (act: (id: string) => Happened): Action =>
     (session) =>
       act(subscription(session));
+  const buy = ({ id, mode }: SessionObject, paymentStatus: "paid" | "unpaid") =>
+    mode === "payment" ? desk.buyOnce(id, { paymentStatus }) : desk.buy(id, { paymentStatus });
   const actions: Readonly<Record<string, Action>> = {
-    pay: ({ id }) => desk.buy(id),
-    "pay-later": ({ id }) => desk.buy(id, { paymentStatus: "unpaid" }),
+    pay: (session) => buy(session, "paid"),
+    "pay-later": (session) => buy(session, "unpaid"),
     expire: ({ id }) => desk.expire(id),
     "payment-succeeds": ({ id }) => desk.paymentSucceeds(id),
     "payment-fails": ({ id }) => desk.paymentFails(id),

@@ -171,8 +171,8 @@ function routing(account: Account): Middleware {
       const parameters = new Parameters(form);
       const paths = parameters.texts("expand", 20) ?? [];
       const id = String(context.params.id ?? "");
+      passTime(account);
       context.body = context.state.run(() => {
-        passTime(account);
         const answer = handler({ account, path: context.path, id, parameters });
         return expand(account, answer, paths);
       });
@@ -252,8 +252,6 @@ async function readBody(context: Context): Promise<Asked> {
 function answerError(context: Context, error: ApiError, requestId: string): void {
   const log = `https://dashboard.stripe.com/test/logs/${requestId}`;
   context.set(error.headers);
-  // Its key would only give the same 500 again. Source: the comments of Stripe's own library.
-  if (error.status >= 500 && error.begun) context.set("stripe-should-retry", "false");
   context.status = error.status;
   context.body = { error: { ...error.body.error, request_log_url: log } };
 }
