@@ -17,6 +17,22 @@ const owner = fileURLToPath(new URL("doomed-cloud-owner.ts", import.meta.url));
 const missing = await missingParts();
 const kinds: readonly MachineKind[] = ["process", "nspawn"];
 
+/** What `remains` must see of a cloud that lives, or it would see nothing of a dead one either. */
+const tracesOf: Record<MachineKind, readonly string[]> = {
+  process: ["machine 1", "machine 2-rescue", "machine volume-3", "machine snapshot-1", "sockets"],
+  nspawn: ["process", "interface", "nft table", "cgroup", "loop device", "registry", "folder"],
+};
+
+interface DoomedCloud {
+  readonly child: ChildProcess;
+  readonly dir: string;
+  readonly id: string | null;
+  readonly ipv4: string;
+  readonly urls: readonly string[];
+  /** Every process that it had started. */
+  readonly below: readonly ProcessIdentity[];
+}
+
 for (const kind of kinds) {
   describe(`a local cloud of ${kind} machines`, function () {
     // The first start on a host builds what is not in its cache.
@@ -41,7 +57,8 @@ for (const kind of kinds) {
       return folder;
     };
 
-    it("leaves nothing of one that was killed once the next has started", async () => {
+    /** Starts a local cloud in a process of its own; resolves when it is all there. */
+    async function doomedCloud(): Promise<DoomedCloud> {
       const dir = await newFolder();
       const child = spawn(process.execPath, [owner, kind, dir], { stdio: ["ignore", "pipe", "inherit"] });
       children.push(child);
@@ -55,19 +72,36 @@ for (const kind of kinds) {
       assert(below.length > 0 || kind === "process", "a cloud of nspawn machines without processes");
       const id = await rigOf(pid);
       const made = await remains(dir, id);
-      assert(made.length > 0, "nothing of a living cloud is seen");
+      for (const trace of tracesOf[kind]) {
+        assert(
+          made.some((each) => each.startsWith(trace)),
+          `no ${trace} of a living cloud is seen: ${made.join("; ")}`,
+        );
+      }
       for (const url of urls) assert(await listens(url), `${url} does not listen`);
-      child.kill("SIGKILL");
-      await once(child, "exit");
+      return { child, dir, id, ipv4, urls, below };
+    }
 
+    it("leaves nothing of ten that were killed, five at a time, once the next has started", async () => {
+      const killed: DoomedCloud[] = [];
+      for (let batch = 0; batch < 2; batch++) {
+        // The second five find the first five dead, and all five clean up.
+        const clouds = await Promise.all(Array.from({ length: 5 }, doomedCloud));
+        for (const { dir, id } of killed) assert.deepEqual(await remains(dir, id), []);
+        for (const { child } of clouds) child.kill("SIGKILL");
+        await Promise.all(clouds.map(({ child }) => child.signalCode ?? once(child, "exit")));
+        killed.push(...clouds);
+      }
       const next = await startLocalCloud({ machines: kind, dir: await newFolder() });
       try {
-        assert.deepEqual(await remains(dir, id), []);
-        // What ends by itself when its parent is gone (tailscaled, control server, gateways) has no say in when.
-        await until(async () => (await alive(below)).length === 0);
-        for (const url of urls) assert.equal(await listens(url), false, `${url} listens`);
-        // The address of an nspawn machine is gone with its bridge; a network around this host may answer for it.
-        if (kind === "process") assert.equal(await answers(ipv4, 22_022), false);
+        for (const { dir, id, below, urls, ipv4 } of killed) {
+          assert.deepEqual(await remains(dir, id), []);
+          // What ends by itself when its parent is gone (tailscaled, control server, gateways) has no say in when.
+          await until(async () => (await alive(below)).length === 0);
+          for (const url of urls) assert.equal(await listens(url), false, `${url} listens`);
+          // The address of an nspawn machine is gone with its bridge; a network around this host may answer for it.
+          if (kind === "process") assert.equal(await answers(ipv4, 22_022), false);
+        }
       } finally {
         await next.stop();
       }

@@ -18,23 +18,15 @@ export function faultContract(rig: ContractRig): void {
     assert.equal(rig.backend.isOn(id), false);
   });
 
-  it("boots without network, until the fault is taken away", async () => {
+  it("boots without network or with another host key than user_data said, until the fault is taken away", async () => {
     const machine = await rig.create();
     const { id } = machine.spec;
     await rig.backend.setBootFaults(id, ["no-network"]);
     await rig.backend.powerOn(id);
     assert.equal(rig.backend.isOn(id), true);
     assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
-    await rig.backend.setBootFaults(id, []);
-    await rig.reset(machine);
-    assert.equal((await rig.open(machine)).hostKey, publicPart(machine.hostKey));
-  });
-
-  it("shows another host key than user_data said, until the fault is taken away", async () => {
-    const machine = await rig.create();
-    const { id } = machine.spec;
     await rig.backend.setBootFaults(id, ["other-host-key"]);
-    await rig.backend.powerOn(id);
+    await rig.reset(machine);
     assert.notEqual((await rig.open(machine)).hostKey, publicPart(machine.hostKey));
     await rig.backend.setBootFaults(id, []);
     await rig.reset(machine);

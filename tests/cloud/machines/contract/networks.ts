@@ -37,27 +37,24 @@ export function addressContract(rig: ContractRig): void {
   });
 
   it("changes the address of a machine that is off, or takes it away", async () => {
-    const machine = await rig.running();
+    const machine = await rig.create();
     const { id } = machine.spec;
-    await rig.open(machine);
     const reserved = await rig.backend.reserveAddress();
     assert.notEqual(reserved, machine.ipv4);
-    await assert.rejects(rig.backend.setAddress(id, reserved));
-    await rig.backend.powerOff(id);
     await assert.rejects(rig.backend.setAddress(id, "192.0.2.1"));
     await rig.backend.setAddress(id, reserved);
-    await rig.backend.releaseAddress(machine.ipv4);
     await rig.backend.powerOn(id);
     const moved: TestMachine = { ...machine, ipv4: reserved };
     assert.equal((await rig.open(moved)).hostKey, publicPart(machine.hostKey));
     assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
+    await assert.rejects(rig.backend.setAddress(id, machine.ipv4));
 
     await rig.backend.powerOff(id);
     await rig.backend.setAddress(id, null);
     await rig.backend.powerOn(id);
     assert.equal(rig.backend.isOn(id), true);
     assert.equal(await answers(reserved, rig.sshPort, 250), false);
-    await rig.backend.releaseAddress(reserved);
+    for (const each of [reserved, machine.ipv4]) await rig.backend.releaseAddress(each);
   });
 }
 
@@ -76,6 +73,7 @@ export function privateNetworkContract(rig: ContractRig, kind: "nspawn" | "proce
     const [first, second] = [await rig.shared("first"), await rig.shared("second")];
     const stranger = await rig.create();
     const one = await rig.open(first);
+    await rig.open(second);
     const [a, b] = [own(701, "10.0.0.2", "02"), own(701, "10.0.1.3", "03")];
     await rig.backend.attachNetwork(first.spec.id, a);
     await rig.backend.attachNetwork(second.spec.id, b);
@@ -125,7 +123,8 @@ export function privateNetworkContract(rig: ContractRig, kind: "nspawn" | "proce
     await rig.backend.setAliasIps(second.spec.id, 703, []);
     await rig.backend.setRoutes(703, []);
     assert.equal(await reaches(one, "10.0.0.77"), false);
-    assert.equal(await reaches(one, "10.9.0.5"), false);
+    // It would leave by the public interface now, and a network around this host may answer.
+    assert.doesNotMatch(await succeed(one, "ip route get 10.9.0.5"), /enp7s0/);
     for (const { spec } of [first, second]) await rig.backend.detachNetwork(spec.id, 703);
     await succeed(two, "ip address del 10.0.0.77/32 dev lo; ip address del 10.9.0.5/32 dev lo");
   });

@@ -36,7 +36,7 @@ export interface ContractRig {
   running(change?: Partial<MachineSpec>): Promise<TestMachine>;
   /**
    * Switched on, with a disk that other tests have seen too. Tests that ask for it leave it as it was made, but for
-   * files in root's home; they may leave it off.
+   * files in root's home and its password; they may leave it off.
    */
   shared(name: "first" | "second"): Promise<TestMachine>;
   /** Logs in as soon as it answers. */
