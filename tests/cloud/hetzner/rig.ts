@@ -64,6 +64,26 @@ function checkAgainstDescription(method: string, path: string, reply: Reply): vo
   if (reply.status < 300) conforming.add(operation);
 }
 
+/** Sends a request and holds its answer against Hetzner's API description. */
+export async function callOn(
+  hetzner: Hetzner,
+  method: string,
+  path: string,
+  body?: unknown,
+  token: string | null = hetzner.token,
+): Promise<Reply> {
+  const response = await fetch(`${hetzner.endpoint}${path}`, {
+    method,
+    headers: token === null ? {} : { Authorization: `Bearer ${token}` },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json: unknown = text ? JSON.parse(text) : null;
+  const reply = { status: response.status, headers: response.headers, json, body: json as Body };
+  checkAgainstDescription(method, path.split("?")[0] ?? "", reply);
+  return reply;
+}
+
 export const publicKey = (letter: string) => {
   const blob = Buffer.concat([
     Buffer.from([0, 0, 0, 11]),
@@ -86,18 +106,7 @@ export async function startRig(options: Partial<HetznerOptions> = {}): Promise<R
     throw error;
   });
 
-  const call: Rig["call"] = async (method, path, body, token = hetzner.token) => {
-    const response = await fetch(`${hetzner.endpoint}${path}`, {
-      method,
-      headers: token === null ? {} : { Authorization: `Bearer ${token}` },
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    const json: unknown = text ? JSON.parse(text) : null;
-    const reply = { status: response.status, headers: response.headers, json, body: json as Body };
-    checkAgainstDescription(method, path.split("?")[0] ?? "", reply);
-    return reply;
-  };
+  const call: Rig["call"] = (method, path, body, token) => callOn(hetzner, method, path, body, token);
   const must: Rig["must"] = async (method, path, body) => {
     const reply = await call(method, path, body);
     assert.ok(reply.status < 300, `${method} ${path}: ${reply.status} ${JSON.stringify(reply.json)}`);

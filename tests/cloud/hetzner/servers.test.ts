@@ -64,9 +64,19 @@ describe("Hetzner emulator: servers", () => {
     assert.equal(rig.backend.isOn(made.server.id), false);
   });
 
-  it("gives a password only to an order without keys", async () => {
-    const made = await rig.must("POST", "/servers", serverOrder("m-1"));
+  it("gives a password only to an order without keys, and the machine has it when it boots", async () => {
+    const made = await rig.must("POST", "/servers", { ...serverOrder("m-1"), start_after_create: false });
     assert.match(made.root_password ?? "", /^.{20}$/);
+    await rig.clock.advance(60_000);
+    const rootPassword = () => rig.backend.machines.get(made.server.id)?.rootPassword;
+    assert.equal(rootPassword(), null);
+    await act(made.server.id, "poweron");
+    await rig.clock.advance(60_000);
+    assert.equal(rootPassword(), made.root_password);
+    const again = await act(made.server.id, "rebuild", { image: "debian-12" });
+    await rig.clock.advance(60_000);
+    assert.equal(rootPassword(), again.body.root_password);
+    assert.notEqual(again.body.root_password, made.root_password);
   });
 
   it("switches the machine by its power actions", async () => {

@@ -60,6 +60,7 @@ function reserve({ store, clock }: Context, project: number, order: Order): Stor
     image: order.image.id,
     baseImage: order.image.base.id,
     keyLogin: order.keys.length > 0,
+    nextPassword: order.keys.length > 0 ? null : newPassword(),
     bootedAt: null,
     iso: null,
     rescueUntil: null,
@@ -152,8 +153,8 @@ function commit(context: Context, order: Order, reserved: Stored<"server">, addr
       server: presentServer(context, committed),
       action: presentAction(context, create),
       next_actions: next.map((action) => presentAction(context, action)),
-      // As with Hetzner only without keys. The machines take keys alone, so nobody can log in with it.
-      root_password: order.keys.length === 0 ? newPassword() : null,
+      // As with Hetzner only without keys.
+      root_password: committed.nextPassword,
     },
   };
 }

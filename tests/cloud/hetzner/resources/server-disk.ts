@@ -57,12 +57,12 @@ export const diskRoutes: readonly Route[] = [
       architecture,
       disk: server.primaryDiskSize,
     });
+    const nextPassword = server.keyLogin ? null : newPassword();
     return {
       command: "rebuild_server",
-      patch: { image: image.id, status: "rebuilding" },
+      patch: { image: image.id, status: "rebuilding", nextPassword },
       parameters: { image: image.id, userData: body.user_data },
-      // As with Hetzner only without keys. The machines take keys alone, so nobody can log in with it.
-      answer: { root_password: server.keyLogin ? null : newPassword() },
+      answer: { root_password: nextPassword },
     };
   }),
   serverAction("change_type", (context, request, server) => {

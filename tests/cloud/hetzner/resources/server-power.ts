@@ -66,15 +66,27 @@ export const powerEffects: Effects = {
 
 /** Every boot that the API asks for: the rescue system comes up only if it was asked for within the hour. */
 export async function boot(
-  { store, backend, clock }: Context,
+  context: Context,
   server: Stored<"server">,
   start: () => Promise<void>,
 ): Promise<void> {
-  if (server.rescueUntil !== null && server.rescueUntil <= clock.now()) {
-    await backend.setRescue(server.id, null);
-  }
+  const { store, backend, clock } = context;
+  const rescued = server.rescueUntil !== null && server.rescueUntil > clock.now();
+  if (server.rescueUntil !== null && !rescued) await backend.setRescue(server.id, null);
   await start();
-  store.update("server", server, { bootedAt: clock.now(), rescueUntil: null });
+  const booted = store.update("server", server, { bootedAt: clock.now(), rescueUntil: null });
+  if (!rescued) await setPassword(context, booted);
+}
+
+/** A machine that hangs takes no password; it gets it with a later boot. */
+async function setPassword({ store, backend }: Context, server: Stored<"server">): Promise<void> {
+  if (server.nextPassword === null) return;
+  try {
+    await backend.resetPassword(server.id, server.nextPassword);
+  } catch {
+    return;
+  }
+  store.update("server", server, { nextPassword: null });
 }
 
 /** The server is `running` afterwards, or `off` if its machine cannot be switched on. @throws what the machine says */

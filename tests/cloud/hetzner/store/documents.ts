@@ -34,6 +34,8 @@ export interface ServerDocument {
   readonly baseImage: number;
   /** It was ordered with SSH keys: then no root password is made, neither now nor by a rebuild. */
   readonly keyLogin: boolean;
+  /** What root's password becomes with the next boot from its own disk; null: it stays. */
+  readonly nextPassword: string | null;
   /** When it was last switched on; null while it never was. */
   readonly bootedAt: Millis | null;
   readonly iso: number | null;
