@@ -12,7 +12,14 @@ interface LocalStatus {
     readonly Tags?: readonly string[];
     readonly Online?: boolean;
   };
-  readonly Peer?: Readonly<Record<string, { readonly TailscaleIPs?: readonly string[] }>> | null;
+  readonly Peer?: Readonly<Record<string, Peer>> | null;
+}
+
+interface Peer {
+  readonly TailscaleIPs?: readonly string[];
+  /** Routes that it serves, its own addresses aside. */
+  readonly PrimaryRoutes?: readonly string[];
+  readonly Expired?: boolean;
 }
 
 export interface JoinOptions {
@@ -24,7 +31,8 @@ export interface JoinOptions {
 }
 
 export interface LocalApi {
-  status(): Promise<LocalStatus>;
+  /** `peers`: with them; otherwise of the machine alone. */
+  status(peers?: boolean): Promise<LocalStatus>;
   /** Resolves in state Running with the milliseconds it took. Rejects with the control server's refusal. */
   join(options: JoinOptions): Promise<number>;
   logout(): Promise<void>;
@@ -32,6 +40,8 @@ export interface LocalApi {
   waitForState(state: NodeState, signal?: AbortSignal): Promise<void>;
   /** Resolves when the daemon knows (or no longer knows) a peer of that address. */
   waitForPeer(address: string, known: boolean, signal?: AbortSignal): Promise<void>;
+  /** Resolves when `holds` does for the daemon's peers. */
+  waitForPeers(holds: (peers: readonly Peer[]) => boolean, signal?: AbortSignal): Promise<void>;
   /** Offers routes to the tailnet, which somebody has to enable. */
   advertiseRoutes(routes: readonly string[]): Promise<void>;
   /** Forwards a port of the tailnet address to one on this host's loopback. */
@@ -95,8 +105,14 @@ export function localApi(socketPath: string): LocalApi {
     throw new Error("tailscaled closed its notification bus");
   };
   const status = async (query = "") => JSON.parse(await call("GET", `status${query}`)) as LocalStatus;
+  const waitForPeers: LocalApi["waitForPeers"] = (holds, signal) =>
+    watch(
+      notify.initialState | notify.peerChanges,
+      async () => holds(Object.values((await status()).Peer ?? {})),
+      signal,
+    );
   return {
-    status: () => status("?peers=false"),
+    status: (peers = false) => status(peers ? "" : "?peers=false"),
     async join({ controlUrl, authKey, hostname, timeoutMs = 20_000 }) {
       const started = performance.now();
       const abort = new AbortController();
@@ -126,15 +142,9 @@ export function localApi(socketPath: string): LocalApi {
     logout: async () => void (await call("POST", "logout")),
     waitForState: (state, signal) =>
       watch(notify.initialState, (notice) => notice.State === states[state], signal),
+    waitForPeers,
     waitForPeer: (address, known, signal) =>
-      watch(
-        notify.initialState | notify.peerChanges,
-        async () => {
-          const peers = Object.values((await status()).Peer ?? {});
-          return known === peers.some((peer) => peer.TailscaleIPs?.includes(address));
-        },
-        signal,
-      ),
+      waitForPeers((peers) => known === peers.some((peer) => peer.TailscaleIPs?.includes(address)), signal),
     advertiseRoutes: async (routes) => {
       await call("PATCH", "prefs", { AdvertiseRoutes: routes, AdvertiseRoutesSet: true });
     },

@@ -3,8 +3,10 @@ import { strict as assert } from "node:assert";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { basename, dirname } from "node:path";
 import { tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
+import { callerOf } from "./caller.ts";
 import { apiContract } from "./contract.ts";
 import type { TailnetNode } from "./node.ts";
 import { type RealRig, realRig } from "./rig.ts";
@@ -68,6 +70,66 @@ describe("local tailnet with real nodes", function () {
         (await rig.local.devices()).map((device) => device.hostname),
         ["other"],
       );
+    });
+
+    it("stay apart when the deleted one comes back with what it remembers", async () => {
+      await tailnetOf(rig.local).deleteDevice(web.nodeId);
+      await web.api.waitForState("NeedsLogin");
+      await web.close();
+      const again = await rig.daemon(basename(dirname(web.socket)));
+      await again.api.waitForState("NeedsLogin");
+      assert.equal((await again.api.status()).Self?.TailscaleIPs ?? null, null);
+      assert.deepEqual(
+        (await rig.local.devices()).map((device) => device.hostname),
+        ["other"],
+      );
+    });
+
+    it("send each other what is for an enabled route, and nothing of one that is only offered", async () => {
+      const call = await callerOf(rig.local, ["devices:core", "devices:routes"]);
+      await web.api.advertiseRoutes(["10.9.0.0/24", "10.8.0.0/24"]);
+      await rig.local.waitForDevice((device) => device.advertisedRoutes.length === 2);
+      await call("POST", `/device/${web.nodeId}/routes`, { routes: ["10.9.0.0/24"] });
+      await other.api.waitForPeers((peers) => peers.some(({ PrimaryRoutes }) => PrimaryRoutes?.length));
+      const [peer] = Object.values((await other.api.status(true)).Peer ?? {});
+      assert.deepEqual(peer?.PrimaryRoutes, ["10.9.0.0/24"]);
+    });
+
+    it("tell of each other that a key is over", async () => {
+      const call = await callerOf(rig.local, ["devices:core"]);
+      await call("POST", `/device/${web.nodeId}/expire`);
+      await other.api.waitForPeers((peers) => peers.some(({ Expired }) => Expired));
+    });
+
+    it("go on talking while the control server is down, and are back in its list afterwards", async () => {
+      const address = String(web.addresses[0]);
+      await other.dial(address, 18789);
+      const down = await rig.local.faults.add({ target: "control", effect: { kind: "down" } });
+      await rig.local.waitForDevices((devices) => devices.every(({ online }) => !online));
+      await other.dial(address, 18789);
+      assert.equal((await other.api.status()).BackendState, "Running");
+      assert.equal((await tailnetOf(rig.local).device(web.nodeId))?.connectedToControl, false);
+      await rig.local.faults.remove(down);
+      await rig.local.waitForDevices((devices) => devices.every(({ online }) => online));
+    });
+
+    it("are described with fields=all: relay latency, endpoints, distribution", async () => {
+      const call = await callerOf(rig.local, ["devices:core:read"]);
+      const { body } = await call("GET", `/device/${web.nodeId}?fields=all`);
+      const device = body as {
+        clientVersion: string;
+        os: string;
+        distro: { name: string };
+        clientConnectivity: { endpoints: string[]; latency: object; clientSupports: object };
+      };
+      assert.match(device.clientVersion, /^1\.102\.3/);
+      assert.equal(device.os, "linux");
+      assert.ok(device.distro.name);
+      const { endpoints, latency, clientSupports } = device.clientConnectivity;
+      assert.ok(endpoints.length > 0);
+      assert.deepEqual(Object.keys(latency), ["local cloud"]);
+      const supports = ["hairPinning", "ipv6", "pcp", "pmp", "udp", "upnp"];
+      assert.deepEqual(Object.keys(clientSupports).sort(), supports);
     });
 
     it("keep node id and addresses when a machine joins again by another key", async () => {
