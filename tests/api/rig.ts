@@ -18,8 +18,15 @@ export interface ApiRig extends DeskRig {
 
 export const token = "token-of-the-product-team-0123456789";
 
-export async function startApi(options: { heartbeatMs?: number } = {}): Promise<ApiRig> {
-  const rig = await startDesk({ retryDelaysMs: [] });
+/** `retryDelaysMs`: pauses before Stripe's second, third … try of a webhook; none by default. */
+export async function startApi({
+  retryDelaysMs = [],
+  ...options
+}: {
+  heartbeatMs?: number;
+  retryDelaysMs?: readonly number[];
+} = {}): Promise<ApiRig> {
+  const rig = await startDesk({ retryDelaysMs });
   const status = (): PoolStatus => ({ instance: "test", pools: [], flags: rig.store.flags() });
   const api = createApi({
     desk: rig.desk,

@@ -92,6 +92,8 @@ export async function startStripe(options: StripeOptions): Promise<LocalStripe> 
   if (options.webhookUrl !== undefined) webhook.set(options.webhookUrl);
 
   const app = new Koa();
+  // What is our fault answerErrors tells; that a client went away in the middle is its own affair.
+  app.silent = true;
   app.use(answerErrors());
   app.use(
     createStripeApi({
