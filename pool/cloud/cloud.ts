@@ -87,5 +87,10 @@ export interface Gate {
   /** `http://127.0.0.1:<port>/v1` */
   readonly endpoint: string;
   openRun(permit: RunPermit): GateRun;
+  /**
+   * The one delete that is not terraform's: of a server that no state file knows any more. The same permits hold.
+   * @throws BorderError `permanent` when the gate or Hetzner refuses, `transient` when there was no answer
+   */
+  deleteServer(run: GateRun, serverId: number): Promise<void>;
   close(): Promise<void>;
 }

@@ -3,7 +3,6 @@
  * a machine which no longer answers), then `terraform destroy` until the cloud says 404, and only then is the row closed.
  */
 
-import { deleteThroughGate } from "../cloud/delete.ts";
 import { auditedRun } from "../observe/audited-run.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
@@ -54,7 +53,7 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
       await auditedRun(
         context.store,
         account,
-        () => deleteThroughGate(run, serverId),
+        () => context.gate.deleteServer(run, serverId),
         () => ({
           run: null,
           ok: true,

@@ -5,6 +5,7 @@
 import { pino } from "pino";
 import type { Ansible, PlaybookResult, PlaybookRun } from "../../pool/ansible/ansible.ts";
 import type { Cloud, CloudServer, Gate, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
+import { deleteThroughGate } from "../../pool/cloud/delete.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { BorderError } from "../../pool/errors.ts";
@@ -105,6 +106,7 @@ export class FakeGate implements Gate {
       },
     };
   }
+  readonly deleteServer = deleteThroughGate;
   async close(): Promise<void> {}
   reset(): void {
     this.permits.length = 0;

@@ -12,6 +12,7 @@ import { type Clock, systemClock } from "../../clock.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Budget, Priority } from "../budget.ts";
 import type { Gate, GateLedger } from "../cloud.ts";
+import { deleteThroughGate } from "../delete.ts";
 import { actionShape } from "../shapes.ts";
 import { type Call, createPauses, createWire, type Deadline, sendRepeatedly, type Wire } from "../wire.ts";
 import { createServer } from "./create.ts";
@@ -279,6 +280,7 @@ export async function createGate(options: GateOptions): Promise<Gate> {
   return {
     endpoint,
     openRun: (permit) => runs.open(permit, endpoint),
+    deleteServer: deleteThroughGate,
     close() {
       closing ??= (async () => {
         closesAt = clock.now() + timing.closeMs;
