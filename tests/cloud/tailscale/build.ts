@@ -20,6 +20,7 @@ export interface TailscaleBinaries {
 }
 
 const source = join(import.meta.dirname, "control");
+const clientSource = join(import.meta.dirname, "goclient");
 const stamp = `-X tailscale.com/version.longStamp=${tailscaleVersion} -X tailscale.com/version.shortStamp=${tailscaleVersion}`;
 
 /**
@@ -39,20 +40,16 @@ export async function ensureTailscale(
     recipeKey(target, stamp, ...modules),
     async (dir) => {
       tell(`building tailscale and tailscaled ${tailscaleVersion} (2-4 minutes, once)`);
-      await goBuild(dir, ["tailscale.com/cmd/tailscale", "tailscale.com/cmd/tailscaled"]);
+      await goBuild(source, dir, ["tailscale.com/cmd/tailscale", "tailscale.com/cmd/tailscaled"]);
     },
     () => tell("another process builds tailscaled; waiting for it"),
   );
-  const sources: (string | Buffer)[] = [];
-  for (const name of (await readdir(source)).filter((file) => file.endsWith(".go")).sort()) {
-    sources.push(name, await readFile(join(source, name)));
-  }
   const control = await cached(
     "tailscale-control",
-    recipeKey(target, ...modules, ...sources),
+    recipeKey(target, ...modules, ...(await goSources(source))),
     async (dir) => {
       tell("building the local Tailscale control server");
-      await goBuild(dir, ["."]);
+      await goBuild(source, dir, ["."]);
     },
     () => tell("another process builds the control server; waiting for it"),
   );
@@ -63,11 +60,32 @@ export async function ensureTailscale(
   };
 }
 
+/** Path of goclient, which drives Tailscale's own Go client of the API (goclient/main.go). Takes 10 s once. */
+export async function ensureGoClient(): Promise<string> {
+  const modules = [
+    await readFile(join(clientSource, "go.mod")),
+    await readFile(join(clientSource, "go.sum")),
+  ];
+  const target = `${process.platform}-${process.arch}`;
+  const { dir } = await cached(
+    "tailscale-goclient",
+    recipeKey(target, ...modules, ...(await goSources(clientSource))),
+    (dir) => goBuild(clientSource, dir, ["."]),
+  );
+  return join(dir, "goclient");
+}
+
+/** Names and contents of a folder's Go files, in their order. */
+async function goSources(folder: string): Promise<(string | Buffer)[]> {
+  const names = (await readdir(folder)).filter((file) => file.endsWith(".go")).sort();
+  return (await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))]))).flat();
+}
+
 /** CGO is off so that the programs run on any root image, whatever its libc. */
-async function goBuild(dir: string, packages: readonly string[]): Promise<void> {
+async function goBuild(cwd: string, dir: string, packages: readonly string[]): Promise<void> {
   const flags = ["-trimpath", "-buildvcs=false", "-ldflags", `-s -w ${stamp}`];
   const result = await execa("go", ["build", ...flags, "-o", `${dir}/`, ...packages], {
-    cwd: source,
+    cwd,
     env: { CGO_ENABLED: "0" },
     reject: false,
   });
