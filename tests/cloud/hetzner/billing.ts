@@ -3,7 +3,14 @@ import type { Price } from "./catalogue/pricing.ts";
 import type { Store } from "./store/store.ts";
 
 /** `backup`: the surcharge of a server with backups; it has the server's id. */
-export type BilledKind = "server" | "backup" | "primary_ip" | "floating_ip" | "volume" | "snapshot";
+export type BilledKind =
+  | "server"
+  | "backup"
+  | "primary_ip"
+  | "floating_ip"
+  | "volume"
+  | "snapshot"
+  | "load_balancer";
 
 export interface BillLine {
   readonly kind: BilledKind;
