@@ -84,6 +84,27 @@ export async function exerciseNetworks({ must, clock }: Rig): Promise<void> {
   await must("DELETE", `/networks/${network.id}`);
 }
 
+export async function exerciseLoadBalancers({ must, clock }: Rig): Promise<void> {
+  const order = { name: "l", load_balancer_type: "lb11", location: "fsn1" };
+  const { load_balancer: balancer } = await must("POST", "/load_balancers", order);
+  await clock.advance(60_000);
+  await must("PUT", `/load_balancers/${balancer.id}`, { labels: { a: "b" } });
+  const steps: [string, unknown][] = [
+    ["change_dns_ptr", { ip: balancer.public_net.ipv4.ip, dns_ptr: "l.example.org" }],
+    ["change_protection", { delete: false }],
+    ["change_algorithm", { type: "least_connections" }],
+    ["change_type", { load_balancer_type: "lb21" }],
+  ];
+  for (const [name, body] of steps) {
+    await must("POST", `/load_balancers/${balancer.id}/actions/${name}`, body);
+    await clock.advance(60_000);
+  }
+  await readAll(must, "load_balancers", balancer.id);
+  await must("GET", "/load_balancer_types");
+  await must("GET", "/load_balancer_types/1");
+  await must("DELETE", `/load_balancers/${balancer.id}`);
+}
+
 async function readAll(must: Rig["must"], collection: string, id: number): Promise<void> {
   await must("GET", `/${collection}`);
   await must("GET", `/${collection}/${id}`);

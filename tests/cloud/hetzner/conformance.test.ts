@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { exerciseAddresses, exerciseNetworks, exerciseVolumes } from "./conformance-resources.ts";
+import {
+  exerciseAddresses,
+  exerciseLoadBalancers,
+  exerciseNetworks,
+  exerciseVolumes,
+} from "./conformance-resources.ts";
 import { exerciseServers } from "./conformance-servers.ts";
 import { conforming, publicKey, type Rig, serverOrder, startRig } from "./rig.ts";
 import { routes } from "./routes.ts";
@@ -111,6 +116,7 @@ describe("Hetzner emulator: every operation against Hetzner's API description", 
     await exerciseVolumes(rig);
     await exerciseAddresses(rig);
     await exerciseNetworks(rig);
+    await exerciseLoadBalancers(rig);
 
     const missing = routes
       .map((route) => `${route.method} ${route.path}`)

@@ -6,6 +6,7 @@ import { firewallRoutes } from "./resources/firewalls.ts";
 import { floatingIpRoutes } from "./resources/floating-ips.ts";
 import { imageRoutes } from "./resources/images.ts";
 import { isoRoutes } from "./resources/isos.ts";
+import { loadBalancerRoutes } from "./resources/load-balancers.ts";
 import { networkEffects } from "./resources/network-actions.ts";
 import { networkRoutes } from "./resources/networks.ts";
 import { placementGroupRoutes } from "./resources/placement-groups.ts";
@@ -32,6 +33,7 @@ export const routes: readonly Route[] = [
   ...primaryIpRoutes,
   ...floatingIpRoutes,
   ...volumeRoutes,
+  ...loadBalancerRoutes,
   ...serverRoutes,
   ...metricsRoutes,
   ...serverActionRoutes,

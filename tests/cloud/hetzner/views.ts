@@ -114,6 +114,16 @@ export interface FloatingIpView extends Named {
   readonly dns_ptr: readonly DnsPtrView[];
 }
 
+export interface LoadBalancerView extends Named {
+  readonly public_net: {
+    readonly ipv4: { readonly ip: string; readonly dns_ptr: string | null };
+    readonly ipv6: { readonly ip: string; readonly dns_ptr: string | null };
+  };
+  readonly location: { readonly name: string };
+  readonly load_balancer_type: { readonly name: string };
+  readonly algorithm: { readonly type: string };
+}
+
 export interface VolumeView extends Named {
   readonly server: number | null;
   readonly size: number;
@@ -144,6 +154,8 @@ export interface Body {
   readonly volume: VolumeView;
   readonly volumes: readonly VolumeView[];
   readonly networks: readonly NetworkView[];
+  readonly load_balancer: LoadBalancerView;
+  readonly load_balancers: readonly LoadBalancerView[];
   readonly locations: readonly Named[];
   readonly datacenters: readonly Named[];
   readonly image: ImageView;

@@ -68,6 +68,9 @@ export const durations = {
   attach_volume: spread(2_500, 4_000),
   detach_volume: spread(2_000, 3_500),
   resize_volume: spread(2_000, 3_500),
+  create_load_balancer: spread(4_000, 7_000),
+  change_load_balancer_type: spread(3_000, 5_000),
+  change_algorithm: spread(1_000, 1_500),
 } as const satisfies Record<string, Spread>;
 
 /** What a duration is known for: a command, or a command under circumstances that make it slower. */

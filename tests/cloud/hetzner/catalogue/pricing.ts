@@ -37,3 +37,6 @@ export const gross = (net: number) => net * (1 + vatPercent / 100);
 
 /** The API writes amounts as strings with ten digits. */
 export const money = (amount: number) => amount.toFixed(10);
+
+/** A price as the API shows it. */
+export const netAndGross = (net: number) => ({ net: money(net), gross: money(gross(net)) });

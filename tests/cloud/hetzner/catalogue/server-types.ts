@@ -1,5 +1,5 @@
 import { locations } from "./locations.ts";
-import { gross, hourlyNet, money } from "./pricing.ts";
+import { hourlyNet, netAndGross } from "./pricing.ts";
 
 /**
  * Server types with the net prices of 2026-06-15 (EUR a month, without IPv4 and VAT; hetzner.com and two independent
@@ -134,15 +134,11 @@ export function includedTraffic(location: string): number {
 export function presentPrices(type: ServerType): unknown[] {
   return Object.keys(type.offers).map((location) => ({
     location,
-    price_hourly: both(hourlyNet(type.monthly)),
-    price_monthly: both(type.monthly),
+    price_hourly: netAndGross(hourlyNet(type.monthly)),
+    price_monthly: netAndGross(type.monthly),
     included_traffic: trafficBytes(location),
-    price_per_tb_traffic: both(location === "sin" ? 7.4 : 1),
+    price_per_tb_traffic: netAndGross(location === "sin" ? 7.4 : 1),
   }));
-}
-
-function both(net: number): { net: string; gross: string } {
-  return { net: money(net), gross: money(gross(net)) };
 }
 
 function offers(sold: readonly string[], available: readonly string[] = sold): Record<string, boolean> {

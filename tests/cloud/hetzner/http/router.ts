@@ -65,7 +65,8 @@ export class Router {
         const value = wanted[index] ?? "";
         if (!isParameter(segment)) return segment === value;
         parameters[segment.slice(1, -1)] = value;
-        return value !== "";
+        // `…/actions/add_service` is a route of its own that is missing, not the action with that id.
+        return segment === "{action_id}" ? /^[0-9]+$/.test(value) : value !== "";
       });
       if (!fits) continue;
       if (route.method === method) return { route, parameters };

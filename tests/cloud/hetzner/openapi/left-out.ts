@@ -3,8 +3,7 @@
  * "api route not found", as the API does for what it has not. Storage boxes have an API and a description of their own.
  */
 export const leftOut = {
-  load_balancers: "load balancers, with their services and targets",
-  load_balancer_types: "types of load balancers",
+  load_balancers: "services, targets, private networks and metrics of load balancers: they carry no traffic",
   certificates: "certificates, which only load balancers use",
   zones: "DNS zones and their records",
 } as const;

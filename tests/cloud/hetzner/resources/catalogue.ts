@@ -1,11 +1,16 @@
+import {
+  loadBalancerTypes,
+  presentLoadBalancerPrices,
+  presentLoadBalancerType,
+} from "../catalogue/load-balancer-types.ts";
 import { datacenters, findLocation, locations } from "../catalogue/locations.ts";
 import {
   backupPercent,
   floatingIpMonthly,
-  gross,
   hourlyNet,
   ipv4Monthly,
   money,
+  netAndGross,
   snapshotGbMonthly,
   vatPercent,
   volumeGbMonthly,
@@ -27,8 +32,6 @@ const byIdName = {
   id: (entry: { readonly id: number }) => entry.id,
   name: (entry: { readonly name: string }) => entry.name,
 };
-
-const both = (net: number) => ({ net: money(net), gross: money(gross(net)) });
 
 function byId<T extends { readonly id: number }>(
   what: string,
@@ -72,21 +75,21 @@ function presentDatacenter(
 }
 
 function presentPricing(now: number): Record<string, unknown> {
-  const ipv4 = { price_hourly: both(hourlyNet(ipv4Monthly)), price_monthly: both(ipv4Monthly) };
-  const free = { price_hourly: both(0), price_monthly: both(0) };
+  const ipv4 = { price_hourly: netAndGross(hourlyNet(ipv4Monthly)), price_monthly: netAndGross(ipv4Monthly) };
+  const free = { price_hourly: netAndGross(0), price_monthly: netAndGross(0) };
   // hcloud-go sizes one slice by floating_ips and fills it by primary_ips: never fewer of the former.
   return {
     currency: "EUR",
     vat_rate: `${money(vatPercent)}`,
-    image: { price_per_gb_month: both(snapshotGbMonthly) },
-    volume: { price_per_gb_month: both(volumeGbMonthly) },
+    image: { price_per_gb_month: netAndGross(snapshotGbMonthly) },
+    volume: { price_per_gb_month: netAndGross(volumeGbMonthly) },
     server_backup: { percentage: money(backupPercent) },
-    floating_ip: { price_monthly: both(floatingIpMonthly.ipv4) },
+    floating_ip: { price_monthly: netAndGross(floatingIpMonthly.ipv4) },
     floating_ips: (["ipv4", "ipv6"] as const).map((type) => ({
       type,
       prices: locations.map(({ name }) => ({
         location: name,
-        price_monthly: both(floatingIpMonthly[type]),
+        price_monthly: netAndGross(floatingIpMonthly[type]),
       })),
     })),
     primary_ips: [
@@ -96,7 +99,11 @@ function presentPricing(now: number): Record<string, unknown> {
     server_types: serverTypes
       .filter((type) => isSold(type, now))
       .map((type) => ({ id: type.id, name: type.name, prices: presentPrices(type) })),
-    load_balancer_types: [],
+    load_balancer_types: loadBalancerTypes.map((type) => ({
+      id: type.id,
+      name: type.name,
+      prices: presentLoadBalancerPrices(type),
+    })),
   };
 }
 
@@ -164,6 +171,27 @@ export const catalogueRoutes: readonly Route[] = [
     handle: (context, request) => ({
       status: 200,
       body: { server_type: present(context, byId("server type", serverTypes, request)) },
+    }),
+  },
+  {
+    method: "GET",
+    path: "/load_balancer_types",
+    handle: (_context, request) =>
+      answerList(request, {
+        key: "load_balancer_types",
+        entries: loadBalancerTypes.filter(({ name }) => (request.query.get("name") ?? name) === name),
+        present: presentLoadBalancerType,
+        sortable: byIdName,
+      }),
+  },
+  {
+    method: "GET",
+    path: "/load_balancer_types/{id}",
+    handle: (_context, request) => ({
+      status: 200,
+      body: {
+        load_balancer_type: presentLoadBalancerType(byId("load balancer type", loadBalancerTypes, request)),
+      },
     }),
   },
   {

@@ -200,7 +200,7 @@ export const floatingIpRoutes: readonly Route[] = [
   resourceAction("floating_ips", "floating_ip", "change_dns_ptr", (_context, request, address) => ({
     command: "change_dns_ptr",
     locks: false,
-    patch: { dnsPtrs: changedDnsPtrs(address, request.body) },
+    patch: { dnsPtrs: changedDnsPtrs([address.ip], address.dnsPtrs, request.body) },
   })),
   resourceAction("floating_ips", "floating_ip", "change_protection", (_context, request) => ({
     command: "change_protection",

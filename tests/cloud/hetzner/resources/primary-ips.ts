@@ -247,7 +247,7 @@ export const primaryIpRoutes: readonly Route[] = [
   resourceAction("primary_ips", "primary_ip", "change_dns_ptr", (_context, request, address) => ({
     command: "change_dns_ptr",
     locks: false,
-    patch: { dnsPtrs: changedDnsPtrs(address, request.body) },
+    patch: { dnsPtrs: changedDnsPtrs([address.ip], address.dnsPtrs, request.body) },
   })),
   resourceAction("primary_ips", "primary_ip", "change_protection", (_context, request, address) => {
     const protection = parseBody(z.object({ delete: z.boolean() }), request.body);

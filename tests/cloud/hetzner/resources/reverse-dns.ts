@@ -43,15 +43,16 @@ export function presentDnsPtrs({ ip, dnsPtrs }: Address): { ip: string; dns_ptr:
 
 /**
  * The names after a `change_dns_ptr` with this body; null brings the default back (IPv4) or removes the entry (IPv6).
- * @throws ApiError 422 invalid_input, also when `ip` is no part of the address.
+ * @param own addresses and prefixes that the resource has
+ * @throws ApiError 422 invalid_input, also when `ip` is none of them.
  */
-export function changedDnsPtrs(address: Address, body: unknown): DnsPtrs {
+export function changedDnsPtrs(own: readonly string[], dnsPtrs: DnsPtrs, body: unknown): DnsPtrs {
   const { ip, dns_ptr: name } = parseBody(changeDnsPtrSchema, body);
   const wanted = canonicalAddress(ip);
-  if (wanted === null || !covers(address.ip, wanted)) {
-    throw invalidField("ip", `'${ip}' is no address of ${address.ip}`);
+  if (wanted === null || !own.some((address) => covers(address, wanted))) {
+    throw invalidField("ip", `'${ip}' is no address of ${own.join(" or ")}`);
   }
-  const { [wanted]: _before, ...others } = address.dnsPtrs;
+  const { [wanted]: _before, ...others } = dnsPtrs;
   return name === null ? others : { ...others, [wanted]: name };
 }
 

@@ -37,7 +37,9 @@ export const settingRoutes: readonly Route[] = [
     for (const id of [server.ipv4, server.ipv6]) {
       const address = id === null ? null : context.store.get("primary_ip", request.project, id);
       if (!address || wanted === null || !covers(address.ip, wanted)) continue;
-      context.store.update("primary_ip", address, { dnsPtrs: changedDnsPtrs(address, request.body) });
+      context.store.update("primary_ip", address, {
+        dnsPtrs: changedDnsPtrs([address.ip], address.dnsPtrs, request.body),
+      });
       // terraform-provider-hcloud's acceptance suite sets the names of both addresses at once.
       return { command: "change_dns_ptr", locks: false };
     }

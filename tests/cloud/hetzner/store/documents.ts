@@ -173,6 +173,20 @@ export interface FloatingIpDocument {
   readonly protection: DeleteProtection;
 }
 
+export interface LoadBalancerDocument {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly created: Millis;
+  /** Name of a load balancer type. */
+  readonly type: string;
+  readonly location: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly algorithm: "round_robin" | "least_connections";
+  readonly dnsPtrs: DnsPtrs;
+  readonly protection: DeleteProtection;
+}
+
 export interface VolumeDocument {
   readonly name: string;
   readonly labels: Labels;
@@ -196,6 +210,7 @@ export interface Documents {
   primary_ip: PrimaryIpDocument;
   floating_ip: FloatingIpDocument;
   volume: VolumeDocument;
+  load_balancer: LoadBalancerDocument;
 }
 
 export type Kind = keyof Documents;
