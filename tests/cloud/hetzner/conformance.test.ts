@@ -144,6 +144,14 @@ describe("Hetzner emulator: every operation against Hetzner's API description", 
       [cpx22?.id, cpx22?.locations.map(({ name }) => name)],
       [109, ["fsn1", "nbg1", "hel1", "sin"]],
     );
+    const fsn1 = server_types
+      .find(({ name }) => name === "cpx21")
+      ?.locations.find(({ name }) => name === "fsn1");
+    assert.deepEqual(
+      [fsn1?.available, fsn1?.deprecation?.unavailable_after],
+      [false, "2025-12-31T23:59:00Z"],
+      "a type can be gone in one location and sold in another",
+    );
     const { images } = await rig.must(
       "GET",
       "/images?architecture=x86&include_deprecated=true&name=ubuntu-24.04",

@@ -195,6 +195,17 @@ describe("Hetzner emulator: primary IPs", () => {
       );
     });
 
+    it("can be set for both addresses of a server at once", async () => {
+      const { id, public_net: net } = await rig.runningServer("m-1");
+      const path = `/servers/${id}/actions/change_dns_ptr`;
+      await rig.must("POST", path, { ip: net.ipv4?.ip, dns_ptr: "four.example.org" });
+      await rig.must("POST", path, { ip: net.ipv6?.ip.replace("/64", "1"), dns_ptr: "six.example.org" });
+      await settle();
+      const shown = (await rig.must("GET", `/servers/${id}`)).server.public_net;
+      assert.equal(shown.ipv4?.dns_ptr, "four.example.org");
+      assert.equal(shown.ipv6?.dns_ptr[0]?.dns_ptr, "six.example.org");
+    });
+
     it("show on the server too", async () => {
       const server = await rig.runningServer("m-1");
       const { ipv4, ipv6 } = server.public_net;

@@ -97,6 +97,29 @@ describe("Hetzner emulator: other resources", () => {
       }
     });
 
+    it("take the port 'any' and give it back", async () => {
+      const rules = [{ ...rule, port: "any" }];
+      const { firewall } = await rig.must("POST", "/firewalls", { name: "f", rules });
+      assert.equal(firewall.rules[0]?.port, "any");
+    });
+
+    it("have 500 effective rules and not 501", async () => {
+      const ranges = Array.from({ length: 100 }, (_, index) => `10.0.${index}.0/24`);
+      const full = Array.from({ length: 5 }, () => ({ ...rule, source_ips: ranges }));
+      await rig.must("POST", "/firewalls", { name: "f", rules: full });
+      const reply = await rig.call("POST", "/firewalls", { name: "g", rules: [...full, rule] });
+      assertError(reply, 422, "invalid_input", "rules");
+    });
+
+    it("are not made for a server that is none", async () => {
+      const body = { name: "f", apply_to: [server(1)] };
+      assertError(await rig.call("POST", "/firewalls", body), 422, "firewall_resource_not_found");
+      const { firewall } = await rig.must("POST", "/firewalls", { name: "f" });
+      const path = `/firewalls/${firewall.id}/actions/apply_to_resources`;
+      const reply = await rig.call("POST", path, { apply_to: [server(1)] });
+      assertError(reply, 404, "firewall_resource_not_found");
+    });
+
     const wrong: [string, Record<string, unknown>, string][] = [
       ["no port", { port: undefined }, "rules.0.port"],
       ["port 0", { port: "0" }, "rules.0.port"],
