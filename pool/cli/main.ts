@@ -1,5 +1,6 @@
 /** The `clawpool` command: one file for each subcommand, here only the list. */
 import { Command } from "commander";
+import { registerAudit } from "./audit.ts";
 import { registerConfig } from "./config.ts";
 import { registerDoctor } from "./doctor.ts";
 import { registerInit } from "./init.ts";
@@ -21,6 +22,7 @@ for (const register of [
   registerDoctor,
   registerStatus,
   registerLists,
+  registerAudit,
   registerConfig,
   registerCdktf,
 ]) {

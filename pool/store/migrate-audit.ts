@@ -29,14 +29,14 @@ const table = `
     hash    TEXT NOT NULL
   ) STRICT`;
 
-// The third is for INSERT OR REPLACE, which deletes without asking a DELETE trigger.
-const guards = `
-  CREATE INDEX audit_subject ON audit (subject, seq);
-  CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
-  CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;
-  CREATE TRIGGER audit_only_append BEFORE INSERT ON audit
-    WHEN NEW.seq <= (SELECT coalesce(max(seq), 0) FROM audit)
-    BEGIN SELECT RAISE(ABORT, 'audit rows are only appended'); END`;
+/** What keeps the rows as they are; the third is for INSERT OR REPLACE, which asks no DELETE trigger. */
+export const auditGuards: readonly string[] = [
+  "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END",
+  "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END",
+  "CREATE TRIGGER audit_only_append BEFORE INSERT ON audit " +
+    "WHEN NEW.seq <= (SELECT coalesce(max(seq), 0) FROM audit) " +
+    "BEGIN SELECT RAISE(ABORT, 'audit rows are only appended'); END",
+];
 
 /** Inside the caller's transaction. Rows from before are kept with number and time, and hashed as they are now. */
 export function chainAudit(db: Database): void {
@@ -77,5 +77,6 @@ export function chainAudit(db: Database): void {
     };
     append(mark, `rows 1 to ${seq} were written before rows had hashes, and got theirs now`, null, {});
   }
-  db.exec(`DROP TABLE audit_unchained; ${guards}`);
+  db.exec("DROP TABLE audit_unchained; CREATE INDEX audit_subject ON audit (subject, seq)");
+  for (const guard of auditGuards) db.exec(guard);
 }

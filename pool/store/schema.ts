@@ -8,7 +8,7 @@ import { chainAudit } from "./migrate-audit.ts";
 /** SQL, or what SQL alone cannot do. */
 type Migration = string | ((db: Database) => void);
 
-const migrations: readonly Migration[] = [
+export const migrations: readonly Migration[] = [
   `
   CREATE TABLE orders (
     id               TEXT PRIMARY KEY,

@@ -2,8 +2,29 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
+import { ChainCheck, canonicalJson } from "../../pool/store/audit-chain.ts";
 import { StaleRowError, type Store } from "../../pool/store/store.ts";
 import { caps, event, makeReady, newMachine, newOrder, pay } from "./rows.ts";
+
+/** The chain is sound, and tells every change of state of every machine and order: each row goes on where the last ended. */
+export function assertAudited(store: Store): void {
+  const rows = store.auditRows({ limit: Number.MAX_SAFE_INTEGER });
+  const chain = new ChainCheck(store.auditHead());
+  const states = new Map<string, unknown>();
+  for (const row of rows) {
+    const { before, after, detail } = row;
+    const text = (facts: object | null) => (facts ? canonicalJson(facts) : null);
+    const stored = { ...row, before: text(before), after: text(after), detail: canonicalJson(detail) };
+    assert.equal(chain.next(stored, null), null);
+    if (after?.state === undefined) continue;
+    assert.equal(before?.state, states.get(row.subject), `${row.subject} at row ${row.seq}`);
+    states.set(row.subject, after.state);
+  }
+  assert.equal(chain.end(0), null);
+  for (const { name, state } of store.machines()) assert.equal(states.get(name), state, name);
+  for (const { id, state } of store.orders({ limit: Number.MAX_SAFE_INTEGER }))
+    assert.equal(states.get(id), state, id);
+}
 
 export function storeConformance(name: string, open: () => Store): void {
   describe(`${name}: the store's promises`, () => {
@@ -66,6 +87,103 @@ export function storeConformance(name: string, open: () => Store): void {
           actions,
           states.map((state) => `machine.${state}`),
         );
+      });
+    });
+
+    describe("the audit log", () => {
+      const rows = (subject: string) => store.auditRows({ subject });
+
+      it("says of each change by whom and why it was made, and what was before and after", () => {
+        makeReady(store, "m-1");
+        store.createOrder(newOrder("o-1"));
+        pay(store, "o-1");
+        const [, booting] = rows("m-1").filter(({ action }) => /creating|booting/.test(action));
+        assert.deepEqual(booting?.before, { state: "creating", ipv4: null });
+        assert.deepEqual(booting?.after, { state: "booting", ipv4: "192.0.2.1" });
+        assert.deepEqual([booting?.actor, booting?.why, booting?.run], ["daemon", "test", null]);
+        const claimed = rows("m-1").at(-1);
+        assert.deepEqual([claimed?.action, claimed?.why], ["machine.claimed", "claimed for order o-1"]);
+        assert.deepEqual(claimed?.after, { state: "claimed", order: "o-1", generation: 1 });
+        const paid = rows("o-1").find(({ action }) => action === "order.queued");
+        assert.deepEqual(
+          [paid?.actor, paid?.run, paid?.before?.state],
+          ["stripe", "evt_o-1", "awaiting-payment"],
+        );
+      });
+
+      it("has a row for a change within a state, by whom it was caused, and none for bookkeeping", () => {
+        const machine = makeReady(store, "m-1");
+        const before = rows("m-1").length;
+        store.changeMachine(machine, "ready", { nextLookAt: 5, deadline: 9 }, "later");
+        store.changeMachine(machine, "ready", { withheld: false }, "as it was");
+        assert.equal(rows("m-1").length, before);
+        const cause = { actor: "person:ada", run: "grant-1" };
+        store.changeMachine(machine, "ready", { withheld: true }, "a person holds it", cause);
+        const [row] = rows("m-1").slice(before);
+        assert.deepEqual(
+          [row?.action, row?.actor, row?.run, row?.before, row?.after],
+          ["machine.changed", "person:ada", "grant-1", { withheld: false }, { withheld: true }],
+        );
+      });
+
+      it("keeps neither a secret nor the customer's words", () => {
+        const machine = makeReady(store, "m-1");
+        store.createOrder(newOrder("o-1", { agentName: "Words of mine" }));
+        store.attachCheckout(id("o-1"), { session: "cs_o-1", url: "https://checkout.example/#key" });
+        store.changeMachine(machine, "ready", { poolToken: "another-token" }, "rotated");
+        pay(store, "o-1");
+        store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
+        store.recordServing(machine, { tailnetNode: "n1", tailnetAddress: "100.64.0.1" });
+        const text = JSON.stringify(store.auditRows());
+        assert.match(text, /"replaced":"poolToken"/);
+        const kept = [
+          ...Object.values(newMachine("m-1").secrets),
+          ...["another-token", "sk-customer", "token-of-the-customer", "customer-1", "Words of mine", "#key"],
+        ];
+        for (const secret of kept) assert.ok(!text.includes(secret), secret);
+      });
+
+      it("has no row of a change that was not made", () => {
+        const machine = makeReady(store, "m-1");
+        const before = store.auditHead();
+        assert.throws(() => store.changeMachine(machine, "ready", { state: "serving" }, "test"));
+        assert.throws(() => store.changeMachine(machine, "booting", { state: "preparing" }, "test"));
+        assert.throws(() => store.releaseOrder(id("o-none"), "test"));
+        assert.deepEqual(store.auditHead(), before);
+      });
+
+      it("tells of a flag when it is raised or says something new, not each time", () => {
+        for (const text of ["one", "one", "two", "two"]) store.flag("stuck", "m-1", text);
+        assert.deepEqual(
+          rows("m-1").map(({ action, why }) => [action, why]),
+          [
+            ["flag.stuck", "one"],
+            ["flag.stuck", "two"],
+          ],
+        );
+        assert.deepEqual(
+          store.flags().map(({ text }) => text),
+          ["two"],
+        );
+      });
+
+      it("keeps the end of a subscription that has no order yet, once", () => {
+        const end = { subscription: "sub_1", releaseAt: 1, reason: "cancelled" };
+        store.endSubscription(event("evt_1"), end);
+        store.endSubscription(event("evt_2"), end);
+        assert.deepEqual(
+          rows("sub_1").map(({ action, run, why }) => [action, run, why]),
+          [["subscription.ended", "evt_1", "cancelled"]],
+        );
+      });
+
+      it("gives its head, and cuts words that have no end", () => {
+        assert.equal(store.auditHead(), null);
+        store.audit("test", "did", "something", { why: "x".repeat(10_000), run: "r", more: { of: "it" } });
+        const [row] = store.auditRows();
+        assert.deepEqual(store.auditHead(), { seq: row?.seq, hash: row?.hash });
+        assert.equal(row?.why.length, 2_001);
+        assert.deepEqual([row?.run, row?.before, row?.detail], ["r", null, { more: { of: "it" } }]);
       });
     });
 
@@ -229,6 +347,7 @@ export function storeConformance(name: string, open: () => Store): void {
                 assert.equal(fresh.machine(order.machine as MachineName)?.order, order.id);
               }
             }
+            assertAudited(fresh);
           } finally {
             fresh.close();
           }
