@@ -35,7 +35,7 @@ import {
   thisProcess,
 } from "./registry.ts";
 import { bytesUsed, copyLayer } from "./snapshots.ts";
-import { usageOf } from "./usage.ts";
+import { memoryOf, usageOf } from "./usage.ts";
 
 export interface NspawnOptions {
   /** Where disks and consoles are kept while the local cloud runs; on a file system that overlayfs can write to. */
@@ -62,6 +62,8 @@ export interface NspawnBackend extends MachineBackend {
   readonly subnet: string;
   /** Runs a command as root inside a running machine, past SSH. */
   exec(id: number, argv: readonly string[]): Promise<CommandResult>;
+  /** Bytes that a running machine holds, its disk's cache left out. @throws where the host does not count it. */
+  memory(id: number): Promise<number>;
   /** What the machine has written to its console since it was created. */
   consoleLog(id: number): Promise<string>;
 }
@@ -321,6 +323,11 @@ export function createNspawnBackend(options: NspawnOptions): NspawnBackend {
       });
     },
 
+    async memory(serverId) {
+      const bytes = await memoryOf(live(machine(serverId))?.cgroups ?? []);
+      if (bytes === null) throw new Error(`nothing counts the memory of machine ${serverId}`);
+      return bytes;
+    },
     exec(serverId, argv) {
       const container = live(machine(serverId));
       if (!container) throw new Error(`machine ${serverId} does not run`);

@@ -38,6 +38,23 @@ export async function usageOf(cgroups: readonly string[], port: string | null): 
   };
 }
 
+/**
+ * Bytes that a machine holds and cannot give back: memory of its processes, files in memory, and the kernel's own for
+ * them; not what is cached of its disk. Null where no hierarchy counts it.
+ */
+export async function memoryOf(cgroups: readonly string[]): Promise<number | null> {
+  const found = await first(cgroups, async (folder) => {
+    const stat = await text(folder, "memory.stat");
+    if (stat === undefined) return undefined;
+    const value = (key: string) => Number(new RegExp(`^${key} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
+    const legacyKernel = await text(folder, "memory.kmem.usage_in_bytes");
+    return legacyKernel === undefined
+      ? value("anon") + value("shmem") + value("kernel")
+      : value("total_rss") + value("total_shmem") + Number(legacyKernel);
+  });
+  return found ?? null;
+}
+
 async function first<T>(
   folders: readonly string[],
   read: (folder: string) => Promise<T | undefined>,
