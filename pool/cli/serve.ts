@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import { startDaemon } from "../daemon.ts";
 import { createLog } from "../observe/log.ts";
 import { notifySystemd } from "../observe/systemd.ts";
 
@@ -13,6 +12,8 @@ export function registerServe(program: Command): void {
     .action(async () => {
       const file = resolve(program.opts().config);
       const config = loadConfig(file);
+      // Loaded here alone: it takes as long as everything that the other commands need.
+      const { startDaemon } = await import("../daemon.ts");
       const log = createLog(config.log.level);
       const daemon = await startDaemon({ config, configFile: file, log });
       const systemd = notifySystemd(log);
