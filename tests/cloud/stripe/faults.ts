@@ -1,6 +1,6 @@
 /** What goes wrong on purpose: in calls of the API, in events, and on their way to the webhook. */
-import { createHash } from "node:crypto";
 import { z } from "zod";
+import { FaultList, faultFields } from "../fault-list.ts";
 import type { Form, FormValue } from "./form.ts";
 
 const when = z.enum(["before", "after"]).default("before");
@@ -60,15 +60,6 @@ const deliveryEffect = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("garble") }),
 ]);
 
-const common = {
-  /** How many it hits, then it is spent; null: until it is removed. */
-  times: z.int().positive().nullable().default(1),
-  /** How many matching ones it lets through first. */
-  skip: z.int().min(0).default(0),
-  /** Of those left, how large a part it hits; drawn from the stand-in's seed. */
-  probability: z.number().gt(0).max(1).default(1),
-};
-
 const eventMatch = {
   /** `customer.subscription.deleted`, or `customer.subscription.*`. */
   type: z.string().min(1).optional(),
@@ -84,16 +75,16 @@ export const faultSchema = z.discriminatedUnion("on", [
     path: z.string().startsWith("/v"),
     /** Parameters that the call must have, by their name as sent: `line_items[0][price]`. */
     form: z.record(z.string(), z.string()).default({}),
-    ...common,
+    ...faultFields,
     effect: callEffect,
   }),
-  z.strictObject({ on: z.literal("event"), ...eventMatch, ...common, effect: eventEffect }),
+  z.strictObject({ on: z.literal("event"), ...eventMatch, ...faultFields, effect: eventEffect }),
   z.strictObject({
     on: z.literal("delivery"),
     ...eventMatch,
     /** Id of the webhook endpoint or event destination. */
     destination: z.string().optional(),
-    ...common,
+    ...faultFields,
     effect: deliveryEffect,
   }),
 ]);
@@ -101,34 +92,10 @@ export const faultSchema = z.discriminatedUnion("on", [
 export type FaultInput = z.input<typeof faultSchema>;
 export type CallFault = Extract<FaultInput, { on: "call" }>;
 type Parsed = z.output<typeof faultSchema>;
-type Of<On extends Parsed["on"]> = Extract<Parsed, { on: On }> & { readonly effect: EffectOf<On> };
-type EffectOf<On extends Parsed["on"]> = {
-  call: z.output<typeof callEffect>;
-  event: z.output<typeof eventEffect>;
-  delivery: z.output<typeof deliveryEffect>;
-}[On];
-export type Fault = Parsed & { readonly id: number; readonly hits: number };
+type Of<On extends Parsed["on"]> = Extract<Parsed, { on: On }>;
 export type CallEffect = z.output<typeof callEffect>;
 export type TerminalCallEffect = Exclude<CallEffect, { kind: "delay" | "hold" }>;
 export type DeliveryEffect = z.output<typeof deliveryEffect>;
-
-/** One line of the log: which fault hit what. */
-export interface FaultHit {
-  /** Milliseconds since the epoch. */
-  readonly time: number;
-  readonly fault: number;
-  readonly effect: string;
-  /** The call, or the event's type, its object and where it was sent. */
-  readonly what: string;
-}
-
-interface Standing {
-  readonly order: Parsed;
-  matched: number;
-  hits: number;
-  /** Called when the fault is taken back. */
-  readonly waiting: Set<() => void>;
-}
 
 /** All that befalls one call. */
 export interface Struck {
@@ -140,48 +107,10 @@ export interface Struck {
   readonly id: number | null;
 }
 
-/** Faults that were ordered, in their order. */
-export class Faults {
-  readonly #seed: number;
-  readonly #now: () => number;
-  readonly #faults = new Map<number, Standing>();
-  readonly #log: FaultHit[] = [];
-  #nextId = 1;
-
-  /** @param seed decides what a probability hits. @param now epoch ms */
-  constructor(seed: number, now: () => number) {
-    this.#seed = seed;
-    this.#now = now;
-  }
-
+export class Faults extends FaultList<Parsed> {
   /** @returns the id, for `remove`. @throws ZodError */
   add(input: FaultInput): number {
-    const order = faultSchema.parse(input);
-    const id = this.#nextId++;
-    this.#faults.set(id, { order, matched: 0, hits: 0, waiting: new Set() });
-    return id;
-  }
-
-  /** Spent ones included, so that a test can see what was hit. */
-  list(): readonly Fault[] {
-    return [...this.#faults].map(([id, { order, hits }]) => ({ ...order, id, hits }));
-  }
-
-  /** What was hit, oldest first, by faults that were taken back too. */
-  log(): readonly FaultHit[] {
-    return [...this.#log];
-  }
-
-  /** What it holds goes on. */
-  remove(id: number): boolean {
-    for (const release of this.#faults.get(id)?.waiting ?? []) release();
-    return this.#faults.delete(id);
-  }
-
-  /** Takes all of them back and empties the log. */
-  clear(): void {
-    for (const id of [...this.#faults.keys()]) this.remove(id);
-    this.#log.length = 0;
+    return this.put(faultSchema.parse(input));
   }
 
   /** Delays add up, the first effect that is neither delay nor hold ends it; later faults are not spent on it. */
@@ -189,10 +118,12 @@ export class Faults {
     let delayMs = 0;
     let last: number | null = null;
     const holds: number[] = [];
-    const struck = this.#strike("call", `${method} ${path}`, (fault) =>
-      matchesCall(fault, method, path, form),
+    const struck = this.strike(
+      `${method} ${path}`,
+      (order): order is Of<"call"> => order.on === "call" && matchesCall(order, method, path, form),
     );
-    for (const { id, effect } of struck) {
+    for (const { id, order } of struck) {
+      const { effect } = order;
       last = id;
       if (effect.kind === "delay") delayMs += effect.ms;
       else if (effect.kind === "hold") holds.push(id);
@@ -203,72 +134,29 @@ export class Faults {
 
   /** How many events a change makes: 1, or what a fault says. */
   onEvent(type: string, object: string): number {
-    const struck = this.#strike("event", `${type} ${object}`, (fault) => matchesEvent(fault, type, object));
-    for (const { effect } of struck) return effect.kind === "unmade" ? 0 : 2;
+    const struck = this.strike(
+      `${type} ${object}`,
+      (order): order is Of<"event"> => order.on === "event" && matchesEvent(order, type, object),
+    );
+    for (const { order } of struck) return order.effect.kind === "unmade" ? 0 : 2;
     return 1;
   }
 
   /** What befalls one try of a delivery; null for nothing. */
   onDelivery(type: string, object: string, destination: string): DeliveryEffect | null {
-    const struck = this.#strike(
-      "delivery",
+    const struck = this.strike(
       `${type} ${object} to ${destination}`,
-      (fault) =>
-        matchesEvent(fault, type, object) &&
-        (fault.destination === undefined || fault.destination === destination),
+      (order): order is Of<"delivery"> =>
+        order.on === "delivery" &&
+        matchesEvent(order, type, object) &&
+        (order.destination === undefined || order.destination === destination),
     );
-    for (const { effect } of struck) return effect;
+    for (const { order } of struck) return order.effect;
     return null;
-  }
-
-  /** Resolves when the fault is taken back, or at once when it is already, or when `signal` aborts. */
-  lifted(id: number, signal: AbortSignal): Promise<void> {
-    const standing = this.#faults.get(id);
-    return new Promise((resolve) => {
-      if (!standing || signal.aborted) return resolve();
-      const release = () => {
-        standing.waiting.delete(release);
-        signal.removeEventListener("abort", release);
-        resolve();
-      };
-      standing.waiting.add(release);
-      signal.addEventListener("abort", release, { once: true });
-    });
-  }
-
-  /** Lazy: a fault is spent only when the caller asks for it. */
-  *#strike<On extends Parsed["on"]>(
-    on: On,
-    what: string,
-    matches: (fault: Of<On>) => boolean,
-  ): Generator<{ readonly id: number; readonly effect: EffectOf<On> }> {
-    for (const [id, standing] of this.#faults) {
-      const { order } = standing;
-      if (!isOn(order, on) || !matches(order)) continue;
-      if (order.times !== null && standing.hits >= order.times) continue;
-      const nth = standing.matched++;
-      if (nth < order.skip || !this.#chance(id, nth, order.probability)) continue;
-      standing.hits++;
-      this.#log.push({ time: this.#now(), fault: id, effect: order.effect.kind, what });
-      yield { id, effect: order.effect };
-    }
-  }
-
-  #chance(id: number, nth: number, probability: number): boolean {
-    if (probability === 1) return true;
-    const hash = createHash("sha256").update(`${this.#seed}:fault:${id}:${nth}`).digest();
-    return hash.readUInt32BE(0) / 2 ** 32 < probability;
   }
 }
 
-const isOn = <On extends Parsed["on"]>(order: Parsed, on: On): order is Of<On> => order.on === on;
-
-function matchesCall(
-  fault: Extract<Parsed, { on: "call" }>,
-  method: string,
-  path: string,
-  form: Form,
-): boolean {
+function matchesCall(fault: Of<"call">, method: string, path: string, form: Form): boolean {
   if (fault.method !== undefined && fault.method !== method) return false;
   const wanted = fault.path.split("/");
   const given = path.split("/");
