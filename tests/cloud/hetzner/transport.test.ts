@@ -88,7 +88,7 @@ describe("Hetzner emulator: transport", () => {
   it("answers unknown routes and methods in the envelope, token or not", async () => {
     for (const [path, method, status, code] of [
       ["/v1/nothing", "GET", 404, "not_found"],
-      ["/v1/load_balancers", "GET", 404, "not_found"],
+      ["/v1/certificates", "GET", 404, "not_found"],
       ["/servers", "GET", 404, "not_found"],
       ["/v1", "GET", 404, "not_found"],
       ["/v1/servers", "PATCH", 405, "method_not_allowed"],
@@ -122,6 +122,34 @@ describe("Hetzner emulator: transport", () => {
     const order = { ...serverOrder("m-1"), user_data: "x".repeat(10_000_000) };
     assertError(await rig.call("POST", "/servers", order), 413, "json_error");
     await rig.must("POST", "/servers", serverOrder("m-1"));
+  });
+
+  it("cuts a body that has no end", async () => {
+    const socket = connect(Number(new URL(rig.hetzner.endpoint).port), "127.0.0.1");
+    await once(socket, "connect");
+    const closed = new Promise((resolve) => socket.on("error", () => {}).once("close", resolve));
+    socket.write("POST /v1/servers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const piece = Buffer.alloc(1024 * 1024, "x");
+    const chunk = Buffer.concat([Buffer.from("100000\r\n"), piece, Buffer.from("\r\n")]);
+    let sent = 0;
+    while (!socket.destroyed) {
+      assert.ok(++sent < 200, "it takes in whatever comes");
+      const drained = new Promise((resolve) => socket.once("drain", resolve));
+      if (!socket.write(chunk)) await Promise.race([drained, closed]);
+    }
+    await closed;
+    assert.ok(sent > 60, `${sent} MiB`);
+    await rig.must("GET", "/servers");
+  });
+
+  it("gives each answer an id of its own to ask Hetzner's support about", async () => {
+    const ids = await Promise.all(
+      [rig.call("GET", "/servers"), rig.call("GET", "/servers/9")].map(async (reply) =>
+        (await reply).headers.get("x-correlation-id"),
+      ),
+    );
+    assert.match(ids.join(" "), /^[0-9a-f]{16} [0-9a-f]{16}$/);
+    assert.notEqual(ids[0], ids[1]);
   });
 
   it("serves beside 200 idle connections, and closes them when it closes", async () => {

@@ -20,8 +20,10 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
     bytes += chunk.length;
     if (bytes <= maxBodyBytes) chunks.push(chunk);
     else chunks.length = 0;
-    // Leaving the loop destroys the connection.
-    if (bytes > maxDrainedBytes) break;
+    if (bytes > maxDrainedBytes) {
+      request.socket.destroy();
+      break;
+    }
   }
   if (bytes > maxBodyBytes) {
     throw new ApiError(413, "json_error", `the request body is too large (at most ${maxBodyBytes} bytes)`);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Context } from "../context.ts";
 import { documentedErrors } from "../faults/errors.ts";
@@ -78,8 +79,10 @@ export async function respond(
     if (struck.delays.after > 0) await context.clock.delay(struck.delays.after, signal);
     if (struck.effect) answer = faultAnswer(struck.effect);
   }
+  // Clients show it behind the code of an error, for Hetzner's support to look up.
+  const correlation = { "X-Correlation-Id": randomBytes(8).toString("hex") };
   return {
-    answer: answer && { ...answer, headers: { ...limit.headers, ...answer.headers } },
+    answer: answer && { ...answer, headers: { ...correlation, ...limit.headers, ...answer.headers } },
     route: route.path,
     project,
     fault: struck.id,
