@@ -12,6 +12,7 @@ import { RateLimit } from "./http/rate-limit.ts";
 import { Router } from "./http/router.ts";
 import { type NewProject, randomToken, Tokens } from "./http/tokens.ts";
 import { effects, routes } from "./routes.ts";
+import type { Kind } from "./store/documents.ts";
 import { Store } from "./store/store.ts";
 
 export interface HetznerOptions {
@@ -37,6 +38,8 @@ export interface HetznerOptions {
   readonly seed?: number;
   /** Of the whole account. New accounts at Hetzner have 5, older ones more; default 50. */
   readonly serverLimit?: number;
+  /** Of the whole account, e.g. `{ primary_ip: 5 }`. Hetzner has more limits than it tells; default: none of these. */
+  readonly limits?: Readonly<Partial<Record<Exclude<Kind, "server">, number>>>;
   /**
    * `assignee_type` of a Primary IP without an assignee. `server`, the default, is what the API description lists and
    * clients of before August 2026 expect; its text announces `unassigned` from then on.
@@ -105,7 +108,7 @@ export async function startHetzner(options: HetznerOptions): Promise<Hetzner> {
     clock,
     faults,
     unassignedType: options.unassignedType ?? "server",
-    limits: { servers: options.serverLimit ?? 50 },
+    limits: { ...options.limits, server: options.serverLimit ?? 50 },
   };
   dropReservations(context);
   actions.resume(context);

@@ -11,7 +11,7 @@ import { parseLabelSelector } from "../label-selector.ts";
 import type { FirewallTarget, Stored } from "../store/documents.ts";
 import { rulesSchema } from "./firewall-rules.ts";
 import { firewallsOf, maxFirewallsPerServer, selectedServers } from "./firewall-targets.ts";
-import { assertNameFree, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, fromPath } from "./lookup.ts";
 
 const targetsSchema = z.array(
   z.discriminatedUnion("type", [
@@ -160,6 +160,7 @@ export const firewallRoutes: readonly Route[] = [
           throw new ApiError(422, "server_already_added", "a resource was given more than once");
         }
         assertNameFree(context, "firewall", request.project, body.name);
+        assertBelowLimit(context, "firewall");
         const firewall = context.store.insert("firewall", request.project, {
           name: body.name,
           labels: body.labels ?? {},

@@ -11,7 +11,7 @@ import { timestamp } from "../http/timestamp.ts";
 import { idOrNameSchema, idSchema, labelsSchema, nameSchema, parseBody } from "../http/validation.ts";
 import type { Stored } from "../store/documents.ts";
 import { holdAddress } from "./held-addresses.ts";
-import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
 import { ipv6Prefix } from "./primary-ips.ts";
 import { changedDnsPtrs, presentDnsPtrs } from "./reverse-dns.ts";
 
@@ -70,6 +70,7 @@ function create(context: Context, request: ApiRequest): Promise<Answer> {
       throw invalidField("home_location", why);
     }
     if (body.name !== undefined) assertNameFree(context, "floating_ip", project, body.name);
+    assertBelowLimit(context, "floating_ip");
     return { server, homeLocation: location.name };
   };
   check();

@@ -17,7 +17,7 @@ import { timestamp } from "../http/timestamp.ts";
 import { idOrNameSchema, labelsSchema, nameSchema, parseBody, updateSchema } from "../http/validation.ts";
 import type { Stored } from "../store/documents.ts";
 import { holdIpv4 } from "./held-addresses.ts";
-import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
 import { ipv6Prefix } from "./primary-ips.ts";
 import { changedDnsPtrs, reverseName } from "./reverse-dns.ts";
 
@@ -91,6 +91,7 @@ async function create(context: Context, request: ApiRequest): Promise<Answer> {
   return holdIpv4(context, (ipv4) =>
     store.transaction(() => {
       assertNameFree(context, "load_balancer", project, body.name);
+      assertBelowLimit(context, "load_balancer");
       const id = store.nextId();
       const item = {
         kind: "load_balancer",

@@ -1,6 +1,6 @@
 import type { Action } from "../actions/engine.ts";
 import type { Context } from "../context.ts";
-import { isProtected, locked, notFound, unique } from "../http/errors.ts";
+import { ApiError, isProtected, locked, notFound, unique } from "../http/errors.ts";
 import type { ApiRequest } from "../http/router.ts";
 import type { Kind, Stored } from "../store/documents.ts";
 
@@ -51,4 +51,13 @@ export function assertNameFree(
   if (context.store.hasName(kind, project, name, except)) {
     throw unique("name", taken[kind] ?? "name is already used");
   }
+}
+
+/** @throws ApiError 403 when the account may not have that many more. */
+export function assertBelowLimit({ store, limits }: Context, kind: Kind, more = 1): void {
+  const limit = limits[kind];
+  if (limit === undefined || store.listAll(kind).length + more <= limit) return;
+  throw new ApiError(403, "resource_limit_exceeded", `${spoken(kind)} limit exceeded`, {
+    limits: [{ name: `${kind}_limit` }],
+  });
 }

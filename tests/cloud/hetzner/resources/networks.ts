@@ -7,7 +7,7 @@ import { timestamp } from "../http/timestamp.ts";
 import { labelsSchema, nameSchema, parseBody } from "../http/validation.ts";
 import { machineIsLost } from "../lost-machines.ts";
 import type { NetworkRoute, Stored, Subnet } from "../store/documents.ts";
-import { assertNameFree, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnprotected, fromPath } from "./lookup.ts";
 import { assertUnchanging, networkActionRoutes } from "./network-actions.ts";
 import {
   attachedServers,
@@ -59,6 +59,7 @@ async function create(context: Context, request: ApiRequest): Promise<Answer> {
     routes = withRoute({ ipRange: body.ip_range, subnets, routes }, wanted);
   }
   assertNameFree(context, "network", request.project, body.name);
+  assertBelowLimit(context, "network");
   const network = context.store.insert("network", request.project, {
     name: body.name,
     ipRange: body.ip_range,

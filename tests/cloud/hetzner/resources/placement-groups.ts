@@ -6,7 +6,7 @@ import type { Route } from "../http/router.ts";
 import { timestamp } from "../http/timestamp.ts";
 import { labelsSchema, nameSchema, parseBody, updateSchema } from "../http/validation.ts";
 import type { Stored } from "../store/documents.ts";
-import { assertNameFree, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, fromPath } from "./lookup.ts";
 
 /** A spread group puts each server on another host; Hetzner allows ten (docs.hetzner.com, Placement Groups). */
 const maxServers = 10;
@@ -69,6 +69,7 @@ export const placementGroupRoutes: readonly Route[] = [
     handle: (context, request) => {
       const body = parseBody(createSchema, request.body);
       assertNameFree(context, "placement_group", request.project, body.name);
+      assertBelowLimit(context, "placement_group");
       const group = context.store.insert("placement_group", request.project, {
         name: body.name,
         type: body.type,

@@ -11,7 +11,7 @@ import { timestamp } from "../http/timestamp.ts";
 import { idOrNameSchema, idSchema, labelsSchema, nameSchema, parseBody } from "../http/validation.ts";
 import type { PrimaryIpDocument, Stored } from "../store/documents.ts";
 import { holdAddress } from "./held-addresses.ts";
-import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
 import { assertAssignable, assigneeOf, assignPrimaryIp, unassignPrimaryIp } from "./primary-ip-assignment.ts";
 import { canonicalAddress, changedDnsPtrs, presentDnsPtrs } from "./reverse-dns.ts";
 
@@ -85,6 +85,7 @@ async function create(context: Context, request: ApiRequest): Promise<Answer> {
     const location = chooseLocation(body.location, server);
     if (server) assertAssignable(context, server, body.type);
     assertNameFree(context, "primary_ip", request.project, body.name);
+    assertBelowLimit(context, "primary_ip");
     return { server, location };
   };
   check();

@@ -15,7 +15,7 @@ import {
 import type { Kind, Stored } from "../store/documents.ts";
 import { type Bootable, chooseImage } from "./bootable.ts";
 import { maxFirewallsPerServer } from "./firewall-targets.ts";
-import { assertNameFree, assertUnlocked } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnlocked } from "./lookup.ts";
 import { assertAttachable } from "./network-addresses.ts";
 import { assertRoomIn } from "./placement-groups.ts";
 import { maxNetworksPerServer } from "./server-networks.ts";
@@ -114,11 +114,8 @@ export function readOrder(context: Context, request: ApiRequest): Order {
   );
   const volumes = unrepeated(body.volumes ?? []).map((id) => chooseVolume(context, project, id, location));
   assertNameFree(context, "server", project, body.name);
-  if (store.listAll("server").length >= context.limits.servers) {
-    throw new ApiError(403, "resource_limit_exceeded", "server limit exceeded", {
-      limits: [{ name: "server_limit" }],
-    });
-  }
+  assertBelowLimit(context, "server");
+  assertBelowLimit(context, "primary_ip", [ipv4, ipv6].filter((address) => address === "new").length);
   takeFromStock(context, project, { name: body.name, type, location: location.name });
   return { body, type, image, location, keys, networks, firewalls, volumes, group, ipv4, ipv6 };
 }

@@ -6,7 +6,7 @@ import type { Route } from "../http/router.ts";
 import { timestamp } from "../http/timestamp.ts";
 import { labelsSchema, nameSchema, parseBody, updateSchema } from "../http/validation.ts";
 import type { Stored } from "../store/documents.ts";
-import { assertNameFree, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, fromPath } from "./lookup.ts";
 
 const createSchema = z.object({
   name: nameSchema,
@@ -60,6 +60,7 @@ export const sshKeyRoutes: readonly Route[] = [
       const body = parseBody(createSchema, request.body);
       const fingerprint = fingerprintOf(body.public_key);
       assertNameFree(context, "ssh_key", request.project, body.name);
+      assertBelowLimit(context, "ssh_key");
       if (store.list("ssh_key", request.project).some((key) => key.fingerprint === fingerprint)) {
         throw unique("public_key", "SSH key with the same fingerprint already exists");
       }

@@ -10,7 +10,7 @@ import type { Answer, ApiRequest, Route } from "../http/router.ts";
 import { timestamp } from "../http/timestamp.ts";
 import { idOrNameSchema, idSchema, labelsSchema, parseBody } from "../http/validation.ts";
 import type { Stored } from "../store/documents.ts";
-import { assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
+import { assertBelowLimit, assertNameFree, assertUnlocked, assertUnprotected, fromPath } from "./lookup.ts";
 import { attachable, volumeActionRoutes } from "./volume-actions.ts";
 import { discardVolume, sizeSchema } from "./volume-store.ts";
 
@@ -67,6 +67,7 @@ function create(context: Context, request: ApiRequest): Answer {
     const location = server?.location ?? given?.name;
     if (location === undefined) throw invalidField("location", "is required without a server");
     assertNameFree(context, "volume", project, body.name);
+    assertBelowLimit(context, "volume");
     const volume = store.insert("volume", project, {
       name: body.name,
       labels: body.labels ?? {},
