@@ -13,6 +13,7 @@ import type { MachineBackend } from "./machines/backend.ts";
 import { createNspawnBackend, type NspawnBackend } from "./machines/nspawn/backend.ts";
 import { rootImage } from "./machines/nspawn/image.ts";
 import { createProcessBackend } from "./machines/process/backend.ts";
+import { type Mail, type MailSink, startMail } from "./mail/mail.ts";
 import { type ModelServer, startModelServer } from "./model/server.ts";
 import { ensureProviderMirror } from "./provider/mirror.ts";
 import { ensureLocalMirror, mirrorMount } from "./role/mirror.ts";
@@ -29,6 +30,8 @@ export interface LocalCloudOptions {
   /** How long Hetzner's actions take. */
   readonly profile?: "realistic" | "fast";
   readonly onProgress?: (text: string) => void;
+  /** For whoever wants to see the mails as they come. */
+  readonly onMail?: (mail: Mail) => void;
 }
 
 export interface LocalCloud {
@@ -44,6 +47,7 @@ export interface LocalCloud {
   readonly binaries: TailscaleBinaries | null;
   readonly stripe: LocalStripe;
   readonly model: ModelServer;
+  readonly mail: MailSink;
   /** What an operator would write into clawpool.yaml to use all this, secrets by file. */
   writeConfig(change?: ConfigChange): Promise<OperatorFiles>;
   stop(): Promise<void>;
@@ -152,6 +156,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     stops.push(() => model.close());
     const stripe = await startStripe({ prices: [price] });
     stops.push(() => stripe.close());
+    const mail = await startMail(options.onMail ? { onMail: options.onMail } : {});
+    stops.push(() => mail.close());
     const hetzner = await startHetzner({
       stateDir: join(dir, "hetzner"),
       backend,
@@ -175,6 +181,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
       binaries,
       stripe,
       model,
+      mail,
       writeConfig: (change = {}) =>
         writeConfig({ dir, machines, hetzner, tailscale, stripe, model, cliConfigFile, own, change }),
       stop: () => unwind(stops),

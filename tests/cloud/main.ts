@@ -31,14 +31,16 @@ const cloud = await startLocalCloud({
   dir: values.dir ?? (await mkdtemp(join(tmpdir(), "clawpool-cloud-"))),
   profile: values.realistic ? "realistic" : "fast",
   onProgress: (text) => console.log(text),
+  onMail: ({ to, subject }) => console.log(`mail to ${to.join(", ")}: ${subject}`),
 });
 const { configFile, apiToken } = await cloud.writeConfig({ listen: values.listen });
 cloud.stripe.setWebhook(`http://${values.listen}/webhooks/stripe`);
 console.log(`
 Hetzner     ${cloud.hetzner.endpoint}   (bill: /_local/bill, calls: /_local/calls, faults: /_local/faults)
 Tailscale   ${cloud.tailscale.apiUrl}, control ${cloud.tailscale.controlUrl}
-Stripe      ${cloud.stripe.apiUrl}   (POST /_local/buy {"session"}, /_local/cancel {"subscription"})
+Stripe      ${cloud.stripe.apiUrl}   (pay page: checkout_url; console and faults: /_local)
 Model       ${cloud.model.url}
+Mail        ${cloud.mail.url}
 Config      ${configFile}
 API token   ${apiToken}
 
