@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { nullBackend } from "../machines/null.ts";
 import { assertError, type Rig, serverOrder, startRig } from "./rig.ts";
 
 describe("Hetzner emulator: primary IPs", () => {
@@ -153,6 +154,18 @@ describe("Hetzner emulator: primary IPs", () => {
     assert.deepEqual(lines(), [["primary_ip", "ipv4", false]]);
     await rig.must("DELETE", `/primary_ips/${id}`);
     assert.deepEqual(lines(), [["primary_ip", "ipv4", true]]);
+  });
+
+  it("leave a server whose machine is lost", async () => {
+    const address = await bought("a");
+    const server = await bareServer("m-1");
+    await must(address.id, "assign", to(server));
+    await rig.restart(nullBackend());
+    await must(address.id, "unassign");
+    assert.equal((await seen(address.id)).assignee_id, null);
+    await rig.must("DELETE", `/servers/${server}`);
+    await settle();
+    await rig.must("DELETE", `/primary_ips/${address.id}`);
   });
 
   it("leave no address behind when they cannot be bought", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { nullBackend } from "../machines/null.ts";
 import { assertError, type Rig, startRig } from "./rig.ts";
 
 describe("Hetzner emulator: volumes", () => {
@@ -146,9 +147,22 @@ describe("Hetzner emulator: volumes", () => {
     assert.equal(rig.hetzner.bill().owedPerHour, 0);
   });
 
-  it("can be deleted when the host has lost them", async () => {
-    const { id } = await made("data");
-    await rig.restart((await import("../machines/null.ts")).nullBackend());
+  it("go on being made and attached when the emulator starts again", async () => {
+    const server = await rig.runningServer("m-1", { location: "fsn1" });
+    const order = { name: "data", size: 10, server: server.id };
+    const { volume } = await rig.must("POST", "/volumes", order);
+    await rig.restart();
+    assert.equal((await rig.must("GET", `/volumes/${volume.id}`)).volume.status, "creating");
+    await rig.clock.advance(20_000);
+    assert.equal((await rig.must("GET", `/volumes/${volume.id}`)).volume.server, server.id);
+    assert.equal(rig.backend.volumes.get(volume.id)?.machine, server.id);
+  });
+
+  it("can be detached and deleted when the host has lost them", async () => {
+    const server = await rig.runningServer("m-1", { location: "fsn1" });
+    const { id } = await made("data", { server: server.id });
+    await rig.restart(nullBackend());
+    assert.equal((await settled(id, "detach")).status, "success");
     await rig.must("DELETE", `/volumes/${id}`);
   });
 
