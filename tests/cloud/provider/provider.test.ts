@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { execa } from "execa";
-import { parseLog } from "../../../pool/terraform/json-log.ts";
-import { ensureProviderMirror, type ProviderMirror } from "./mirror.ts";
-import { Replay, type Scenario, scenario, spelled } from "./replay.ts";
+import { Replay, scenario, spelled } from "./replay.ts";
+import { openTerraformFolder, type TerraformFolder, token } from "./terraform-folder.ts";
 
-const token = "0123456789abcdef".repeat(4);
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDAC9VU7APDnCCvX5QiSQ9WLytTvRbUo/soPk0znodl test";
 const serverLabels = { "managed-by": "poold", pool: "small" };
 
@@ -19,10 +15,6 @@ interface Settings {
 /** The configuration that was recorded: one key, one server, and a firewall or none. */
 function configuration({ firewalls, server }: Settings) {
   return {
-    terraform: {
-      required_providers: { hcloud: { source: "hetznercloud/hcloud", version: "= 1.68.0" } },
-    },
-    provider: { hcloud: { poll_function: "constant", poll_interval: "10ms" } },
     resource: {
       hcloud_ssh_key: { k: { name: "pool-key", public_key: publicKey, labels: { "managed-by": "poold" } } },
       hcloud_firewall: {
@@ -55,86 +47,56 @@ function configuration({ firewalls, server }: Settings) {
 }
 
 class Stack {
-  readonly #mirror: ProviderMirror;
   readonly replay = new Replay();
-  dir = "";
-  #endpoint = "";
+  #folder: TerraformFolder | null = null;
 
-  constructor(mirror: ProviderMirror) {
-    this.#mirror = mirror;
+  get folder(): TerraformFolder {
+    assert.ok(this.#folder, "the stack was not opened");
+    return this.#folder;
   }
 
   async open(settings: Settings): Promise<void> {
-    this.dir = await mkdtemp(join(tmpdir(), "clawpool-provider-"));
-    this.#endpoint = await this.replay.listen();
-    await this.configure(settings);
-    const result = await this.terraform(["init", "-input=false"]);
-    assert.equal(result.exitCode, 0, result.stdout + result.stderr);
+    this.#folder = await openTerraformFolder(await this.replay.listen(), configuration(settings));
   }
 
   configure(settings: Settings): Promise<void> {
-    return writeFile(join(this.dir, "main.tf.json"), JSON.stringify(configuration(settings)));
-  }
-
-  terraform(args: string[], access: Record<string, string> = {}) {
-    return execa("terraform", args, {
-      cwd: this.dir,
-      reject: false,
-      extendEnv: false,
-      env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
-        TF_CLI_CONFIG_FILE: this.#mirror.cliConfigFile,
-        HCLOUD_TOKEN: token,
-        HCLOUD_ENDPOINT: this.#endpoint,
-        HCLOUD_STANDIN_RETRY_INTERVAL: "20ms",
-        ...access,
-      },
-    });
+    return this.folder.configure(configuration(settings));
   }
 
   /** Runs the command while the scenario is played and holds plan, errors and requests against the recording. */
   async follows(name: string, args: readonly string[]): Promise<void> {
     const recorded = scenario(name);
     this.replay.play(recorded);
-    const result = await this.terraform([...args, "-json", "-input=false"]);
-    const lines = parseLog(result.stdout);
-    const errors = lines.flatMap((line) =>
-      line.type === "diagnostic" && line.diagnostic.severity === "error" ? [line.diagnostic] : [],
-    );
+    const { diagnostics, changes, exitCode, text } = await this.folder.tell(args);
+    const errors = diagnostics.filter(({ severity }) => severity === "error");
     assert.deepEqual(
       errors.map(({ summary, detail, address }) => ({ summary: anyPort(summary), detail, address })),
       recorded.errors.map((error) => ({ ...error, summary: anyPort(error.summary) })),
       name,
     );
-    assert.equal(result.exitCode, recorded.errors.length > 0 ? 1 : 0, result.stdout);
-    const changes = lines.flatMap((line) =>
-      line.type === "planned_change" ? [`${line.change.action} ${line.change.address}`] : [],
+    assert.equal(exitCode, recorded.errors.length > 0 ? 1 : 0, text);
+    assert.deepEqual(changes, [...recorded.changes].sort(), `${name}: the plan`);
+    assert.deepEqual(
+      inOrder(this.replay.seen),
+      inOrder(recorded.calls.map(spelled)),
+      `${name}: the requests`,
     );
-    assert.deepEqual(changes.sort(), [...recorded.changes].sort(), `${name}: the plan`);
-    assert.deepEqual(inOrder(this.replay.seen), inOrder(recordedCalls(recorded)), `${name}: the requests`);
   }
 
   /** `nothing`, or the server's id in the state, with `tainted` behind it if it is. */
   async server(): Promise<string> {
-    const state = JSON.parse(await readFile(join(this.dir, "terraform.tfstate"), "utf8")) as {
-      resources: { type: string; instances: { status?: string; attributes: { id: string } }[] }[];
-    };
-    const instance = state.resources.find(({ type }) => type === "hcloud_server")?.instances[0];
+    const { resources } = await this.folder.readState();
+    const instance = resources.find(({ type }) => type === "hcloud_server")?.instances[0];
     return instance ? [instance.attributes.id, instance.status].filter(Boolean).join(" ") : "nothing";
   }
 
   async close(): Promise<void> {
     await this.replay.close();
-    await rm(this.dir, { recursive: true, force: true });
+    await this.#folder?.close();
   }
 }
 
 const anyPort = (text: string): string => text.replace(/127\.0\.0\.1:\d+/, "127.0.0.1");
-
-function recordedCalls(recorded: Scenario): string[] {
-  return recorded.calls.map(spelled);
-}
 
 /**
  * Terraform works on resources that do not depend on each other at the same time, so their requests mix in any
@@ -152,29 +114,12 @@ function inOrder(calls: readonly string[]): Record<string, string[]> {
 
 describe("the hcloud provider in the mirror", function () {
   this.timeout(180_000);
-  let mirror: ProviderMirror;
   let stack: Stack;
 
-  before(async () => {
-    mirror = await ensureProviderMirror();
-  });
   beforeEach(() => {
-    stack = new Stack(mirror);
+    stack = new Stack();
   });
   afterEach(() => stack.close());
-
-  it("has the recorded schema, attribute by attribute", async () => {
-    await stack.open({ firewalls: 0, server: null });
-    const { stdout } = await stack.terraform(["providers", "schema", "-json"]);
-    const name = "registry.terraform.io/hetznercloud/hcloud";
-    const recorded = JSON.parse(await readFile(new URL("./schema.json", import.meta.url), "utf8"));
-    const { provider, resource_schemas } = JSON.parse(stdout).provider_schemas[name];
-    const wanted = recorded.provider_schemas[name];
-    assert.deepEqual(withoutProse(provider), wanted.provider);
-    for (const type of Object.keys(wanted.resource_schemas)) {
-      assert.deepEqual(withoutProse(resource_schemas[type]), wanted.resource_schemas[type], type);
-    }
-  });
 
   it("creates, refreshes, changes, resizes, replaces and destroys by the recorded requests", async () => {
     const first: Settings = { firewalls: 1, server: {} };
@@ -223,8 +168,8 @@ describe("the hcloud provider in the mirror", function () {
     await stack.open({ firewalls: 0, server: null });
     const keyOnly = scenario("29-key-only");
     stack.replay.play(keyOnly);
-    await stack.terraform(["apply", "-auto-approve"]);
-    const file = join(stack.dir, "terraform.tfstate");
+    await stack.folder.run(["apply", "-auto-approve"]);
+    const file = join(stack.folder.dir, "terraform.tfstate");
     await writeFile(file, (await readFile(file, "utf8")).replaceAll('"1000071"', `"${id}"`));
     await stack.configure({ firewalls: 0, server: {} });
   }
@@ -319,19 +264,8 @@ describe("the hcloud provider in the mirror", function () {
 
   it("refuses a token that has not 64 characters", async () => {
     await stack.open({ firewalls: 0, server: null });
-    const result = await stack.terraform(["plan", "-json", "-input=false"], { HCLOUD_TOKEN: token.slice(1) });
-    assert.equal(result.exitCode, 1);
-    assert.match(result.stdout, /must be exactly 64 characters/);
+    const { exitCode, text } = await stack.folder.tell(["plan"], { HCLOUD_TOKEN: token.slice(1) });
+    assert.equal(exitCode, 1);
+    assert.match(text, /must be exactly 64 characters/);
   });
 });
-
-/** Prose was left out of the recording, and with it every attribute that happens to be called `description`. */
-function withoutProse(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutProse);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([key]) => !/^(description|description_kind|deprecation_message)$/.test(key))
-      .map(([key, item]) => [key, withoutProse(item)]),
-  );
-}
