@@ -58,7 +58,14 @@ export function createTailnet(options: TailnetOptions): Tailnet {
       return [...new Map(tagged.map((device) => [device.nodeId, device])).values()];
     },
     async deleteDevice(nodeId) {
-      await wire.call("DELETE", `/device/${encodeURIComponent(nodeId)}`, z.unknown());
+      const path = `/device/${encodeURIComponent(nodeId)}`;
+      try {
+        await wire.call("DELETE", path, z.unknown());
+      } catch (error) {
+        // Tailscale's API description has no 404 here, but 400 and 501 for what is not a device of the tailnet.
+        const refused = error instanceof BorderError && error.kind === "permanent";
+        if (!refused || (await wire.call("GET", path, deviceShape)) !== null) throw error;
+      }
     },
   };
 }

@@ -121,6 +121,26 @@ describe("Tailscale client", () => {
     });
   }
 
+  it("takes a refused deletion for done only when the device is gone", async () => {
+    const refusal = {
+      kind: "answer",
+      status: 501,
+      message: "cannot delete devices outside of your tailnet",
+    } as const;
+    await fail("/device/*", refusal);
+    await tailnet.deleteDevice("n00000009CNTRL");
+    const { key } = await tailnet.mintKey({
+      tags: ["tag:claw-vm"],
+      expirySeconds: 600,
+      description: "x",
+    });
+    const body = JSON.stringify({ authKey: key.expose(), hostname: "a" });
+    const joined = await fetch(String(local.registerUrl), { method: "POST", body });
+    const { nodeId } = (await joined.json()) as { nodeId: string };
+    await fail("/device/*", refusal);
+    await assert.rejects(tailnet.deleteDevice(nodeId), fails("permanent", "http_501"));
+  });
+
   it("understands a refusal in RFC 6749's words, which other control servers use", async () => {
     const body = { error: "invalid_client", error_description: "client authentication failed" };
     await fail("/oauth/token", { kind: "answer", status: 400, body });

@@ -42,3 +42,17 @@ export function callerWith(local: LocalTailscale, token: string): Caller {
   };
   return Object.assign(call, { token });
 }
+
+export interface MintedKey {
+  readonly id: string;
+  readonly key: string;
+}
+
+/** An auth key; `create` as in the API's description of a key's capabilities. */
+export async function mintKey(call: Caller, create: object = {}, expirySeconds = 600): Promise<MintedKey> {
+  const wanted = { preauthorized: true, tags: ["tag:claw-vm"], ...create };
+  const capabilities = { devices: { create: wanted } };
+  const { status, body } = await call("POST", "/tailnet/-/keys", { capabilities, expirySeconds });
+  if (status !== 200) throw new Error(`no key: HTTP ${status} ${JSON.stringify(body)}`);
+  return body as MintedKey;
+}

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
-import { callerOf } from "./caller.ts";
+import { callerOf, mintKey } from "./caller.ts";
 import { type RealRig, realRig } from "./rig.ts";
 
 describe("local tailnet with Tailscale's command line", function () {
@@ -31,11 +31,7 @@ describe("local tailnet with Tailscale's command line", function () {
     const flags = ["--hostname=agent", "--accept-dns=false", "--timeout=20s", ...more];
     return tailscale("up", `--login-server=${rig.local.controlUrl}`, `--auth-key=file:${file}`, ...flags);
   };
-  const mint = async (tags = ["tag:claw-vm"]) => {
-    const call = await callerOf(rig.local, ["auth_keys"]);
-    const capabilities = { devices: { create: { preauthorized: true, tags } } };
-    return (await call("POST", "/tailnet/-/keys", { capabilities })).body as { id: string; key: string };
-  };
+  const mint = async () => mintKey(await callerOf(rig.local, ["auth_keys"]));
   const status = async () => JSON.parse((await tailscale("status", "--json")).stdout);
 
   it("joins by a key, says what it is, and leaves", async () => {

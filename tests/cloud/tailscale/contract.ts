@@ -3,18 +3,13 @@
  * and on the real control server with real tailscaled nodes.
  */
 import assert from "node:assert/strict";
-import { type Caller, callerOf } from "./caller.ts";
+import { type Caller, callerOf, type MintedKey, mintKey } from "./caller.ts";
 import type { TailnetSettings } from "./control.ts";
-import type { FaultInput } from "./faults.ts";
 import { startReceiver } from "./receiver.ts";
 import type { JoinedNode, TailnetRig } from "./rig.ts";
 
 const dayMs = 86_400_000;
 
-interface Key {
-  readonly id: string;
-  readonly key: string;
-}
 interface Device {
   readonly nodeId: string;
   readonly name: string;
@@ -39,14 +34,7 @@ export function apiContract(
     });
     afterEach(() => rig.close());
 
-    /** As in the API's description of a key's capabilities. */
-    const mint = async (create: object = {}, expirySeconds = 600): Promise<Key> => {
-      const wanted = { preauthorized: true, tags: ["tag:claw-vm"], ...create };
-      const capabilities = { devices: { create: wanted } };
-      const { status, body } = await api("POST", "/tailnet/-/keys", { capabilities, expirySeconds });
-      assert.equal(status, 200, JSON.stringify(body));
-      return body as Key;
-    };
+    const mint = (create: object = {}, expirySeconds = 600) => mintKey(api, create, expirySeconds);
     const join = async (hostname: string, create: object = {}): Promise<JoinedNode> =>
       rig.join((await mint(create)).key, hostname);
     const device = async (nodeId: string) => (await api("GET", `/device/${nodeId}`)).body as Device;
@@ -64,11 +52,9 @@ export function apiContract(
       await rig.local.advance(ms);
       api = await callerOf(rig.local, ["auth_keys", "devices:core"]);
     };
-    const isPending = async (promise: Promise<unknown>) =>
-      (await Promise.race([promise, Promise.resolve("pending")])) === "pending";
 
     describe("keys", () => {
-      const shown = async ({ id }: Key) => {
+      const shown = async ({ id }: MintedKey) => {
         const { invalid = false, revoked } = (await api("GET", `/tailnet/-/keys/${id}`)).body as {
           invalid?: boolean;
           revoked?: string;
@@ -76,7 +62,7 @@ export function apiContract(
         return { invalid, revoked: revoked !== undefined };
       };
       const listed = async () => {
-        const { keys } = (await api("GET", "/tailnet/-/keys?all=true")).body as { keys: Key[] };
+        const { keys } = (await api("GET", "/tailnet/-/keys?all=true")).body as { keys: MintedKey[] };
         return keys.map(({ id }) => id);
       };
 
@@ -278,78 +264,6 @@ export function apiContract(
       } finally {
         await receiver.close();
       }
-    });
-
-    describe("faults", () => {
-      const add = (effect: FaultInput["effect"], more: Partial<FaultInput> = {}) =>
-        rig.local.faults.add({ target: "control", path: "/machine/register", ...more, effect });
-
-      it("make a registration slow", async () => {
-        const fault = await add({ kind: "delay", ms: dayMs });
-        const joining = join("a");
-        await rig.local.faults.waitForHits(fault);
-        assert.deepEqual(await rig.local.devices(), []);
-        assert.ok(await isPending(joining));
-        await rig.local.faults.remove(fault);
-        await joining;
-      });
-
-      it("limit the rate of registrations: the machine comes back after Retry-After and gets in", async () => {
-        const fault = await add({ kind: "answer", status: 429, headers: { "Retry-After": "1" } });
-        const started = performance.now();
-        await join("a");
-        assert.ok(performance.now() - started >= 1_000);
-        assert.deepEqual(
-          (await rig.local.faults.list()).map(({ id, hits }) => [id, hits]),
-          [[fault, 1]],
-        );
-      });
-
-      it("answer a registration with 503, which the machine asks again", async () => {
-        await add({ kind: "answer", status: 503 }, { times: 2 });
-        await join("a");
-        assert.deepEqual(
-          (await rig.local.faults.list()).map(({ hits }) => hits),
-          [2],
-        );
-      });
-
-      it("lose a registration's answer: the machine is in the list, and its next try finds its key spent", async () => {
-        await add({ kind: "drop", when: "after" });
-        const key = await mint();
-        await assert.rejects(rig.join(key.key, "a"), { message: `invalid key: API key ${key.id} not valid` });
-        assert.deepEqual(
-          (await rig.local.devices()).map(({ hostname }) => hostname),
-          ["a"],
-        );
-      });
-
-      it("give a machine the next name, because its own is taken", async () => {
-        await add({ kind: "taken" });
-        const { nodeId } = await join("a");
-        assert.equal((await device(nodeId)).name, "a-1.clawpool.ts.net");
-        const next = await join("a");
-        assert.equal((await device(next.nodeId)).name, "a.clawpool.ts.net");
-      });
-
-      it("take the control server down: a machine waits until it is back", async () => {
-        const down = await rig.local.faults.add({ target: "control", effect: { kind: "down" } });
-        const joining = join("a");
-        await rig.local.faults.waitForHits(down, 2);
-        assert.deepEqual(await rig.local.devices(), []);
-        await rig.local.faults.remove(down);
-        await joining;
-      });
-
-      it("take the relay down: a machine is known, and not up until the relay is back", async () => {
-        const down = await rig.local.faults.add({ target: "relay", effect: { kind: "down" } });
-        const joining = join("a");
-        await rig.local.waitForDevice(({ online }) => online);
-        await rig.local.faults.waitForHits(down);
-        assert.ok(await isPending(joining));
-        await rig.local.faults.remove(down);
-        await joining;
-      });
     });
   });
 }

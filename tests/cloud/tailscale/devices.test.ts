@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { LocalTailscale } from "./api.ts";
-import { type Caller, callerOf } from "./caller.ts";
+import { type Caller, callerOf, mintKey } from "./caller.ts";
 import { simulatedRig, type TailnetRig } from "./rig.ts";
 
 /** The fields of `fields=default` in Tailscale's API description; lastSeen only while a device is offline. */
@@ -40,11 +40,8 @@ describe("Tailscale's API: lists of devices", () => {
   });
   afterEach(() => rig.close());
 
-  const join = async (hostname: string, tags: string[], ephemeral = false) => {
-    const create = { tags, ephemeral, preauthorized: true };
-    const { body } = await call("POST", "/tailnet/-/keys", { capabilities: { devices: { create } } });
-    return rig.join((body as { key: string }).key, hostname);
-  };
+  const join = async (hostname: string, tags: string[], ephemeral = false) =>
+    rig.join((await mintKey(call, { tags, ephemeral })).key, hostname);
   const list = async (query = "") => {
     const { status, body } = await call("GET", `/tailnet/-/devices${query}`);
     assert.equal(status, 200, JSON.stringify(body));

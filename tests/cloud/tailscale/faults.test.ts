@@ -117,6 +117,7 @@ describe("local tailnet: faults at the API", () => {
       { ...fault, path: "device" },
       { ...fault, times: 0 },
       { target: "relay", effect: { kind: "drop" } },
+      { target: "relay", effect: { kind: "down" } },
       { target: "api", effect: { kind: "down" } },
     ];
     for (const body of wrong) assert.equal((await post(body)).status, 422, JSON.stringify(body));

@@ -90,9 +90,11 @@ export class Faults {
     this.#control = control;
   }
 
-  /** @returns the id, for `remove`. @throws ZodError */
+  /** @returns the id, for `remove`. @throws ZodError; RangeError for the relay of a simulated tailnet, which has none */
   async add(input: FaultInput): Promise<number> {
-    const fault = { ...faultSchema.parse(input), id: this.#nextId++, hits: 0 };
+    const order = faultSchema.parse(input);
+    if (order.target === "relay" && !this.#control.faults) throw new RangeError("there is no relay");
+    const fault = { ...order, id: this.#nextId++, hits: 0 };
     this.#entries.set(fault.id, { fault, removed: new AbortController() });
     if (fault.target !== "api") await this.#control.faults?.add(fault);
     return fault.id;
@@ -164,23 +166,13 @@ export class Faults {
     return false;
   }
 
-  /** For a simulated tailnet: counts one connection that a target which is down cuts. */
-  isDown(target: "control" | "relay"): boolean {
-    const entry = this.#down(target);
+  /** For a simulated tailnet: whether the control server is down; counts the connection that it cuts. */
+  isDown(): boolean {
+    const entry = [...this.#entries.values()].find(
+      ({ fault }) => fault.target === "control" && fault.effect.kind === "down",
+    );
     if (entry) this.#hit(entry);
     return entry !== undefined;
-  }
-
-  /** For a simulated tailnet: resolves when the target is not down. */
-  async waitUntilUp(target: "relay", signal: AbortSignal): Promise<void> {
-    if (this.#down(target)) this.isDown(target);
-    while (this.#down(target)) await once(this.#events, "changed", { signal });
-  }
-
-  #down(target: string): Entry | undefined {
-    return [...this.#entries.values()].find(
-      ({ fault }) => fault.target === target && fault.effect.kind === "down",
-    );
   }
 
   #matching(target: string, method: string, path: string): Entry[] {

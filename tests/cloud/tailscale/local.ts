@@ -39,7 +39,7 @@ export function localRoutes(
       ctx.body = { id: await faults.add(body as FaultInput) };
       ctx.status = 201;
     } catch (error) {
-      if (error instanceof ZodError) throw new ApiFailure(422, error.message);
+      if (error instanceof ZodError || error instanceof RangeError) throw new ApiFailure(422, error.message);
       throw error;
     }
   });
@@ -69,8 +69,8 @@ export function localRoutes(
  * `POST /_local/logout {nodeId}`, `POST /_local/presence {nodeId, online, advertisedRoutes?}`,
  * `GET /_local/nodes/{nodeId}?after=V` → `{version, state, peers}`, when newer than V or after 25 s.
  *
- * Faults of the control server and the relay meet them as they meet tailscaled: register and presence stand for
- * `/machine/register` and `/machine/map`, and a join ends only when the relay is up.
+ * Faults of the control server meet them as they meet tailscaled: register and logout stand for `/machine/register`,
+ * presence for `/machine/map`.
  */
 export function machineRoutes(
   router: Router,
@@ -78,7 +78,7 @@ export function machineRoutes(
   control: SimulatedControl,
 ): void {
   const disturbed = (path: string, handle: (ctx: Context) => Promise<void>) => async (ctx: Context) => {
-    if (faults.isDown("control")) return disturb(ctx, { kind: "drop", when: "before" });
+    if (faults.isDown()) return disturb(ctx, { kind: "drop", when: "before" });
     const { delays, effect } = faults.take("control", "POST", path);
     for (const { ms, removed } of delays) await clock.delay(ms, AbortSignal.any([removed, signal]));
     if (effect?.when !== "before") await handle(ctx);
@@ -105,7 +105,6 @@ export function machineRoutes(
       const machine = machineKey === undefined ? {} : { machineKey };
       const answer = control.register({ authKey, hostname, ...machine }, faults.takeName());
       if ("error" in answer) throw new ApiFailure(403, answer.error);
-      await faults.waitUntilUp("relay", signal);
       ctx.body = answer;
     }),
   );

@@ -50,10 +50,16 @@ interface StartDaemonOptions {
   readonly binaries: Pick<TailscaleBinaries, "tailscaled">;
   /** State, socket and log; a short path, as a socket's must stay below 108 bytes. */
   readonly dir: string;
+  /** Everything goes through the relay, as between machines that see no way to each other. */
+  readonly relayOnly?: boolean;
 }
 
 /** A tailscaled that is logged out. It ends with this process, however that ends. */
-export async function startDaemon({ binaries, dir }: StartDaemonOptions): Promise<TailnetDaemon> {
+export async function startDaemon({
+  binaries,
+  dir,
+  relayOnly = false,
+}: StartDaemonOptions): Promise<TailnetDaemon> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const socket = join(dir, "s");
   const log = join(dir, "tailscaled.log");
@@ -73,6 +79,7 @@ export async function startDaemon({ binaries, dir }: StartDaemonOptions): Promis
       TS_ASSUME_NETWORK_UP_FOR_TEST: "1",
       TS_DISABLE_PORTMAPPER: "1",
       TS_PARENT_DEATH_FD: "3",
+      ...(relayOnly ? { TS_DEBUG_NEVER_DIRECT_UDP: "1" } : {}),
     },
   });
   closeSync(output);

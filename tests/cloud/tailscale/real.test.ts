@@ -1,13 +1,15 @@
 /** The border's contract on the real control server with real tailscaled nodes, and what only those can show. */
 import { strict as assert } from "node:assert";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, dirname } from "node:path";
 import { tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
-import { callerOf } from "./caller.ts";
+import { callerOf, mintKey } from "./caller.ts";
 import { apiContract } from "./contract.ts";
+import { faultContract } from "./fault-contract.ts";
 import type { TailnetNode } from "./node.ts";
 import { type RealRig, realRig } from "./rig.ts";
 
@@ -22,6 +24,48 @@ describe("local tailnet with real nodes", function () {
 
   tailnetContract("real", () => realRig(binaries));
   apiContract("real", (settings) => realRig(binaries, settings));
+  faultContract("real", () => realRig(binaries));
+
+  it("makes tailscaled wait for as long as Retry-After says, and tell of it", async () => {
+    const rig = await realRig(binaries);
+    try {
+      const effect = { kind: "answer", status: 429, headers: { "Retry-After": "2" } } as const;
+      await rig.local.faults.add({ target: "control", path: "/machine/register", effect });
+      const { key } = await mintKey(await callerOf(rig.local, ["auth_keys"]));
+      const { log } = await rig.start(key, "a");
+      assert.match(await readFile(log, "utf8"), /node registration rate limited; will retry after 2s/);
+    } finally {
+      await rig.close();
+    }
+  });
+
+  it("joins machines while the relay is down, and lets them talk when it is back if they have no other way", async () => {
+    const rig = await realRig(binaries);
+    const server = createServer((_request, response) => response.end("through the relay"));
+    try {
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const down = await rig.local.faults.add({ target: "relay", effect: { kind: "down" } });
+      const { key } = await mintKey(await callerOf(rig.local, ["auth_keys"]), { reusable: true });
+      const [web, other] = await Promise.all(
+        ["web", "other"].map((name) => rig.start(key, name, { relayOnly: true })),
+      );
+      assert.ok(web && other);
+      await other.api.waitForPeer(String(web.addresses[0]), true);
+      await web.api.serveTcp(18789, `127.0.0.1:${port}`);
+      const asking = other.fetch(`http://${web.addresses[0]}:18789/`);
+      // Both have tried to reach it, again and again.
+      await rig.local.faults.waitForHits(down, 6);
+      assert.equal(await Promise.race([asking, Promise.resolve("pending")]), "pending");
+      await rig.local.faults.remove(down);
+      assert.equal((await asking).body, "through the relay");
+    } finally {
+      server.close();
+      server.closeAllConnections();
+      await rig.close();
+    }
+  });
 
   describe("two nodes", () => {
     let rig: RealRig;

@@ -85,7 +85,7 @@ async function persistently(ask: () => Promise<Response>): Promise<Response> {
 
 export interface RealRig extends TailnetRig {
   readonly dir: string;
-  start(authKey: string, hostname: string, timeoutMs?: number): Promise<TailnetNode>;
+  start(authKey: string, hostname: string, options?: { readonly relayOnly: boolean }): Promise<TailnetNode>;
   /** A tailscaled that is logged out, or in the state of one that ran in this folder before. */
   daemon(folder?: string): ReturnType<typeof startDaemon>;
 }
@@ -95,11 +95,10 @@ export async function realRig(binaries: TailscaleBinaries, settings: TailnetSett
   const local = await startTailscale({ mode: "real", dir, binaries, ...settings });
   const closers: (() => Promise<void>)[] = [];
   let folders = 0;
-  const start: RealRig["start"] = async (authKey, hostname, timeoutMs) => {
+  const start: RealRig["start"] = async (authKey, hostname, options) => {
     const folder = join(dir, String(folders++));
     const { controlUrl } = local;
-    const options = { binaries, controlUrl, dir: folder, authKey, hostname };
-    const node = await startNode(timeoutMs === undefined ? options : { ...options, timeoutMs });
+    const node = await startNode({ binaries, controlUrl, dir: folder, authKey, hostname, ...options });
     closers.push(() => node.close());
     return node;
   };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { VirtualClock } from "../../virtual-clock.ts";
 import { type LocalTailscale, startTailscale } from "./api.ts";
-import { type Caller, callerOf } from "./caller.ts";
+import { type Caller, callerOf, mintKey } from "./caller.ts";
 import { isSigned, type Receiver, startReceiver } from "./receiver.ts";
 
 interface Webhook {
@@ -39,11 +39,10 @@ describe("Tailscale's API: webhooks", () => {
     return body as Webhook;
   };
   const join = async (hostname: string, preauthorized = true): Promise<string> => {
-    const create = { tags: ["tag:claw-vm"], preauthorized };
-    const { body } = await call("POST", "/tailnet/-/keys", { capabilities: { devices: { create } } });
+    const { key } = await mintKey(call, { preauthorized });
     const response = await fetch(String(local.registerUrl), {
       method: "POST",
-      body: JSON.stringify({ authKey: (body as { key: string }).key, hostname }),
+      body: JSON.stringify({ authKey: key, hostname }),
     });
     return ((await response.json()) as { nodeId: string }).nodeId;
   };

@@ -37,10 +37,11 @@ type relay struct {
 
 // startRelay serves DERP and STUN on free ports of ip until ctx ends.
 //
-// A client leaves state Starting only when its relay answers, so there is no tailnet without one. Clients speak
-// TLS to it. The certificate is made here and pinned in the DERP map by its hash (tailcfg.DERPNode.CertName,
-// "sha256-raw:"), so nodes need neither a CA nor TS_DEBUG_USE_DERP_HTTP in their environment. A fault shuts DERP
-// only: STUN goes on answering, so that nodes keep choosing this region as their home.
+// A client leaves state Starting when it has chosen a home relay, whether that answers or not (its count of relays is
+// one of entries, wgengine/magicsock/derp.go); without one there is no way between nodes that do not see each other.
+// Clients speak TLS to it. The certificate is made here and pinned in the DERP map by its hash
+// (tailcfg.DERPNode.CertName, "sha256-raw:"), so nodes need neither a CA nor TS_DEBUG_USE_DERP_HTTP in their
+// environment. A fault shuts DERP only: STUN goes on answering, so that nodes keep choosing this region as their home.
 func startRelay(ctx context.Context, ip net.IP, f *faults) (*relay, error) {
 	certificate, fingerprint, err := selfSigned(ip)
 	if err != nil {
