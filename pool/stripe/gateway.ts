@@ -33,7 +33,7 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
 
   return {
     async createCheckout(request) {
-      const session = await call("create a checkout session", () =>
+      const create = (idempotencyKey: string) =>
         stripe.checkout.sessions.create(
           {
             mode: "subscription",
@@ -45,8 +45,10 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
             // Found again from the subscription alone, e.g. after restoring an old backup of the store.
             subscription_data: { metadata: { ...request.metadata } },
           },
-          { idempotencyKey: request.idempotencyKey },
-        ),
+          { idempotencyKey },
+        );
+      const session = await call("create a checkout session", () =>
+        withKeyThatWorks(request.idempotencyKey, create),
       );
       const { id, url } = read(sessionShape, session, "checkout session");
       if (url === null) {
@@ -74,6 +76,32 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
 
     verify: (raw, header, secrets) => verifyWebhook(raw, header, secrets, options.clock.now()),
   };
+}
+
+/** How many keys in a row may be spoilt before it is Stripe's state and no accident. */
+const mostKeys = 3;
+
+/**
+ * Stripe keeps the first answer of an idempotency key for a day, a 500 of its own included: the key would give nothing
+ * else until then. Only when such an answer comes again is the call made under another key, derived from the first so
+ * that a repeat takes the same way. Should the first call have made a session after all, nobody has its URL.
+ */
+async function withKeyThatWorks<T>(key: string, make: (key: string) => Promise<T>): Promise<T> {
+  for (let used = 1; ; used++) {
+    try {
+      return await make(used === 1 ? key : `${key}:${used}`);
+    } catch (error) {
+      if (used === mostKeys || !isSpoilt(error)) throw error;
+    }
+  }
+}
+
+function isSpoilt(error: unknown): boolean {
+  return (
+    error instanceof Stripe.errors.StripeError &&
+    (error.statusCode ?? 0) >= 500 &&
+    error.headers?.["idempotent-replayed"] === "true"
+  );
 }
 
 function address(apiUrl: string | null): { host?: string; port?: string; protocol?: "http" | "https" } {

@@ -65,6 +65,49 @@ describe("createStripeGateway", () => {
     assert.equal(stripe.calls().length, 2);
   });
 
+  it("takes another key when Stripe keeps a failure of its own under the first, and the same one ever after", async () => {
+    const crash = (times: number | null) =>
+      stripe.faults.add({
+        on: "call",
+        method: "POST",
+        path: "/v1/checkout/sessions",
+        times,
+        effect: { kind: "crash" },
+      });
+    crash(1);
+    await assert.rejects(open(2).createCheckout(request), fails("transient"));
+    assert.equal(stripe.calls().length, 1, "Stripe says that repeating is of no use");
+    const { session } = await open(0).createCheckout(request);
+    assert.deepEqual(
+      stripe.calls().map(({ idempotencyKey, status }) => [idempotencyKey, status]),
+      [
+        ["k1", 500],
+        ["k1", 500],
+        ["k1:2", 200],
+      ],
+    );
+    assert.equal((await open(0).createCheckout(request)).session, session);
+    assert.equal(stripe.account.sessions.size, 1);
+    const other = { ...request, idempotencyKey: "k2" };
+    const lasting = crash(null);
+    for (let key = 1; key <= 3; key++)
+      await assert.rejects(open(0).createCheckout(other), fails("transient"));
+    stripe.faults.remove(lasting);
+    await assert.rejects(open(0).createCheckout(other), fails("transient"), "three keys are enough");
+  });
+
+  it("calls both of Stripe's limits transient, and waits for a lock because Stripe says so", async () => {
+    const { session } = await open(0).createCheckout(request);
+    const limit = (effect: CallFault["effect"]) =>
+      stripe.faults.add({ on: "call", path: "/v1/checkout/sessions/*", effect });
+    limit({ kind: "lock-timeout" });
+    assert.equal((await open(1).fetchSession(session))?.id, session);
+    for (const kind of ["rate-limit", "lock-timeout"] as const) {
+      limit({ kind });
+      await assert.rejects(open(0).fetchSession(session), fails("transient"), kind);
+    }
+  });
+
   it("repeats what may work later, and says transient when it does not", async () => {
     const call = (path: string, effect: CallFault["effect"], times = 1) =>
       stripe.faults.add({ on: "call", path, times, effect });
