@@ -15,6 +15,7 @@ import type { Ssh } from "./ssh/ssh.ts";
 import { createSsh } from "./ssh/ssh2.ts";
 import { createStripeGateway } from "./stripe/gateway.ts";
 import type { StripeGateway } from "./stripe/stripe.ts";
+import { type AuditRecorder, auditedTailnet } from "./tailnet/audited.ts";
 import { createTailnet } from "./tailnet/client.ts";
 import { createKeyStock } from "./tailnet/key-stock.ts";
 import type { KeyStock, Tailnet } from "./tailnet/tailnet.ts";
@@ -43,7 +44,7 @@ export interface Borders {
 export async function openBorders(
   config: Config,
   ledger: GateLedger,
-  { clock, log }: { clock: Clock; log: Logger },
+  { clock, log, record }: { clock: Clock; log: Logger; record: AuditRecorder },
   releasers: Releasers,
 ): Promise<Borders> {
   const { hetzner, tailnet: settings, prepare } = config;
@@ -51,7 +52,7 @@ export async function openBorders(
   const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
   releasers.add("gate", () => gate.close());
 
-  const tailnet = settings && createTailnet({ ...settings, clock });
+  const tailnet = settings && auditedTailnet(createTailnet({ ...settings, clock }), record);
   const keys =
     tailnet &&
     createKeyStock({

@@ -14,6 +14,7 @@ import type { Config } from "./config/config.ts";
 import { watchConfig } from "./config/watch.ts";
 import { type Controller, createController } from "./controller.ts";
 import { createLedger } from "./ledger.ts";
+import { auditDaemon, logAuditHead } from "./observe/audit-head.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { poolStatus } from "./observe/status.ts";
 import { createOrderNotifier } from "./order/notifier.ts";
@@ -22,6 +23,7 @@ import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
 import { lockInstance } from "./store/instance-lock.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
+import type { AuditRecorder } from "./tailnet/audited.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -48,7 +50,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const unlock = lockInstance(join(stateDir, "daemon.lock"));
     if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
     releasers.add("instance lock", unlock);
-    const config = watchConfig(options.config, options.configFile, log, releasers, () => controller?.poke());
     let controller: Controller | null = null;
 
     // What is remembered.
@@ -64,11 +65,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       },
     });
     releasers.add("store", () => store.close());
+    auditDaemon(store, options.config, log, releasers);
+    const config = watchConfig(options.config, options.configFile, log, releasers, {
+      applied(change) {
+        store.audit("daemon", "config.applied", "configuration", { why: "the file was changed", ...change });
+        controller?.poke();
+      },
+      refused: (why) => store.audit("daemon", "config.refused", "configuration", { why }),
+    });
     const metrics = createMetrics(store, config);
 
     // Who is spoken with.
     const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
-    const borders = await openBorders(options.config, ledger, { clock, log }, releasers);
+    const record: AuditRecorder = (...row) => store.audit("daemon", ...row);
+    const borders = await openBorders(options.config, ledger, { clock, log, record }, releasers);
 
     // What is done.
     controller = createController({
@@ -86,6 +96,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await controller.prepare();
     const cron = schedule("* * * * *", () => void controller?.everyMinute());
     releasers.add("cron", () => cron.destroy());
+    const hourly = schedule("0 * * * *", () => logAuditHead(store, log));
+    releasers.add("hourly cron", () => hourly.destroy());
 
     // Who may ask.
     const status = () => poolStatus(store, config());

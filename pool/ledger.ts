@@ -1,10 +1,11 @@
 /** What the gate is told of the store: which machine may be bought, changed, destroyed at this moment. */
-import type { GateLedger } from "./cloud/cloud.ts";
+import type { GateLedger, RunPermit } from "./cloud/cloud.ts";
 import type { Machine, MachineName } from "./machine/machine.ts";
 import type { Store } from "./store/store.ts";
 
 /** @param heldByPerson whether a person works on this machine now (`cdktf destroy` on a warm machine is theirs to give). */
 export function createLedger(store: Store, heldByPerson: (name: string) => boolean): GateLedger {
+  const subject = (run: RunPermit): string => (run.kind === "machine" ? run.machine : run.kind);
   const mayDestroy = (machine: Machine): boolean => {
     if (machine.state === "releasing" || machine.state === "retiring") return true;
     return machine.order === null && heldByPerson(machine.name);
@@ -23,10 +24,10 @@ export function createLedger(store: Store, heldByPerson: (name: string) => boole
       store.changeMachine(machine.name, machine.state, { serverId: id }, "Hetzner made the server");
     },
     recordRefusal(run, request, reason) {
-      store.audit(run.actor, "gate.refused", run.kind === "machine" ? run.machine : run.kind, {
-        why: reason,
-        request,
-      });
+      store.audit(run.actor, "gate.refused", subject(run), { why: reason, request });
+    },
+    recordRepair(run, what) {
+      store.audit(run.actor, "gate.repaired", subject(run), { why: what });
     },
   };
 }

@@ -135,6 +135,35 @@ describe("people's commands", () => {
     assert.equal(loop.held.size, 0);
     assert.equal(people.holds(one as string), false);
     assert.deepEqual(life.gate.permits, []);
+    const row = life.store.auditRows().at(-1);
+    assert.deepEqual(
+      [row?.actor, row?.action, row?.subject],
+      ["person:ada", "people.refused", `${one} ${two}`],
+    );
+    assert.match(row?.why ?? "", /the daemon works on/);
+  });
+
+  it("name the person and the command in the rows of what they hold", () => {
+    const { id } = begin("deploy", [one as string]);
+    const row = life.store.auditRows({ subject: one as string }).findLast(({ after }) => after?.withheld);
+    assert.deepEqual([row?.actor, row?.run, row?.after], ["person:ada", id, { withheld: true }]);
+    people.end(id, 0);
+  });
+
+  it("leave a row of what the gate refused them or mended", () => {
+    const ledger = createLedger(life.store, () => false);
+    begin("deploy", [one as string]);
+    const [permit] = life.gate.permits;
+    ledger.recordRefusal(permit ?? assert.fail(), "DELETE /servers/1", "the order is live");
+    ledger.recordRepair?.(permit ?? assert.fail(), "DELETE /servers/1 lost; the server is gone");
+    const rows = life.store.auditRows({ subject: "people" });
+    assert.deepEqual(
+      rows.map(({ actor, action, why, detail }) => [actor, action, why, detail.request]),
+      [
+        ["person:ada", "gate.refused", "the order is live", "DELETE /servers/1"],
+        ["person:ada", "gate.repaired", "DELETE /servers/1 lost; the server is gone", undefined],
+      ],
+    );
   });
 
   it("of one person do not lift each other's lock", () => {

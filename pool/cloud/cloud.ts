@@ -81,6 +81,8 @@ export interface GateLedger {
   recordServerId(name: string, id: number): void;
   /** A request was refused; one audit row. */
   recordRefusal(run: RunPermit, request: string, reason: string): void;
+  /** What the gate did beyond handing requests on: took a lost order over, ordered again. One audit row. */
+  recordRepair?(run: RunPermit, what: string): void;
 }
 
 export interface Gate {

@@ -3,7 +3,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Logger } from "pino";
 import type { Releasers } from "../releasers.ts";
-import { Secret } from "../secrets/secret.ts";
+import { type ConfigChange, comparable, configChange } from "./changes.ts";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./load.ts";
 
@@ -25,16 +25,20 @@ const fixed = [
   "log",
 ] as const;
 
-/**
- * @param onApplied told when another configuration is in force
- * @returns a function that gives the configuration in force now
- */
+export interface ConfigListener {
+  /** Another configuration is in force. */
+  applied(change: ConfigChange): void;
+  /** The file changed, and the configuration in force stays; `why` is for the operator. */
+  refused(why: string): void;
+}
+
+/** @returns a function that gives the configuration in force now */
 export function watchConfig(
   initial: Config,
   file: string | undefined,
   log: Logger,
   releasers: Releasers,
-  onApplied: () => void = () => {},
+  listener?: ConfigListener,
 ): () => Config {
   let current = initial;
   if (!file) return () => current;
@@ -49,14 +53,17 @@ export function watchConfig(
           { parts: needRestart },
           "configuration not applied: these parts need a restart of the daemon",
         );
+        listener?.refused(`these parts need a restart of the daemon: ${needRestart.join(", ")}`);
         return;
       }
       if (comparable(next) === comparable(current)) return;
+      const change = configChange(current, next);
       current = next;
       log.info({ file }, "configuration applied");
-      onApplied();
+      listener?.applied(change);
     } catch (error) {
       log.error({ err: error }, "configuration not applied; the one in force stays");
+      listener?.refused(error instanceof Error ? error.message : String(error));
     }
   };
 
@@ -71,14 +78,4 @@ export function watchConfig(
     watcher.close();
   });
   return () => current;
-}
-
-/** Secrets are compared by their text, which never leaves this function (`toJSON` would make them all alike). */
-function comparable(value: unknown): string {
-  if (value instanceof Secret) return JSON.stringify(value.expose());
-  if (Array.isArray(value)) return `[${value.map(comparable).join()}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
-  return `{${Object.entries(value)
-    .map(([key, item]) => `${key}:${comparable(item)}`)
-    .join()}}`;
 }

@@ -18,7 +18,9 @@ export const failed: Stage = async (machine, { store }) => {
 export const destroy: Stage = async (machine, context) => {
   const { store, armed, tailnet, terraform } = context;
   armed.drop(machine.name);
-  if (tailnet && machine.tailnetNode) await tailnet.deleteDevice(machine.tailnetNode);
+  if (tailnet && machine.tailnetNode) {
+    await tailnet.deleteDevice(machine.tailnetNode, { subject: machine.name, why: `it is ${machine.state}` });
+  }
   await runDestroy(machine, context);
   const left = await remaining(machine, context);
   if (left !== null) {
@@ -73,7 +75,11 @@ async function removeUnknownDevices(machine: Machine, { tailnet, config }: Stage
   const tag = config().tailnet?.tags[0];
   if (!tailnet || !tag || machine.order === null || machine.tailnetNode !== null) return;
   for (const { hostname, nodeId } of await tailnet.devices(tag)) {
-    if (hostname === machine.name) await tailnet.deleteDevice(nodeId);
+    if (hostname !== machine.name) continue;
+    await tailnet.deleteDevice(nodeId, {
+      subject: machine.name,
+      why: "it joined in a hand-over that failed",
+    });
   }
 }
 

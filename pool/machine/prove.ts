@@ -38,7 +38,10 @@ export const prove: Stage = async (machine, context) => {
   } finally {
     armed.drop(machine.name);
     // Used up by a join that worked; harmless to revoke, and needed when it did not. The machine does not wait for it.
-    if (join) context.tailnet?.revokeKey(join.id).catch(() => {});
+    if (join) {
+      const because = { subject: machine.name, why: "the rehearsal is over" };
+      context.tailnet?.revokeKey(join.id, because).catch(() => {});
+    }
   }
   store.changeMachine(
     machine.name,
@@ -55,12 +58,13 @@ async function rehearsalJoin(
 ): Promise<{ id: string; join: TailnetJoin } | null> {
   const settings = config().tailnet;
   if (!tailnet || !settings) return null;
-  const key = await tailnet.mintKey({
+  const wanted = {
     tags: settings.rehearsalTags,
     expirySeconds: rehearsalKeySeconds,
     description: `rehearsal ${machine.name}`.slice(0, 50),
     ephemeral: true,
-  });
+  };
+  const key = await tailnet.mintKey(wanted, { subject: machine.name, why: "a rehearsal" });
   return {
     id: key.id,
     join: {

@@ -77,7 +77,11 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       price: config().plans.find(({ name }) => name === order.plan)?.price ?? null,
       isOrder: (text) => store.order(text as OrderId) !== null,
     });
-    if (why === null) return "agreed";
+    if (why === null) {
+      const facts = { why: "Stripe, asked again, says that it was paid", session: order.checkoutSession };
+      store.audit("stripe", "payment.confirmed", id, facts);
+      return "agreed";
+    }
     store.audit("stripe", "payment.disagreed", id, { session: order.checkoutSession, why });
     store.flag("payment-disagreed", id, `order ${id} is not served: ${why}`);
     log.error({ order: id, session: order.checkoutSession, why }, "Stripe does not confirm the payment");

@@ -128,7 +128,9 @@ async function subscriptionEnded(event: StripeEvent, context: PaymentContext): P
 
 function disagreed(event: StripeEvent, text: string, { store }: PaymentContext): WebhookOutcome {
   store.keepEvent(inboxEvent(event));
-  store.flag("stripe-disagrees", event.object ?? event.id, text);
+  const subject = event.object ?? event.id;
+  store.audit("stripe", "event.disagreed", subject, { why: text, run: event.id, type: event.type });
+  store.flag("stripe-disagrees", subject, text);
   return { kind: "disagreed" };
 }
 

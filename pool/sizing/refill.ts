@@ -50,7 +50,8 @@ export function refill(store: Store, config: Config, clock: Clock, random: Rando
     const live = store.machines({ live: true });
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
     for (let wanted = missing(pool, live, queued); wanted > 0; wanted--) {
-      const machine = planOne(store, config, pool, clock, random);
+      const why = `pool ${pool.name} keeps ${pool.minReady}, ${queued} orders wait: it lacks ${wanted}`;
+      const machine = planOne(store, config, pool, clock, random, why);
       if (!machine) break;
       planned.push(machine);
     }
@@ -64,6 +65,7 @@ function planOne(
   pool: PoolConfig,
   clock: Clock,
   random: Random,
+  why: string,
 ): Machine | null {
   const bootHostKey = random.keyPair();
   const groups = placementGroupsFor(config.maxTotal);
@@ -85,6 +87,7 @@ function planOne(
       },
     },
     { maxTotal: pool.maxTotal, maxTotalAll: config.maxTotal },
+    why,
   );
 }
 

@@ -32,8 +32,11 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
   let closed = false;
   let replenishing: Promise<void> | null = null;
 
-  const mint = () =>
-    tailnet.mintKey({ tags, expirySeconds: ttlSeconds, description: "clawpool hand-over", ephemeral });
+  const because = (why: string) => ({ subject: "key stock", why });
+  const mint = (why: string) => {
+    const key = { tags, expirySeconds: ttlSeconds, description: "clawpool hand-over", ephemeral };
+    return tailnet.mintKey(key, because(why));
+  };
   const isFresh = (key: AuthKey) => key.expiresAt - clock.now() >= minTtlMs;
   const sortOut = () => {
     old.push(...held.filter((key) => !isFresh(key)));
@@ -41,7 +44,10 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
   };
   const revoke = async (keys: readonly AuthKey[]) => {
     for (const { id } of keys) {
-      await tailnet.revokeKey(id).catch((error: unknown) => options.onRevokeFailed?.(id, error));
+      const why = closed ? "the daemon stops" : "too old for a hand-over";
+      await tailnet
+        .revokeKey(id, because(why))
+        .catch((error: unknown) => options.onRevokeFailed?.(id, error));
     }
   };
   const fill = async () => {
@@ -51,7 +57,7 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
     try {
       // New keys first: they are what a customer may wait for.
       for (let missing = size - held.length; missing > 0 && !closed; missing--) {
-        const key = await mint();
+        const key = await mint(`${missing} of ${size} are missing`);
         (closed ? gone : held).push(key);
       }
     } finally {
@@ -63,7 +69,7 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
     async take() {
       if (closed) throw new Error("the key stock is closed");
       sortOut();
-      return held.shift() ?? mint();
+      return held.shift() ?? mint("a hand-over found the stock empty");
     },
     replenish() {
       if (closed) return Promise.resolve();

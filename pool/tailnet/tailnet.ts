@@ -18,19 +18,29 @@ export interface TailnetDevice {
   readonly connectedToControl: boolean;
 }
 
+/** On whose account a call is made: for the audit, never sent. */
+export interface Because {
+  /** The machine, or what else it is about. */
+  readonly subject: string;
+  readonly why: string;
+}
+
 export interface Tailnet {
   /** A one-off, pre-authorised, tagged key. `description`: letters, digits, hyphen, space; at most 50. */
-  mintKey(options: {
-    tags: readonly string[];
-    expirySeconds: number;
-    description: string;
-    ephemeral?: boolean;
-  }): Promise<AuthKey>;
-  revokeKey(id: string): Promise<void>;
+  mintKey(
+    options: {
+      tags: readonly string[];
+      expirySeconds: number;
+      description: string;
+      ephemeral?: boolean;
+    },
+    because?: Because,
+  ): Promise<AuthKey>;
+  revokeKey(id: string, because?: Because): Promise<void>;
   device(nodeId: string): Promise<TailnetDevice | null>;
   devices(tag: string): Promise<TailnetDevice[]>;
   /** Deleting what is already gone is success. */
-  deleteDevice(nodeId: string): Promise<void>;
+  deleteDevice(nodeId: string, because?: Because): Promise<void>;
 }
 
 /** A small stock of fresh keys, so that no hand-over waits for one to be minted. */

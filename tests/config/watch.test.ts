@@ -98,6 +98,23 @@ describe("the configuration in force", () => {
     });
   }
 
+  it("tells who listens what is another now, and why another file is not in force", async () => {
+    const told = new EventTarget();
+    const tell = (detail: unknown) => told.dispatchEvent(new CustomEvent("told", { detail }));
+    watchConfig(loadConfig(file), file, quiet, releasers, { applied: tell, refused: tell });
+    const answer = async (text: string): Promise<unknown> => {
+      const heard = once(told, "told");
+      writeFileSync(file, text);
+      return (await heard)[0].detail;
+    };
+    const five = example.replace("min_ready: 3", "min_ready: 5");
+    const pool = `pools.${config().pools[0]?.name}.minReady`;
+    assert.deepEqual(await answer(five), { before: { [pool]: 3 }, after: { [pool]: 5 } });
+    const restart = await answer(five.replace("instance: test", "instance: other"));
+    assert.equal(restart, "these parts need a restart of the daemon: instance");
+    assert.match(String(await answer("pools: [")), /not usable/);
+  });
+
   it("stays when the file is gone", async () => {
     const stays = config();
     const refused = said();

@@ -127,7 +127,10 @@ export async function createGate(options: GateOptions): Promise<Gate> {
       clock,
       deadline,
       priority: priorityOf(run, row),
-      repaired: (what: string) => log.warn({ run: run.permit }, `gate: ${what}`),
+      repaired(what: string) {
+        ledger.recordRepair?.(permit ?? run.permit, what);
+        log.warn({ run: run.permit }, `gate: ${what}`);
+      },
     };
     const repeat = async (verb: "GET" | "PUT", content?: string): Promise<Reply> => {
       const call: Call = { method: verb, path, body: content, priority: context.priority };
