@@ -38,6 +38,19 @@ describe("Hetzner emulator: networks' subnets, routes and ranges", () => {
     assert.equal((await seen(id)).expose_routes_to_vswitch, false);
   });
 
+  it("are not made when their routes cannot be set", async () => {
+    rig.backend.setRoutes = async () => {
+      throw new Error("the bridge is gone");
+    };
+    const body = {
+      name: "n",
+      ip_range: "10.0.0.0/16",
+      routes: [{ destination: "10.9.0.0/24", gateway: "10.0.0.2" }],
+    };
+    assertError(await rig.call("POST", "/networks", body), 503, "unavailable");
+    assert.deepEqual((await rig.must("GET", "/networks")).networks, []);
+  });
+
   it("get routes and lose them", async () => {
     const id = await made({ subnets: [cloud("10.0.0.0/24")] });
     const one = { destination: "192.168.0.0/16", gateway: "10.0.0.2" };

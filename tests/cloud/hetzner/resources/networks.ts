@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { actionRoutesOf } from "../actions/routes.ts";
 import type { Context } from "../context.ts";
+import { ApiError } from "../http/errors.ts";
 import { answerList, byIdNameCreated, filterNamed } from "../http/listing.ts";
 import type { Answer, ApiRequest, Route } from "../http/router.ts";
 import { timestamp } from "../http/timestamp.ts";
@@ -70,7 +71,13 @@ async function create(context: Context, request: ApiRequest): Promise<Answer> {
     exposeRoutesToVswitch: body.expose_routes_to_vswitch ?? false,
     protection: { delete: false },
   });
-  if (routes.length > 0) await context.backend.setRoutes(network.id, routes);
+  try {
+    if (routes.length > 0) await context.backend.setRoutes(network.id, routes);
+  } catch (error) {
+    context.store.delete(network.id);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ApiError(503, "unavailable", `the routes could not be set: ${reason}`);
+  }
   return { status: 201, body: { network: present(context, network) } };
 }
 
