@@ -67,12 +67,18 @@ export async function makeCgroup(name: string, limits?: Limits): Promise<readonl
     const folder = join(mount.path, name);
     await mkdir(folder, { recursive: true });
     if (mount.options.includes("cpuset")) await fillCpuset(mount.path, name);
+    await set(join(folder, ".."), "cpu.shares", String(rigShares));
     if (limits) await limitLegacy(folder, limits);
     folders.push(folder);
   }
   return folders;
 }
 
+/**
+ * In v1 a group counts as one process of those that are in none (1024 shares), and all machines together are a group:
+ * on a busy host they would hardly get on. So they count as sixteen. In v2 what they compete with are groups too.
+ */
+const rigShares = 16 * 1024;
 const periodUs = 100_000;
 const quotaUs = ({ cores }: Limits) => Math.round(cores * periodUs);
 const bytes = ({ memoryGiB }: Limits) => String(Math.round(memoryGiB * 2 ** 30));
