@@ -29,8 +29,10 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
       .filter(({ method, path }) => method === "POST" && path === "/v1/servers")
       .map(({ status }) => status);
   const said = ({ errors }: RunResult) => errors.map(({ summary }) => summary);
-  const servers = () =>
-    rig.hetzner.bill().lines.filter(({ kind, ended }) => kind === "server" && ended === null);
+  const servers = (name: string) =>
+    rig.hetzner
+      .bill()
+      .lines.filter((line) => line.kind === "server" && line.name === name && line.ended === null);
 
   it("429 with JSON and 502 without are repeated, silently", async () => {
     rig.hetzner.clearCalls();
@@ -39,7 +41,6 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     const input = newMachine();
     const result = await rig.terraform.applyMachine(input, rig.access);
     assert.deepEqual([result.ok, said(result), posts()], [true, [], [429, 502, 201]]);
-    await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
   it("429 without JSON is not, and leaves nothing", async () => {
@@ -48,7 +49,7 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     const result = await rig.terraform.applyMachine(input, rig.access);
     assert.deepEqual(said(result), ["hcloud: server responded with status code 429"]);
     assert.equal((await rig.terraform.state(input.name))?.serverId ?? null, null);
-    assert.deepEqual(servers(), []);
+    assert.deepEqual(servers(input.name), []);
   });
 
   it("a type that is sold out where it is wanted", async () => {
@@ -61,7 +62,6 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     assert.match(said(result)[0] ?? "", /^error during placement \(resource_unavailable/);
     const moved = { ...input, location: "nbg1" };
     assert.equal((await rig.terraform.applyMachine(moved, rig.access)).ok, true);
-    await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
   it("an action that fails late taints the server, and names the action", async () => {
@@ -70,9 +70,7 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     const result = await rig.terraform.applyMachine(input, rig.access);
     assert.match(said(result)[0] ?? "", /^Action failed \(action_failed, \d+\)$/);
     const state = await rig.terraform.state(input.name);
-    assert.deepEqual([state?.tainted, state?.serverId], [true, servers()[0]?.id]);
-    await rig.terraform.destroyMachine(input.name, rig.access);
-    assert.deepEqual(servers(), []);
+    assert.deepEqual([state?.tainted, state?.serverId], [true, servers(input.name)[0]?.id]);
   });
 
   it("a server that vanishes is built again by the next apply", async () => {
@@ -83,7 +81,6 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     const again = await rig.terraform.applyMachine(input, rig.access);
     assert.ok(again.changes.some(({ action, address }) => action === "create" && address.includes("server")));
     assert.notEqual((await rig.terraform.state(input.name))?.serverId, before);
-    await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
   it("a deletion that is refused keeps the server in the state", async () => {
@@ -94,10 +91,10 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
       const result = await rig.terraform.destroyMachine(input.name, rig.access);
       assert.equal(result.ok, false);
       assert.match(said(result)[0] ?? "", new RegExp(`\\(${code}`));
-      assert.equal((await rig.terraform.state(input.name))?.serverId, servers()[0]?.id);
+      assert.equal((await rig.terraform.state(input.name))?.serverId, servers(input.name)[0]?.id);
     }
     assert.equal((await rig.terraform.destroyMachine(input.name, rig.access)).ok, true);
-    assert.deepEqual(servers(), []);
+    assert.deepEqual(servers(input.name), []);
   });
 
   it("an order whose answer is lost leaves an orphan that the bill shows", async () => {
@@ -106,9 +103,6 @@ describe("Hetzner emulator: faults as terraform shows them", function () {
     const result = await rig.terraform.applyMachine(input, rig.access);
     assert.match(said(result)[0] ?? "", /EOF$/);
     assert.equal((await rig.terraform.state(input.name))?.serverId ?? null, null);
-    assert.deepEqual(
-      servers().map(({ name }) => name),
-      [input.name],
-    );
+    assert.equal(servers(input.name).length, 1);
   });
 });
