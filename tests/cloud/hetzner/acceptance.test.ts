@@ -21,6 +21,7 @@ const packages = {
   location: 2,
   datacenter: 2,
   servertype: 2,
+  loadbalancertype: 2,
   network: 8,
   firewall: 8,
   volume: 9,

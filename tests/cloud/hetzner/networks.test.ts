@@ -110,6 +110,14 @@ describe("Hetzner emulator: networks' subnets, routes and ranges", () => {
     assert.equal((await seen(id)).ip_range, "10.0.0.0/16");
   });
 
+  it("tell the machines in them about a new range", async () => {
+    const id = await made({ ip_range: "10.0.0.0/17", subnets: [cloud("10.0.0.0/24")] });
+    const { id: server } = await rig.runningServer("m-1", { networks: [id] });
+    const [before] = rig.backend.machines.get(server)?.networks ?? [];
+    await must(id, "change_ip_range", { ip_range: "10.0.0.0/16" });
+    assert.deepEqual(rig.backend.machines.get(server)?.networks, [{ ...before, ipRange: "10.0.0.0/16" }]);
+  });
+
   it("are protected from deletion", async () => {
     const id = await made();
     await must(id, "change_protection", { delete: true });

@@ -5,9 +5,12 @@ import type { Context } from "../context.ts";
 import { ApiError } from "../http/errors.ts";
 import type { ApiRequest, Route } from "../http/router.ts";
 import { parseBody } from "../http/validation.ts";
+import { machineIsLost } from "../lost-machines.ts";
 import type { Stored } from "../store/documents.ts";
+import { interfaceOf } from "./network-addresses.ts";
 import {
   assertExtends,
+  attachedServers,
   rangeSchema,
   routeSchema,
   subnetSchema,
@@ -62,11 +65,35 @@ export const networkActionRoutes: readonly Route[] = [
   }),
 ];
 
-async function setRoutes({ store, backend }: Context, action: Action): Promise<void> {
+function networkOf({ store }: Context, action: Action): Stored<"network"> {
   const id = action.resources.find((resource) => resource.type === "network")?.id ?? 0;
   const network = store.get("network", action.project, id);
   if (!network) throw new Error(`network ${id} is gone`);
-  await backend.setRoutes(network.id, network.routes);
+  return network;
 }
 
-export const networkEffects: Effects = { add_route: setRoutes, delete_route: setRoutes };
+async function setRoutes(context: Context, action: Action): Promise<void> {
+  const network = networkOf(context, action);
+  await context.backend.setRoutes(network.id, network.routes);
+}
+
+/**
+ * At Hetzner a server knows the new range when it was rebooted or somebody told it; here its interface is put in anew
+ * at once, so that it is away for a moment.
+ */
+async function renewInterfaces(context: Context, action: Action): Promise<void> {
+  const { backend } = context;
+  const network = networkOf(context, action);
+  for (const server of attachedServers(context, network)) {
+    const entry = server.privateNet.find((each) => each.network === network.id);
+    if (!entry || machineIsLost(backend, server.id)) continue;
+    await backend.detachNetwork(server.id, network.id);
+    await backend.attachNetwork(server.id, interfaceOf(network, entry));
+  }
+}
+
+export const networkEffects: Effects = {
+  add_route: setRoutes,
+  delete_route: setRoutes,
+  change_ip_range: renewInterfaces,
+};

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { PrivateInterface } from "../../machines/backend.ts";
 import type { Context } from "../context.ts";
 import { ApiError, invalidField } from "../http/errors.ts";
 import type { PrivateNet, Stored, Subnet } from "../store/documents.ts";
@@ -133,3 +134,13 @@ export function allocatePrivateNet(
   const mac = `86:00:00:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}`;
   return { network: network.id, ip, alias_ips: wanted.aliasIps ?? [], mac_address: mac };
 }
+
+/** What the machine of a server in the network gets. */
+export const interfaceOf = (network: Stored<"network">, entry: PrivateNet): PrivateInterface => ({
+  network: network.id,
+  ip: entry.ip,
+  aliasIps: entry.alias_ips,
+  macAddress: entry.mac_address,
+  ipRange: network.ipRange,
+  gateway: toIp(toRange(network.ipRange, "ip_range").first + 1),
+});

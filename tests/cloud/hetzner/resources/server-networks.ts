@@ -8,7 +8,7 @@ import type { Route } from "../http/router.ts";
 import { idSchema, parseBody } from "../http/validation.ts";
 import type { PrivateNet, Stored } from "../store/documents.ts";
 import { serverOf } from "./lookup.ts";
-import { allocatePrivateNet, assertFreeIn, overlaps, toIp, toRange } from "./network-addresses.ts";
+import { allocatePrivateNet, assertFreeIn, interfaceOf, overlaps, toRange } from "./network-addresses.ts";
 import { serverAction } from "./server-action.ts";
 
 /** docs.hetzner.com, Cloud, Networks: a server is in three networks at most, with five alias addresses in each. */
@@ -114,14 +114,7 @@ export const serverNetworkEffects: Effects = {
     const server = serverOf(context, action);
     const { network, entry } = attachmentNow(context, server, networkIdOf(action));
     try {
-      await context.backend.attachNetwork(server.id, {
-        network: network.id,
-        ip: entry.ip,
-        aliasIps: entry.alias_ips,
-        macAddress: entry.mac_address,
-        ipRange: network.ipRange,
-        gateway: toIp(toRange(network.ipRange, "ip_range").first + 1),
-      });
+      await context.backend.attachNetwork(server.id, interfaceOf(network, entry));
     } catch (error) {
       forget(context, server, network.id);
       throw error;
