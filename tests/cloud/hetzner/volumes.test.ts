@@ -75,10 +75,25 @@ describe("Hetzner emulator: volumes", () => {
     await rig.must("POST", `/volumes/${a.id}/actions/attach`, { server: server.id });
     assertError(await act(b.id, "attach", { server: server.id }), 423, "locked");
     assertError(await act(a.id, "resize", { size: 20 }), 423, "locked");
-    const another = { name: "c", size: 10, server: server.id };
-    assertError(await rig.call("POST", "/volumes", another), 423, "locked");
     await rig.clock.advance(20_000);
     assert.equal((await settled(b.id, "attach", { server: server.id })).status, "success");
+  });
+
+  it("are made for a locked server, and attached when it is free by then", async () => {
+    const server = await rig.runningServer("m-1", { location: "fsn1" });
+    const order = (name: string) => ({ name, size: 10, server: server.id });
+    const both = await Promise.all(["a", "b"].map((name) => rig.must("POST", "/volumes", order(name))));
+    await rig.clock.advance(20_000);
+    assert.deepEqual(
+      (await rig.must("GET", `/servers/${server.id}`)).server.volumes,
+      both.map(({ volume }) => volume.id),
+    );
+    await rig.must("POST", `/servers/${server.id}/actions/rebuild`, { image: "debian-12" });
+    const { volume, next_actions: next } = await rig.must("POST", "/volumes", order("c"));
+    await rig.clock.advance(60_000);
+    const { action } = await rig.must("GET", `/actions/${next[0]?.id}`);
+    assert.deepEqual([action.status, action.error?.code], ["error", "locked"]);
+    assert.equal((await rig.must("GET", `/volumes/${volume.id}`)).volume.server, null);
   });
 
   it("grow and never shrink", async () => {

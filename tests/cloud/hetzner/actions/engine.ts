@@ -4,6 +4,7 @@ import { type Command, drawDuration, type Timing } from "../catalogue/durations.
 import type { Context } from "../context.ts";
 import { traitsOfServer } from "../faults/subject.ts";
 import type { ActionEffect, Faults } from "../faults.ts";
+import { ApiError } from "../http/errors.ts";
 import type { Store } from "../store/store.ts";
 
 export interface ActionResource {
@@ -267,7 +268,7 @@ export class ActionEngine {
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof OrderedFailure) return error.code;
+  if (error instanceof OrderedFailure || error instanceof ApiError) return error.code;
   return error instanceof UnsupportedByMachines ? "unsupported_error" : "action_failed";
 }
 

@@ -17,7 +17,7 @@ export const maxVolumesPerServer = 16;
 
 /**
  * The server that a volume is to be attached to.
- * @throws ApiError 422 when there is none or it is elsewhere, 423 while it is locked, 403 when it has 16 volumes.
+ * @throws ApiError 422 when there is none or it is elsewhere, 403 when it has 16 volumes.
  */
 export function attachable(
   context: Context,
@@ -30,7 +30,6 @@ export function attachable(
   if (location !== undefined && server.location !== location) {
     throw invalidField("server", `the server is in ${server.location}, the volume in ${location}`);
   }
-  assertUnlocked(context, "server", server.id);
   if (volumesOf(context, server).length >= maxVolumesPerServer) {
     throw new ApiError(403, "resource_limit_exceeded", "volumes per server limit exceeded", {
       limits: [{ name: "volumes_per_server_limit" }],
@@ -47,6 +46,7 @@ export const volumeActionRoutes: readonly Route[] = [
       throw new ApiError(422, "volume_already_attached", "the volume is already attached to a server");
     }
     const server = attachable(context, request.project, id, volume.location);
+    assertUnlocked(context, "server", server.id);
     return {
       command: "attach_volume",
       also: [{ type: "server", id: server.id }],
@@ -101,6 +101,7 @@ export const volumeEffects: Effects = {
     const volume = volumeOf(context, action);
     const server = serverIdOf(action);
     if (volume.server === server) return;
+    if (action.parameters.whenFree === true) assertUnlocked(context, "server", server);
     await context.backend.attachVolume(server, volume.id, action.parameters.automount === true);
     context.store.update("volume", volume, { server });
   },

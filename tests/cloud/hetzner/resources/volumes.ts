@@ -92,9 +92,12 @@ function create(context: Context, request: ApiRequest): Answer {
     const made = actions.start(project, "create_volume", [own]);
     const next: Action[] = server
       ? [
+          // A server that is locked does not keep the volume from being made; that it is not attached then is told by
+          // the action (terraform-provider-hcloud, internal/volume/resource.go, knows this of the real API).
           actions.start(project, "attach_volume", [own, { type: "server", id: server.id }], {
             after: made.id,
-            parameters: { automount: body.automount ?? false },
+            locks: false,
+            parameters: { automount: body.automount ?? false, whenFree: true },
           }),
         ]
       : [];
