@@ -80,6 +80,53 @@ describe("Hetzner emulator: bill", () => {
     assert.deepEqual(rig.hetzner.bill(3).lines, []);
   });
 
+  it("owes for everything that costs, on its own line, until each is gone", async () => {
+    const { must, clock } = rig;
+    const settle = () => clock.advance(300_000);
+    const location = "fsn1";
+    const server = await rig.runningServer("m-1", { location });
+    await must("POST", `/servers/${server.id}/actions/enable_backup`);
+    await settle();
+    const { image } = await must("POST", `/servers/${server.id}/actions/create_image`, { type: "snapshot" });
+    await settle();
+    const volume = (await must("POST", "/volumes", { name: "v", size: 100, location })).volume.id;
+    const floating = (await must("POST", "/floating_ips", { type: "ipv4", home_location: location }))
+      .floating_ip;
+    const free = (await must("POST", "/primary_ips", { name: "p", type: "ipv4", location })).primary_ip.id;
+    await settle();
+    const owed = () =>
+      Object.fromEntries(
+        rig.hetzner
+          .bill()
+          .lines.filter((line) => line.ended === null)
+          .map((line) => [`${line.kind} ${line.type}`, line.owedPerHour]),
+      );
+    // Of EUR net a month: 5.49, a fifth of it, 0.0143 a GB, 0.0572 a GB, 3, and 0.50 for each of two addresses.
+    assert.deepEqual(owed(), {
+      "server cx23": 0.0088,
+      "backup cx23": 0.0018,
+      "snapshot 1.07 GB": 0.000024521,
+      "volume 100 GB": 0.009166667,
+      "floating_ip ipv4": 0.0048,
+      "primary_ip ipv4": 0.0008,
+    });
+    assert.equal(rig.hetzner.bill().lines.filter(({ kind }) => kind === "primary_ip").length, 2);
+    await must("DELETE", `/servers/${server.id}`);
+    await settle();
+    assert.deepEqual(Object.keys(owed()), [
+      "snapshot 1.07 GB",
+      "volume 100 GB",
+      "floating_ip ipv4",
+      "primary_ip ipv4",
+    ]);
+    await must("DELETE", `/images/${image.id}`);
+    await must("DELETE", `/volumes/${volume}`);
+    await must("DELETE", `/floating_ips/${floating.id}`);
+    await must("DELETE", `/primary_ips/${free}`);
+    assert.equal(rig.hetzner.bill().owedPerHour, 0);
+    assert.ok(rig.hetzner.bill().total > 0);
+  });
+
   it("survives a restart", async () => {
     await rig.runningServer("m-1");
     await rig.clock.advance(3 * hour);
@@ -142,7 +189,7 @@ describe("Hetzner emulator: arithmetic of the bill", () => {
     billing.begin({ ...other, kind: "snapshot", id: 3, type: "1 GB", ...priceOfGb(1, snapshotGbMonthly) });
     assert.deepEqual(
       billing.bill().lines.map((line) => line.owedPerHour),
-      [0.000917, 0.000023],
+      [0.000916667, 0.000022917],
     );
     // A whole month of 31 days is capped at the price of a month.
     await clock.advance(31 * 24 * hour);

@@ -1,5 +1,5 @@
 import type { Clock } from "../../../pool/clock.ts";
-import type { Price } from "./catalogue/pricing.ts";
+import { hourlyNet, type Price } from "./catalogue/pricing.ts";
 import type { Store } from "./store/store.ts";
 
 /** `backup`: the surcharge of a server with backups; it has the server's id. */
@@ -28,7 +28,7 @@ export interface BillLine {
   readonly hours: number;
   /** EUR net for those hours, each calendar month (UTC) capped at the monthly price. */
   readonly amount: number;
-  /** EUR net for every further hour (0 once it has ended). */
+  /** EUR net for every further hour, as if there were no monthly cap (0 once it has ended). */
   readonly owedPerHour: number;
 }
 
@@ -46,8 +46,8 @@ export interface Bill extends Sum {
 }
 
 const hour = 3_600_000;
-/** A GB of a snapshot costs 0.00002 EUR an hour: fewer digits would hide what is still owed. */
-const round = (amount: number) => Math.round(amount * 1_000_000) / 1_000_000;
+/** A hundredth of a GB of a snapshot costs 0.0000002 EUR an hour: fewer digits would hide what is still owed. */
+const round = (amount: number) => Math.round(amount * 1e9) / 1e9;
 
 /**
  * What Hetzner would charge: by the started hour up to the monthly price, for as long as the resource exists. A server
@@ -119,7 +119,12 @@ export class Billing {
     const now = this.#clock.now();
     const lines = rows.map(({ hourly, monthly, ...row }): BillLine => {
       const { hours, amount } = charge(row.started, row.ended ?? now, hourly, monthly);
-      return { ...row, hours, amount: round(amount), owedPerHour: row.ended === null ? round(hourly) : 0 };
+      return {
+        ...row,
+        hours,
+        amount: round(amount),
+        owedPerHour: row.ended === null ? rate(hourly, monthly) : 0,
+      };
     });
     const projects = [...new Set(lines.map((line) => line.project))].sort((a, b) => a - b);
     return {
@@ -130,6 +135,9 @@ export class Billing {
     };
   }
 }
+
+/** What is billed by the month is shown spread over its hours. */
+const rate = (hourly: number, monthly: number) => (hourly < monthly ? round(hourly) : hourlyNet(monthly));
 
 const sum = (lines: readonly BillLine[]): Sum => ({
   total: round(lines.reduce((total, line) => total + line.amount, 0)),
