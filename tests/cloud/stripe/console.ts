@@ -31,12 +31,12 @@ import {
   cancelNow,
   failPayment,
   type PausedReason,
-  passTime,
   pause,
   renew,
   resume,
   setCancelAtPeriodEnd,
 } from "./state/subscriptions.ts";
+import { passTime } from "./state/time.ts";
 
 export interface Happened {
   readonly events: readonly EventObject[];
@@ -133,6 +133,9 @@ export function createConsole(account: Account, sender: Sender, faults: Faults):
     return id;
   }
 
+  const paidBy = ({ paymentStatus = "paid" }: { readonly paymentStatus?: "paid" | "unpaid" | undefined }) =>
+    paymentStatus === "paid" ? "card" : "sepa_debit";
+
   const onSubscription = (
     id: string,
     options: SendOptions,
@@ -155,12 +158,12 @@ export function createConsole(account: Account, sender: Sender, faults: Faults):
   return {
     buy: (id, options = {}) =>
       act(options, () => {
-        const session = completeSession(account, inMode("subscription", id), options.paymentStatus ?? "paid");
+        const session = completeSession(account, inMode("subscription", id), paidBy(options));
         return { session, subscription: account.subscription(session.subscription ?? "") };
       }),
     buyOnce: (id, options = {}) =>
       act(options, () => ({
-        session: completeSession(account, inMode("payment", id), options.paymentStatus ?? "paid"),
+        session: completeSession(account, inMode("payment", id), paidBy(options)),
       })),
     paymentSucceeds: (id, options = {}) =>
       act(options, () => ({ session: settleSession(account, id, "succeeded") })),

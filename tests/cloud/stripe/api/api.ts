@@ -10,17 +10,19 @@ import { decodeForm, type Form, FormError } from "../form.ts";
 import { makeId } from "../objects/ids.ts";
 import type { EventObject } from "../objects/wire.ts";
 import type { Account } from "../state/account.ts";
-import { passTime } from "../state/subscriptions.ts";
-import { billingRoutes } from "./billing.ts";
+import { passTime } from "../state/time.ts";
 import type { Route } from "./call.ts";
 import { catalogueRoutes } from "./catalogue.ts";
 import { checkoutRoutes } from "./checkout.ts";
 import { eventRoutes } from "./events.ts";
 import { expand } from "./expand.ts";
 import { IdempotencyKeys } from "./idempotency.ts";
+import { invoiceRoutes } from "./invoices.ts";
 import { Parameters } from "./parameters.ts";
+import { paymentMethodRoutes } from "./payment-methods.ts";
 import { paymentRoutes } from "./payments.ts";
 import type { RateLimit } from "./rate-limit.ts";
+import { subscriptionRoutes } from "./subscriptions.ts";
 import { routesV2 } from "./v2.ts";
 
 export interface ApiCall {
@@ -67,7 +69,9 @@ interface Asked {
 const routesV1: readonly Route[] = [
   ...checkoutRoutes,
   ...catalogueRoutes,
-  ...billingRoutes,
+  ...subscriptionRoutes,
+  ...invoiceRoutes,
+  ...paymentMethodRoutes,
   ...paymentRoutes,
   ...eventRoutes,
 ];

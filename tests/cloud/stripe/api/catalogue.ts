@@ -1,10 +1,13 @@
-/** Customers, products, prices, payment methods. */
+/** Customers, products, prices. */
 import { missing, missingParameter, refused } from "../errors.ts";
 import { makeCustomer, makePrice, makeProduct } from "../objects/catalogue.ts";
 import type { CustomerObject, PriceObject, ProductObject, StripeObject } from "../objects/wire.ts";
+import type { Account } from "../state/account.ts";
+import { attach, methodOf } from "../state/payment-methods.ts";
 import { cancelNow } from "../state/subscriptions.ts";
 import type { Call, Handler, Route } from "./call.ts";
 import { is, page, within } from "./lists.ts";
+import type { Parameters } from "./parameters.ts";
 
 /** Answers with the object that the path names. */
 const retrieve =
@@ -29,15 +32,6 @@ export const catalogueRoutes: readonly Route[] = [
   ["POST", "/v1/customers/:id", updateCustomer],
   ["DELETE", "/v1/customers/:id", deleteCustomer],
   ["GET", "/v1/customers", listCustomers],
-  [
-    "GET",
-    "/v1/payment_methods/:id",
-    retrieve(({ account, id }) => {
-      const method = account.paymentMethods.get(id);
-      if (!method) throw missing("PaymentMethod", id, "payment_method");
-      return method;
-    }),
-  ],
   ["POST", "/v1/products", createProduct],
   ["GET", "/v1/products/:id", retrieve((call) => productOf(call))],
   ["POST", "/v1/products/:id", updateProduct],
@@ -58,10 +52,12 @@ function createCustomer({ account, parameters }: Call): CustomerObject {
     phone: parameters.text("phone", { max: 20 }),
     metadata: parameters.metadata(),
   };
+  const methods = readMethods(parameters);
   parameters.done();
   const customer = makeCustomer({ ...fields, now: account.now() });
   account.customers.set(customer.id, customer);
   account.record("customer.created", customer);
+  takeMethods(account, customer, methods);
   return customer;
 }
 
@@ -72,9 +68,40 @@ function updateCustomer({ account, id, parameters }: Call): CustomerObject {
     const value = parameters.clearable(name);
     if (value !== undefined) fields[name] = value;
   }
+  const methods = readMethods(parameters);
   parameters.done();
   account.change(customer, fields, "customer.updated");
+  takeMethods(account, customer, methods);
   return customer;
+}
+
+interface Methods {
+  /** To attach. */
+  readonly attached: string | null;
+  /** To pay invoices with. */
+  readonly usual: string | null;
+}
+
+function readMethods(parameters: Parameters): Methods {
+  const settings = parameters.part("invoice_settings");
+  return {
+    attached: parameters.text("payment_method"),
+    usual: settings?.text("default_payment_method") ?? null,
+  };
+}
+
+/** A test card named like `pm_card_visa` becomes a method of its own, the same one where it is named twice. */
+function takeMethods(account: Account, customer: CustomerObject, { attached, usual }: Methods): void {
+  const method = attached === null ? null : methodOf(account, attached, "payment_method");
+  if (method) attach(account, method, customer);
+  if (usual === null) return;
+  const paying =
+    usual === attached && method
+      ? method
+      : methodOf(account, usual, "invoice_settings[default_payment_method]");
+  attach(account, paying, customer);
+  const invoice_settings = { ...customer.invoice_settings, default_payment_method: paying.id };
+  account.change(customer, { invoice_settings }, "customer.updated");
 }
 
 /** Ends the customer's subscriptions, too. Source: Stripe's API reference, "Delete a customer". */

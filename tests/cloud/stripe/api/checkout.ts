@@ -12,7 +12,7 @@ const documented = [
   "billing_address_collection branding_settings consent_collection currency custom_fields custom_text",
   "customer_account customer_creation customer_update discounts excluded_payment_method_types",
   "integration_identifier invoice_creation managed_payments name_collection optional_items origin_context",
-  "payment_intent_data payment_method_collection payment_method_configuration payment_method_data",
+  "payment_method_collection payment_method_configuration payment_method_data",
   "payment_method_options permissions phone_number_collection redirect_on_completion return_url",
   "saved_payment_method_options setup_intent_data shipping_address_collection shipping_options submit_type",
   "tax_id_collection wallet_options line_items.price_data line_items.adjustable_quantity",
@@ -126,8 +126,14 @@ function create({ account, parameters }: Call): SessionObject {
       "You may only specify one of these parameters: customer, customer_email.",
     );
   }
-  // Which methods there are is shown, not chosen.
+  // Which methods there are is shown, not chosen, and what the seller wants to know of the buyer is not asked.
   parameters.texts("payment_method_types");
+  const intent = parameters.part("payment_intent_data");
+  intent?.oneOf("setup_future_usage", ["off_session", "on_session"]);
+  const shipping = intent?.part("shipping");
+  shipping?.text("name");
+  const address = shipping?.part("address");
+  for (const line of ["line1", "line2", "city", "state", "postal_code", "country"]) address?.text(line);
   const wanted = {
     mode,
     items,

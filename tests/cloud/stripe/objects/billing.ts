@@ -13,15 +13,24 @@ import {
   type SubscriptionObject,
 } from "./wire.ts";
 
+export interface Trial {
+  /** Seconds. */
+  readonly end: number;
+  /** What becomes of the subscription when there is nothing to pay with then. */
+  readonly withoutMethod: "cancel" | "create_invoice" | "pause";
+}
+
 export function makeSubscription(fields: {
   readonly customer: string;
   readonly items: readonly BasketItem[];
   readonly metadata: Metadata;
   readonly description: string | null;
-  readonly paymentMethod: string;
+  /** Null for the customer's own. */
+  readonly paymentMethod: string | null;
+  readonly trial: Trial | null;
   readonly now: number;
 }): SubscriptionObject {
-  const { customer, items, metadata, description, paymentMethod, now } = fields;
+  const { customer, items, metadata, description, paymentMethod, trial, now } = fields;
   const id = makeId("sub_1", 23);
   return {
     id,
@@ -60,7 +69,7 @@ export function makeSubscription(fields: {
     },
     items: listOf(
       `/v1/subscription_items?subscription=${id}`,
-      items.map((item) => makeItem(item, id, now)),
+      items.map((item) => makeItem(item, id, now, trial)),
     ),
     latest_invoice: null,
     livemode: false,
@@ -82,11 +91,14 @@ export function makeSubscription(fields: {
     status: "incomplete",
     test_clock: null,
     transfer_data: null,
-    trial_end: null,
+    trial_end: trial?.end ?? null,
     trial_settings: {
-      end_behavior: { billing_cycle_anchor: null, missing_payment_method: "create_invoice" },
+      end_behavior: {
+        billing_cycle_anchor: null,
+        missing_payment_method: trial?.withoutMethod ?? "create_invoice",
+      },
     },
-    trial_start: null,
+    trial_start: trial ? now : null,
   };
 }
 
@@ -94,13 +106,14 @@ function makeItem(
   { price, quantity }: BasketItem,
   subscription: string,
   now: number,
+  trial: Trial | null,
 ): SubscriptionItemObject {
   return {
     id: makeId("si_", 14),
     object: "subscription_item",
     billing_thresholds: null,
     created: now,
-    current_period_end: periodEnd(price, now),
+    current_period_end: trial?.end ?? periodEnd(price, now),
     current_period_start: now,
     current_trial: null,
     discounts: [],
@@ -121,12 +134,14 @@ export function makeInvoice(fields: {
   readonly subscription: SubscriptionObject;
   readonly customer: CustomerObject;
   readonly reason: "subscription_create" | "subscription_cycle";
+  /** The period is a trial, which costs nothing. */
+  readonly trial: boolean;
   readonly now: number;
 }): InvoiceObject {
-  const { subscription, customer, reason, now } = fields;
+  const { subscription, customer, reason, trial, now } = fields;
   const id = makeId("in_1", 23);
   const items = subscription.items.data.map(({ price, quantity }) => ({ price, quantity: quantity ?? 1 }));
-  const amount = totalOf(items);
+  const amount = trial ? 0 : totalOf(items);
   return {
     id,
     object: "invoice",
@@ -175,7 +190,7 @@ export function makeInvoice(fields: {
     latest_revision: null,
     lines: listOf(
       `/v1/invoices/${id}/lines`,
-      subscription.items.data.map((item) => makeLine(item, subscription, id)),
+      subscription.items.data.map((item) => makeLine(item, subscription, id, trial)),
     ),
     livemode: false,
     metadata: {},
@@ -217,10 +232,11 @@ function makeLine(
   item: SubscriptionItemObject,
   subscription: SubscriptionObject,
   invoice: string,
+  trial: boolean,
 ): InvoiceLineObject {
   const { price } = item;
   const quantity = item.quantity ?? 1;
-  const amount = (price.unit_amount ?? 0) * quantity;
+  const amount = trial ? 0 : (price.unit_amount ?? 0) * quantity;
   return {
     id: makeId("il_1", 23),
     object: "line_item",

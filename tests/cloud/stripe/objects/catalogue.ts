@@ -1,13 +1,6 @@
 /** What is sold and to whom, with the fields of API version 2026-10-28.endive. Times are seconds. */
 import { makeId } from "./ids.ts";
-import type {
-  CustomerObject,
-  Metadata,
-  PaymentMethodObject,
-  PlanObject,
-  PriceObject,
-  ProductObject,
-} from "./wire.ts";
+import type { CustomerObject, Metadata, PlanObject, PriceObject, ProductObject } from "./wire.ts";
 
 export function makeProduct(fields: {
   readonly id?: string;
@@ -167,67 +160,5 @@ export function makeCustomer(fields: {
     shipping: null,
     tax_exempt: "none",
     test_clock: null,
-  };
-}
-
-export const noAddress = {
-  city: null,
-  country: null,
-  line1: null,
-  line2: null,
-  postal_code: null,
-  state: null,
-};
-
-/** Card 4242, or a SEPA debit where the payment clears later. */
-export function makePaymentMethod(
-  type: "card" | "sepa_debit",
-  customer: CustomerObject,
-  now: number,
-): PaymentMethodObject {
-  return {
-    id: makeId("pm_1", 23),
-    object: "payment_method",
-    allow_redisplay: "limited",
-    billing_details: { address: noAddress, email: customer.email, name: null, phone: null, tax_id: null },
-    ...(type === "card"
-      ? {
-          card: {
-            brand: "visa",
-            checks: {
-              address_line1_check: null,
-              address_postal_code_check: null,
-              cvc_check: "pass",
-            },
-            country: "US",
-            display_brand: "visa",
-            exp_month: 12,
-            exp_year: 2034,
-            fingerprint: makeId("", 16),
-            funding: "credit",
-            generated_from: null,
-            last4: "4242",
-            networks: { available: ["visa"], preferred: null },
-            regulated_status: "unregulated",
-            three_d_secure_usage: { supported: true },
-            wallet: null,
-          },
-        }
-      : {
-          sepa_debit: {
-            bank_code: "19043",
-            branch_code: "",
-            country: "AT",
-            fingerprint: makeId("", 16),
-            generated_from: { charge: null, setup_attempt: null },
-            last4: "3201",
-          },
-        }),
-    created: now,
-    customer: customer.id,
-    customer_account: null,
-    livemode: false,
-    metadata: {},
-    type,
   };
 }

@@ -1,6 +1,7 @@
 /** Money on its way in and back, with the fields of API version 2026-10-28.endive. Times are seconds. */
-import { noAddress } from "./catalogue.ts";
+
 import { makeId } from "./ids.ts";
+import { noAddress } from "./payment-methods.ts";
 import type {
   ChargeObject,
   CustomerObject,

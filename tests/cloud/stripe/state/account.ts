@@ -22,6 +22,7 @@ import type {
   SubscriptionObject,
 } from "../objects/wire.ts";
 import type { Destination } from "./destinations.ts";
+import type { Behaviour } from "./payment-methods.ts";
 
 /** What a session sells; Stripe shows it only on request (`expand[]=line_items`). */
 export interface Basket {
@@ -44,6 +45,10 @@ export class Account {
   /** Customers whose bank refuses every charge. */
   readonly declining = new Set<string>();
   readonly paymentMethods = new Map<string, PaymentMethodObject>();
+  /** What test cards do when they are charged, by payment method. */
+  readonly behaviours = new Map<string, Behaviour>();
+  /** Debits that end by themselves at the next look, by checkout session: those of Stripe's test accounts. */
+  readonly settling = new Map<string, "succeeded" | "failed">();
   readonly sessions = new Map<string, SessionObject>();
   readonly baskets = new Map<string, Basket>();
   readonly subscriptions = new Map<string, SubscriptionObject>();

@@ -1,9 +1,9 @@
 /** What happens to a checkout session: made, paid now or later, left alone. */
-import { missing, refused } from "../errors.ts";
-import { makeSubscription } from "../objects/billing.ts";
-import { makeCustomer, makePaymentMethod } from "../objects/catalogue.ts";
+import { ApiError, missing, refused } from "../errors.ts";
+import { makeCustomer } from "../objects/catalogue.ts";
 import { type BasketItem, makeLineItem, makeSession, totalOf } from "../objects/checkout.ts";
-import { makePaymentIntent } from "../objects/payments.ts";
+import { makePaymentMethod } from "../objects/payment-methods.ts";
+import { decline, makePaymentIntent } from "../objects/payments.ts";
 import type {
   CustomerObject,
   LineItemObject,
@@ -11,8 +11,10 @@ import type {
   PaymentMethodObject,
   SessionObject,
 } from "../objects/wire.ts";
-import type { Account } from "./account.ts";
-import { collect, issueInvoice, settleIntent, settlePending, tryCharge } from "./invoices.ts";
+import type { Account, Basket } from "./account.ts";
+import { settleIntent, settlePending, tryCharge } from "./invoices.ts";
+import { attach, behaviourOf } from "./payment-methods.ts";
+import { subscribe } from "./subscribe.ts";
 
 export interface NewSession {
   readonly mode?: "subscription" | "payment";
@@ -101,25 +103,39 @@ export function lineItemsOf(account: Account, session: string): LineItemObject[]
   });
 }
 
-/** The buyer finishes the payment page; `unpaid` where the payment clears later (SEPA and the like). */
-export function completeSession(account: Account, id: string, payment: "paid" | "unpaid"): SessionObject {
+/**
+ * The buyer finishes the payment page, with a method made beforehand or a new card or debit; a debit clears later.
+ * @throws ApiError 402 when the method is refused; the page stays open for another
+ */
+export function completeSession(
+  account: Account,
+  id: string,
+  using: PaymentMethodObject | "card" | "sepa_debit",
+): SessionObject {
   const session = openOnly(account, id);
   const basket = account.baskets.get(id);
   if (!basket) throw missing("checkout.session", id, "session");
+  if (typeof using !== "string" && behaviourOf(account, using).charge === "failed") {
+    throw new ApiError(402, { type: "card_error", ...decline }, { begun: true });
+  }
   const customer = account.customers.get(session.customer ?? "") ?? newCustomer(account, session);
-  const method = makePaymentMethod(payment === "paid" ? "card" : "sepa_debit", customer, account.now());
+  const now = account.now();
+  const method = typeof using === "string" ? makePaymentMethod({ type: using, customer: null, now }) : using;
   account.paymentMethods.set(method.id, method);
-  account.record("payment_method.attached", method);
+  attach(account, method, customer);
   const free = totalOf(basket.items) === 0;
-  const outcome = payment === "paid" || free ? "succeeded" : "pending";
+  const { charge, settles } = behaviourOf(account, method);
+  const outcome = charge === "pending" && !free ? "pending" : "succeeded";
+  // A debit from one of Stripe's test accounts ends by itself, any other when the console says so.
+  if (outcome === "pending" && account.behaviours.has(method.id)) account.settling.set(id, settles);
   const bought =
     session.mode === "subscription"
-      ? subscribe(account, customer, method, basket, outcome)
+      ? subscribeBy(account, customer, method, basket)
       : { payment_intent: payOnce(account, session, customer, method, outcome) };
   Object.assign(session, {
     ...bought,
     status: "complete",
-    payment_status: free ? "no_payment_required" : payment,
+    payment_status: free ? "no_payment_required" : outcome === "pending" ? "unpaid" : "paid",
     customer: customer.id,
     customer_details: {
       address: null,
@@ -145,32 +161,22 @@ function newCustomer(account: Account, session: SessionObject): CustomerObject {
   return customer;
 }
 
-function subscribe(
+function subscribeBy(
   account: Account,
   customer: CustomerObject,
   method: PaymentMethodObject,
-  basket: {
-    items: readonly BasketItem[];
-    subscriptionMetadata: Metadata;
-    subscriptionDescription: string | null;
-  },
-  outcome: "succeeded" | "pending",
-): { subscription: string; invoice: string } {
-  const subscription = makeSubscription({
-    customer: customer.id,
+  basket: Basket,
+): Pick<SessionObject, "subscription" | "invoice"> {
+  const subscription = subscribe(account, {
+    customer,
     items: basket.items,
+    method,
+    trial: null,
+    behavior: "allow_incomplete",
     metadata: basket.subscriptionMetadata,
     description: basket.subscriptionDescription,
-    paymentMethod: method.id,
-    now: account.now(),
   });
-  // A debit that is on its way counts as paid until the bank says otherwise.
-  subscription.status = "active";
-  account.subscriptions.set(subscription.id, subscription);
-  const invoice = issueInvoice(account, subscription, "subscription_create");
-  account.record("customer.subscription.created", subscription);
-  collect(account, invoice, outcome);
-  return { subscription: subscription.id, invoice: invoice.id };
+  return { subscription: subscription.id, invoice: subscription.latest_invoice };
 }
 
 function payOnce(
@@ -199,6 +205,7 @@ function payOnce(
 /** A payment that was pending clears, or does not. @throws ApiError when none is pending. */
 export function settleSession(account: Account, id: string, outcome: "succeeded" | "failed"): SessionObject {
   const session = account.session(id);
+  account.settling.delete(id);
   if (session.status !== "complete" || session.payment_status !== "unpaid") {
     throw refused(`Session ${id} has no payment pending.`);
   }

@@ -25,7 +25,8 @@ export function issueInvoice(
   reason: "subscription_create" | "subscription_cycle",
 ): InvoiceObject {
   const customer = account.customer(subscription.customer);
-  const invoice = makeInvoice({ subscription, customer, reason, now: account.now() });
+  const trial = (subscription.trial_end ?? 0) > account.now();
+  const invoice = makeInvoice({ subscription, customer, reason, trial, now: account.now() });
   customer.next_invoice_sequence = (customer.next_invoice_sequence ?? 1) + 1;
   account.invoices.set(invoice.id, invoice);
   account.record("invoice.created", invoice);
@@ -34,16 +35,36 @@ export function issueInvoice(
   return invoice;
 }
 
-/** Tries to get an open invoice paid. A failed try leaves it open. */
-export function collect(account: Account, invoice: InvoiceObject, outcome: Outcome): void {
+/** The subscription's own, else the customer's. */
+export function payingMethod(
+  account: Account,
+  customer: CustomerObject,
+  subscription: SubscriptionObject | null,
+): PaymentMethodObject | null {
+  const id = subscription?.default_payment_method ?? customer.invoice_settings.default_payment_method;
+  return account.paymentMethods.get(id ?? "") ?? null;
+}
+
+export const noMethod = () =>
+  refused(
+    "This customer has no attached payment source or default payment method. Please consider adding a default payment method.",
+    "resource_missing",
+  );
+
+/** Tries to get an open invoice paid, by another method than the usual one if it is given. A failed try leaves it open. */
+export function collect(
+  account: Account,
+  invoice: InvoiceObject,
+  outcome: Outcome,
+  other: PaymentMethodObject | null = null,
+): void {
   if (invoice.amount_due === 0) {
     markPaid(account, invoice);
     return;
   }
-  const subscription = subscriptionOf(account, invoice);
-  const method = account.paymentMethods.get(subscription?.default_payment_method ?? "");
   const customer = account.customer(invoice.customer ?? "");
-  if (!method) throw refused("This customer has no attached payment source or default payment method.");
+  const method = other ?? payingMethod(account, customer, subscriptionOf(account, invoice));
+  if (!method) throw noMethod();
   const intent = intentOf(account, invoice) ?? newIntent(account, invoice, customer, method);
   invoice.attempted = true;
   invoice.attempt_count += 1;
@@ -74,7 +95,7 @@ export function tryCharge(
 ): ChargeObject {
   const charge = makeCharge({ intent, customer, paymentMethod, status: outcome, now: account.now() });
   account.charges.set(charge.id, charge);
-  intent.latest_charge = charge.id;
+  Object.assign(intent, { latest_charge: charge.id, payment_method: paymentMethod.id });
   account.record(`charge.${outcome}`, charge);
   if (outcome === "pending") account.change(intent, { status: "processing" }, "payment_intent.processing");
   else finishIntent(account, intent, charge, outcome);

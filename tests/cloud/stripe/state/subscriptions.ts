@@ -4,9 +4,10 @@ import { periodEndOf } from "../objects/billing.ts";
 import { periodEnd } from "../objects/catalogue.ts";
 import type { CancelFeedback, CancelReason, InvoiceObject, SubscriptionObject } from "../objects/wire.ts";
 import type { Account } from "./account.ts";
-import { closeUnpaid, collect, issueInvoice, type Outcome } from "./invoices.ts";
+import { closeUnpaid, collect, issueInvoice, type Outcome, payingMethod } from "./invoices.ts";
+import { behaviourOf } from "./payment-methods.ts";
 
-const updated = "customer.subscription.updated";
+export const updated = "customer.subscription.updated";
 
 export interface CancelDetails {
   readonly reason?: CancelReason;
@@ -122,6 +123,10 @@ export function renew(
   if (subscription.status === "paused") {
     throw refused(`Subscription ${subscription.id} is paused: it has no next period until it is resumed.`);
   }
+  if (subscription.status === "trialing") {
+    endTrial(account, subscription);
+    return account.invoices.get(subscription.latest_invoice ?? "") ?? null;
+  }
   if (subscription.cancel_at_period_end) {
     cancelNow(account, subscription);
     return null;
@@ -170,22 +175,27 @@ export function failPayment(
   return invoice;
 }
 
-/** What time alone does: sessions run out, subscriptions end at `cancel_at`, collection goes on at `resumes_at`. */
-export function passTime(account: Account): void {
-  const now = account.now();
-  for (const session of account.sessions.values()) {
-    if (session.status !== "open" || session.expires_at > now) continue;
-    Object.assign(session, { status: "expired", url: null });
-    account.record("checkout.session.expired", session);
+/** The trial is over: the first period that costs money begins, if there is something to pay with. */
+export function endTrial(account: Account, subscription: SubscriptionObject): void {
+  subscription.trial_end = account.now();
+  const customer = account.customer(subscription.customer);
+  const method = payingMethod(account, customer, subscription);
+  const without = subscription.trial_settings?.end_behavior.missing_payment_method;
+  if (!method && without === "pause") {
+    pause(account, subscription, "trial_end_without_payment_method");
+    return;
   }
-  for (const subscription of account.subscriptions.values()) {
-    if (subscription.ended_at !== null) continue;
-    const { cancel_at, pause_collection } = subscription;
-    if (cancel_at !== null && cancel_at <= now) cancelNow(account, subscription);
-    else if (pause_collection?.resumes_at != null && pause_collection.resumes_at <= now) {
-      account.change(subscription, { pause_collection: null }, updated);
-    }
+  if (!method && without === "cancel") {
+    cancelNow(account, subscription);
+    return;
   }
+  nextPeriod(account, subscription, account.now());
+  account.change(subscription, { status: "active" }, updated);
+  const invoice = issueInvoice(account, subscription, "subscription_cycle");
+  if (!method) return;
+  const { charge } = behaviourOf(account, method);
+  collect(account, invoice, charge);
+  if (charge === "failed") account.change(subscription, { status: "past_due" }, updated);
 }
 
 function nextPeriod(account: Account, subscription: SubscriptionObject, from: number): void {

@@ -1,10 +1,17 @@
-/** Subscriptions and invoices. */
-import { ApiError, invalidParameter, missingParameter, refused } from "../errors.ts";
-import { periodEndOf } from "../objects/billing.ts";
-import { decline } from "../objects/payments.ts";
-import type { CancelFeedback, InvoiceObject, SubscriptionObject } from "../objects/wire.ts";
-import { closeUnpaid, collect, markPaid } from "../state/invoices.ts";
-import { assertAlive, cancelNow, pause, resume, setCancelAtPeriodEnd } from "../state/subscriptions.ts";
+import { ApiError, invalidParameter, missing, missingParameter } from "../errors.ts";
+import { periodEndOf, type Trial } from "../objects/billing.ts";
+import type { BasketItem } from "../objects/checkout.ts";
+import type { CancelFeedback, SubscriptionObject } from "../objects/wire.ts";
+import { attach, methodOf } from "../state/payment-methods.ts";
+import { subscribe } from "../state/subscribe.ts";
+import {
+  assertAlive,
+  cancelNow,
+  endTrial,
+  pause,
+  resume,
+  setCancelAtPeriodEnd,
+} from "../state/subscriptions.ts";
 import type { Call, Route } from "./call.ts";
 import { is, page, within } from "./lists.ts";
 import type { Parameters } from "./parameters.ts";
@@ -22,16 +29,16 @@ const statuses = [
   "all",
 ] as const;
 
-/** Documented parameters of "Update a subscription" that this stand-in knows nothing about. */
+/** Documented parameters of "Create a subscription" and "Update a subscription" that this stand-in knows nothing about. */
 const documented = [
   "add_invoice_items application_fee_percent automatic_tax billing_cycle_anchor billing_schedules",
-  "billing_thresholds collection_method days_until_due default_payment_method default_source",
+  "billing_thresholds collection_method currency days_until_due default_source items.price_data items.metadata",
   "default_tax_rates discounts invoice_settings items off_session on_behalf_of payment_behavior",
-  "payment_settings pending_invoice_item_interval proration_behavior proration_date transfer_data trial_end",
-  "trial_from_plan trial_settings",
+  "payment_settings pending_invoice_item_interval proration_behavior proration_date transfer_data",
+  "trial_from_plan items.tax_rates items.discounts",
 ].flatMap((line) => line.split(" "));
 
-export const billingRoutes: readonly Route[] = [
+export const subscriptionRoutes: readonly Route[] = [
   [
     "GET",
     "/v1/subscriptions/:id",
@@ -41,28 +48,11 @@ export const billingRoutes: readonly Route[] = [
     },
   ],
   ["GET", "/v1/subscriptions", listSubscriptions],
+  ["POST", "/v1/subscriptions", createSubscription],
   ["POST", "/v1/subscriptions/:id", updateSubscription],
   ["DELETE", "/v1/subscriptions/:id", cancelSubscription],
   ["POST", "/v1/subscriptions/:id/pause", pauseSubscription],
   ["POST", "/v1/subscriptions/:id/resume", resumeSubscription],
-  [
-    "GET",
-    "/v1/invoices/:id",
-    ({ account, id, parameters }) => {
-      parameters.done();
-      return account.invoice(id);
-    },
-  ],
-  ["GET", "/v1/invoices", listInvoices],
-  [
-    "GET",
-    "/v1/invoices/:id/lines",
-    (call) => page(call, [...call.account.invoice(call.id).lines.data].reverse(), () => true),
-  ],
-  ["POST", "/v1/invoices/:id/pay", payInvoice],
-  ["POST", "/v1/invoices/:id/void", (call) => close(call, "void")],
-  ["POST", "/v1/invoices/:id/mark_uncollectible", (call) => close(call, "uncollectible")],
-  ["GET", "/v1/invoice_payments", listInvoicePayments],
 ];
 
 function listSubscriptions(call: Call): unknown {
@@ -91,6 +81,51 @@ function listSubscriptions(call: Call): unknown {
   );
 }
 
+const withoutMethod = ["cancel", "create_invoice", "pause"] as const;
+
+function createSubscription({ account, parameters }: Call): SubscriptionObject {
+  const customer = account.customer(parameters.required("customer"), "customer", 400);
+  const items = readItems(account, parameters);
+  const named = parameters.text("default_payment_method");
+  const behavior =
+    parameters.oneOf("payment_behavior", ["allow_incomplete", "default_incomplete", "error_if_incomplete"]) ??
+    "allow_incomplete";
+  const trial = readTrial(account, parameters);
+  const metadata = parameters.metadata();
+  const description = parameters.text("description", { max: 500 });
+  parameters.done(documented.filter((name) => name !== "items" && name !== "payment_behavior"));
+  const method = named === null ? null : methodOf(account, named, "default_payment_method");
+  if (method) attach(account, method, customer);
+  return subscribe(account, { customer, items, method, trial, behavior, metadata, description });
+}
+
+function readItems(account: Call["account"], parameters: Parameters): BasketItem[] {
+  const items = parameters.parts("items");
+  if (items === null || items.length === 0) throw missingParameter("items");
+  return items.map((item) => {
+    const id = item.required("price");
+    const quantity = item.integer("quantity", { min: 0, max: 999_999 }) ?? 1;
+    const price = account.prices.get(id);
+    if (!price) throw missing("price", id, item.name("price"), 400);
+    if (price.type !== "recurring") {
+      throw invalidParameter(
+        item.name("price"),
+        `The price specified is set to \`type=one_time\` but this field only accepts prices with \`type=recurring\`.`,
+      );
+    }
+    return { price, quantity };
+  });
+}
+
+function readTrial(account: Call["account"], parameters: Parameters): Trial | null {
+  const days = parameters.integer("trial_period_days", { min: 1, max: 730 });
+  const until = parameters.integer("trial_end", { min: account.now(), max: 1e12 });
+  const settings = parameters.part("trial_settings")?.part("end_behavior");
+  const behavior = settings?.oneOf("missing_payment_method", withoutMethod) ?? "create_invoice";
+  const end = until ?? (days === null ? null : account.now() + days * 86_400);
+  return end === null ? null : { end, withoutMethod: behavior };
+}
+
 function updateSubscription({ account, id, parameters }: Call): SubscriptionObject {
   const subscription = account.subscription(id);
   const atPeriodEnd = parameters.boolean("cancel_at_period_end");
@@ -111,6 +146,8 @@ function updateSubscription({ account, id, parameters }: Call): SubscriptionObje
     const at = parameters.integer("cancel_at", { min: account.now(), max: 1e12 });
     Object.assign(fields, { cancel_at: at, canceled_at: account.now() });
   }
+  const paying = parameters.text("default_payment_method");
+  const trialEnds = readTrialEnd(account, parameters);
   parameters.done(documented);
   // Of one that is over, only notes can be changed.
   if (atPeriodEnd !== null || cancelAt !== undefined || pausing !== undefined) assertAlive(subscription);
@@ -118,8 +155,21 @@ function updateSubscription({ account, id, parameters }: Call): SubscriptionObje
     const changes = atPeriodEnd !== subscription.cancel_at_period_end;
     if (changes) setCancelAtPeriodEnd(account, subscription, atPeriodEnd);
   }
+  if (paying !== null) {
+    const method = methodOf(account, paying, "default_payment_method");
+    attach(account, method, account.customer(subscription.customer));
+    fields.default_payment_method = method.id;
+  }
+  if (typeof trialEnds === "number") fields.trial_end = trialEnds;
   account.change(subscription, fields, "customer.subscription.updated");
+  if (trialEnds === "now" && subscription.status === "trialing") endTrial(account, subscription);
   return subscription;
+}
+
+/** A time, `now`, or null when it was not sent. */
+function readTrialEnd({ now }: Call["account"], parameters: Parameters): number | "now" | null {
+  if (parameters.text("trial_end") === "now") return "now";
+  return parameters.integer("trial_end", { min: now(), max: 1e12 });
 }
 
 /** Undefined when it was not sent, null when collection is to go on. */
@@ -183,69 +233,4 @@ function resumeSubscription({ account, id, parameters }: Call): SubscriptionObje
   const subscription = account.subscription(id);
   resume(account, subscription);
   return subscription;
-}
-
-function listInvoices(call: Call): unknown {
-  const { account, parameters } = call;
-  const status = parameters.oneOf("status", ["draft", "open", "paid", "uncollectible", "void"]);
-  const customer = parameters.text("customer");
-  const subscription = parameters.text("subscription");
-  const created = parameters.range("created");
-  const method = parameters.oneOf("collection_method", ["charge_automatically", "send_invoice"]);
-  return page(
-    call,
-    account.invoices.values(),
-    (invoice) =>
-      is(status, invoice.status) &&
-      is(customer, invoice.customer) &&
-      is(subscription, invoice.parent?.subscription_details?.subscription) &&
-      is(method, invoice.collection_method) &&
-      within(created, invoice.created),
-  );
-}
-
-/** A card that was declined last is declined again until the console says that the buyer has a good one. */
-function payInvoice({ account, id, parameters }: Call): InvoiceObject {
-  const outOfBand = parameters.boolean("paid_out_of_band") ?? false;
-  parameters.boolean("off_session");
-  parameters.done(["forgive", "mandate", "payment_method", "source"]);
-  const invoice = account.invoice(id);
-  if (invoice.status === "paid") throw refused("Invoice is already paid", "invoice_already_paid");
-  if (invoice.status !== "open" && invoice.status !== "uncollectible") {
-    throw refused(`Invoices with a status of \`${invoice.status}\` cannot be paid.`, "invoice_not_open");
-  }
-  if (outOfBand) markPaid(account, invoice);
-  else {
-    const declined = account.declining.has(invoice.customer ?? "");
-    collect(account, invoice, declined ? "failed" : "succeeded");
-    if (declined) throw new ApiError(402, { type: "card_error", ...decline }, { begun: true });
-  }
-  return invoice;
-}
-
-function close({ account, id, parameters }: Call, status: "void" | "uncollectible"): InvoiceObject {
-  parameters.done();
-  const invoice = account.invoice(id);
-  closeUnpaid(account, invoice, status);
-  return invoice;
-}
-
-function listInvoicePayments(call: Call): unknown {
-  const { account, parameters } = call;
-  const invoice = parameters.text("invoice");
-  const status = parameters.oneOf("status", ["open", "paid", "canceled"]);
-  const payment = parameters.part("payment");
-  const type = payment?.oneOf("type", ["payment_intent", "charge"]) ?? null;
-  if (payment && type === null)
-    throw invalidParameter("payment[type]", "Missing required param: payment[type].");
-  const intent = payment?.text("payment_intent") ?? null;
-  return page(
-    call,
-    account.invoicePayments.values(),
-    (one) =>
-      is(invoice, one.invoice) &&
-      is(status, one.status) &&
-      is(type, one.payment.type) &&
-      is(intent, one.payment.payment_intent),
-  );
 }
