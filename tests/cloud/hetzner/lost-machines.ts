@@ -48,6 +48,7 @@ export const snapshotIsLost = (backend: MachineBackend, handle: string) =>
 
 /** Does nothing when the snapshot is lost. */
 export async function deleteSnapshot(backend: MachineBackend, handle: string): Promise<void> {
-  if (!madeBy(backend).snapshots.delete(handle)) return;
+  if (snapshotIsLost(backend, handle)) return;
   await backend.deleteSnapshot(handle);
+  madeBy(backend).snapshots.delete(handle);
 }

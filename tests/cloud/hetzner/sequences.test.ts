@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import type { MachineBackend } from "../machines/backend.ts";
 import type { NullBackend } from "../machines/null.ts";
-import { type Rig, startRig } from "./rig.ts";
+import { type Rig, serverOrder, startRig } from "./rig.ts";
 
 /** What is there to act on; ids come from the lists that a client sees. */
 interface Seen {
@@ -120,43 +121,94 @@ const step = fc.record({
   pauseMs: fc.constantFrom(0, 2_000, 60_000, 600_000, 600_000),
 });
 
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+/** Carries the steps out and lets what they set going end. */
+async function walk(rig: Rig, steps: readonly Step[], mayAnswer: (status: number) => boolean): Promise<void> {
+  const { network } = await rig.must("POST", "/networks", {
+    name: "n",
+    ip_range: "10.0.0.0/16",
+    subnets: [{ type: "cloud", network_zone: "eu-central", ip_range: "10.0.0.0/24" }],
+  });
+  const group = await rig.must("POST", "/placement_groups", { name: "g", type: "spread" });
+  const fixed = { network: network.id, group: group.placement_group.id };
+  for (const name of ["m-0", "m-1", "m-2"]) {
+    await rig.call("POST", "/servers", {
+      ...serverOrder(name),
+      location: "fsn1",
+      ...(name === "m-0" ? {} : withoutIpv4),
+    });
+  }
+  await rig.clock.advance(60_000);
+  for (const { request, a, b, pauseMs } of steps) {
+    const make = requests[request] ?? assert.fail(`no request ${request}`);
+    const [method, path, body] = make({ ...(await look(rig)), ...fixed }, a, b);
+    const { status, json } = await rig.call(method, path, body);
+    assert.ok(mayAnswer(status), `${method} ${path}: ${status} ${JSON.stringify(json)}`);
+    await rig.clock.advance(pauseMs);
+  }
+  await rig.clock.advance(3_600_000);
+}
+
+/** Lets calls of the machines fail where `fails` says so. @returns what ends that */
+function spoil(backend: NullBackend, fails: () => boolean): () => void {
+  const whole = { ...backend };
+  const spoiled: Partial<MachineBackend> = {
+    create: (spec) => (fails() ? refuse() : whole.create(spec)),
+    powerOn: (id) => (fails() ? refuse() : whole.powerOn(id)),
+    powerOff: (id) => (fails() ? refuse() : whole.powerOff(id)),
+    reboot: (id) => (fails() ? refuse() : whole.reboot(id)),
+    destroy: (id) => (fails() ? refuse() : whole.destroy(id)),
+    rebuild: (id, spec) => (fails() ? refuse() : whole.rebuild(id, spec)),
+    resize: (id, size) => (fails() ? refuse() : whole.resize(id, size)),
+    snapshot: (id) => (fails() ? refuse() : whole.snapshot(id)),
+    deleteSnapshot: (handle) => (fails() ? refuse() : whole.deleteSnapshot(handle)),
+    reserveAddress: () => (fails() ? refuse() : whole.reserveAddress()),
+    setAddress: (id, ipv4) => (fails() ? refuse() : whole.setAddress(id, ipv4)),
+    attachNetwork: (id, network) => (fails() ? refuse() : whole.attachNetwork(id, network)),
+    detachNetwork: (id, network) => (fails() ? refuse() : whole.detachNetwork(id, network)),
+    createVolume: (volume) => (fails() ? refuse() : whole.createVolume(volume)),
+    attachVolume: (id, volume, mount) => (fails() ? refuse() : whole.attachVolume(id, volume, mount)),
+    detachVolume: (id, volume) => (fails() ? refuse() : whole.detachVolume(id, volume)),
+  };
+  Object.assign(backend, spoiled);
+  return () => Object.assign(backend, whole);
+}
+
+const refuse = () => Promise.reject(new Error("the host is unwell"));
+
 describe("Hetzner emulator: whatever is asked in whatever order", function () {
   this.timeout(60_000);
+  const steps = fc.array(step, { minLength: 60, maxLength: 80 });
+  // Each run takes seconds: the first that fails is told as it is.
+  const runs = { numRuns: 2, seed: 4711, endOnFailure: true };
+
+  async function withRig(work: (rig: Rig) => Promise<void>): Promise<void> {
+    const rig = await startRig({ requestsPerHour: 1_000_000 });
+    await work(rig).finally(() => rig.close());
+  }
 
   it("keeps API, machines and bill in step, and leaves nothing when all is deleted", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 80 }), async (steps) => {
-        const rig = await startRig({ requestsPerHour: 1_000_000 });
-        try {
-          const { network } = await rig.must("POST", "/networks", {
-            name: "n",
-            ip_range: "10.0.0.0/16",
-            subnets: [{ type: "cloud", network_zone: "eu-central", ip_range: "10.0.0.0/24" }],
-          });
-          const group = await rig.must("POST", "/placement_groups", { name: "g", type: "spread" });
-          const fixed = { network: network.id, group: group.placement_group.id };
-          for (const name of ["m-0", "m-1", "m-2"]) {
-            await rig.runningServer(name, { location: "fsn1", ...(name === "m-0" ? {} : withoutIpv4) });
-          }
-          for (const { request, a, b, pauseMs } of steps) {
-            const [method, path, body] = (requests[request] ?? requests.act)?.(
-              { ...(await look(rig)), ...fixed },
-              a,
-              b,
-            ) ?? ["GET", "/servers"];
-            const { status, json } = await rig.call(method, path, body);
-            assert.ok(status < 500, `${method} ${path}: ${status} ${JSON.stringify(json)}`);
-            await rig.clock.advance(pauseMs);
-          }
-          await rig.clock.advance(3_600_000);
-          await assertInStep(rig);
-          await deleteAll(rig);
-        } finally {
-          await rig.close();
-        }
+    const keepsStep = fc.asyncProperty(steps, (each) =>
+      withRig(async (rig) => {
+        await walk(rig, each, (status) => status < 500);
+        await assertInStep(rig);
+        await deleteAll(rig);
       }),
-      { numRuns: 4, seed: 4711 },
     );
+    await fc.assert(keepsStep, runs);
+  });
+
+  it("lets all be deleted after a time in which one call of the machines in five failed", async () => {
+    const recovers = fc.asyncProperty(steps, fc.infiniteStream(fc.nat({ max: 4 })), (each, luck) =>
+      withRig(async (rig) => {
+        const heal = spoil(rig.backend, () => luck.next().value === 0);
+        await walk(rig, each, (status) => status < 500 || status === 503);
+        heal();
+        await deleteAll(rig);
+      }),
+    );
+    await fc.assert(recovers, runs);
   });
 });
 

@@ -97,13 +97,28 @@ function update(context: Context, request: ApiRequest): Answer {
   });
 }
 
-/** Servers that were made from it live on and show no image any more. */
+/** Servers that were made from it live on and show no image any more. @throws what the backend throws; it is there then */
 export async function deleteImage(context: Context, image: Stored<"image">): Promise<void> {
+  if (image.handle !== null) await deleteSnapshot(context.backend, image.handle);
   context.store.transaction(() => {
     context.store.delete(image.id);
     context.billing.end(image.id);
   });
-  if (image.handle !== null) await deleteSnapshot(context.backend, image.handle);
+}
+
+/** @throws ApiError 503 when its data cannot be deleted; 404 when another request has just done it. */
+async function remove(context: Context, request: ApiRequest): Promise<Answer> {
+  const image = ownFromPath(context, request);
+  assertUnprotected("image", image.protection);
+  assertUnlocked(context, "image", image.id);
+  try {
+    await deleteImage(context, image);
+  } catch (error) {
+    const { id } = fromPath(context, request, "image");
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ApiError(503, "unavailable", `image ${id} could not be deleted: ${reason}`);
+  }
+  return { status: 204 };
 }
 
 /** Oldest first. */
@@ -115,17 +130,7 @@ export const imageRoutes: readonly Route[] = [
   { method: "GET", path: "/images", handle: list },
   { method: "GET", path: "/images/{id}", handle: answerImage },
   { method: "PUT", path: "/images/{id}", handle: update },
-  {
-    method: "DELETE",
-    path: "/images/{id}",
-    handle: async (context, request) => {
-      const image = ownFromPath(context, request);
-      assertUnprotected("image", image.protection);
-      assertUnlocked(context, "image", image.id);
-      await deleteImage(context, image);
-      return { status: 204 };
-    },
-  },
+  { method: "DELETE", path: "/images/{id}", handle: remove },
   resourceAction("images", "image", "change_protection", (_context, request, image) => {
     const protection = { ...image.protection, ...parseBody(protectionSchema, request.body) };
     if (image.type !== "snapshot") {

@@ -61,7 +61,10 @@ function start(
   return context.actions.start(address.project, command, resources);
 }
 
-/** Gives the server's machine, which is off, the address that the server has now. */
+/**
+ * Gives the server's machine, which is off, the address that the server has now.
+ * @throws what the backend throws; then the server has what its machine has still
+ */
 async function takeOver(context: Context, action: Action): Promise<void> {
   const of = (type: string) => action.resources.find((resource) => resource.type === type)?.id ?? 0;
   const address = context.store.get("primary_ip", action.project, of("primary_ip"));
@@ -69,7 +72,14 @@ async function takeOver(context: Context, action: Action): Promise<void> {
   if (!address || !server) throw new Error("the Primary IP or its server is gone");
   if (address.type === "ipv6" || machineIsLost(context.backend, server.id)) return;
   const own = server.ipv4 === null ? null : context.store.get("primary_ip", server.project, server.ipv4);
-  await context.backend.setAddress(server.id, own?.ip ?? null);
+  try {
+    await context.backend.setAddress(server.id, own?.ip ?? null);
+  } catch (error) {
+    const assigned = action.command === "unassign_primary_ip";
+    context.store.update("primary_ip", address, { assignee: assigned ? server.id : null });
+    context.store.update("server", server, { ipv4: assigned ? address.id : null });
+    throw error;
+  }
 }
 
 export const primaryIpEffects: Effects = {

@@ -96,18 +96,17 @@ export const deleteEffects: Effects = {
 export async function removeServer(context: Context, server: Stored<"server">): Promise<void> {
   const { store, backend, billing } = context;
   try {
+    for (const image of backupsOf(context, server)) await deleteImage(context, image);
     await keepAddress(context, server);
     await destroyMachine(backend, server.id);
   } catch (error) {
     store.update("server", server, { status: "unknown" });
     throw error;
   }
-  const backups = backupsOf(context, server);
   store.transaction(() => {
     forgetServer(context, server);
     detachAll(context, server);
     store.delete(server.id);
     billing.end(server.id);
   });
-  for (const image of backups) await deleteImage(context, image);
 }
