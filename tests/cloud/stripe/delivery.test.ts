@@ -145,6 +145,15 @@ describe("webhooks of the stand-in for Stripe", () => {
       assert.equal(own.stripe.deliveries().length, times.length);
     });
 
+    it("go to the new address when the endpoint moved meanwhile", async () => {
+      own.stripe.setWebhook("http://127.0.0.1:1/", ends);
+      await own.stripe.console.expire(own.opened()).sent;
+      own.stripe.setWebhook(own.webhook, ends);
+      await pass(5 * minute);
+      await own.stripe.settled();
+      assert.deepEqual(own.types(), ["checkout.session.expired"]);
+    });
+
     it("give up at once when the endpoint was disabled meanwhile", async () => {
       own.answers.push(500);
       await own.stripe.console.expire(own.opened()).sent;

@@ -155,14 +155,14 @@ export async function startStripe(options: StripeOptions): Promise<LocalStripe> 
 /** The webhook that the operator has set up by hand, with the secret that stands in the product's configuration. */
 function createWebhook(account: Account, secret: string) {
   let current: Destination | null = null;
-  let url: string | null = null;
-  let events: readonly string[] = productsEvents;
   let style: "snapshot" | "thin" = "snapshot";
 
-  function renew(): void {
+  function remove(): void {
     if (current) account.destinations.delete(current.object.id);
     current = null;
-    if (url === null) return;
+  }
+
+  function create(url: string, events: readonly string[]): Destination {
     const common = { metadata: {}, now: account.now() };
     const object =
       style === "thin"
@@ -171,28 +171,42 @@ function createWebhook(account: Account, secret: string) {
             name: "clawpool",
             description: "",
             payload: "thin",
-            enabledEvents: events.map((type) => (type === "*" ? type : `v1.${type}`)),
+            enabledEvents: named(events),
           })
         : makeWebhookEndpoint({
             ...common,
             url,
-            enabledEvents: events,
+            enabledEvents: named(events),
             description: null,
             apiVersion: stripeApiVersion,
           });
-    current = new Destination(object, url, account.now, secret);
-    account.destinations.set(object.id, current);
+    const made = new Destination(object, url, account.now, secret);
+    account.destinations.set(object.id, made);
+    return made;
   }
 
+  /** As the style calls them. */
+  const named = (events: readonly string[]) =>
+    events.map((type) => (style === "thin" && type !== "*" ? `v1.${type}` : type));
+
   return {
-    set(wanted: string | null, types: readonly string[] = productsEvents): void {
-      url = wanted;
-      events = types;
-      renew();
+    set(url: string | null, events: readonly string[] = productsEvents): void {
+      if (url === null) remove();
+      else if (current === null) current = create(url, events);
+      else {
+        // Moved, not made anew: what waits for its next try goes to the new address.
+        current.url = url;
+        if (current.object.object === "webhook_endpoint") current.object.url = url;
+        current.object.enabled_events = named(events);
+      }
     },
     style(wanted: "snapshot" | "thin"): void {
+      if (wanted === style) return;
+      const { url, object } = current ?? { url: null, object: null };
+      const events = (object?.enabled_events ?? []).map((type) => type.replace(/^v1\./, ""));
+      remove();
       style = wanted;
-      renew();
+      if (url !== null) current = create(url, events);
     },
   };
 }
