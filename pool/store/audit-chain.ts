@@ -34,8 +34,12 @@ export const genesis = "0".repeat(64);
 
 export const headText = ({ seq, hash }: AuditHead): string => `${seq}:${hash}`;
 
-/** Sorted keys, no spaces; what has a `toJSON` (a Secret, a date) gives that, what JSON does not know is left out. */
+/**
+ * Sorted keys, no spaces; what has a `toJSON` (a Secret, a date) gives that, what JSON does not know is left out. Halves
+ * of surrogate pairs, which UTF-8 cannot hold and other programs refuse, become U+FFFD.
+ */
 export function canonicalJson(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.toWellFormed());
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
   if ("toJSON" in value && typeof value.toJSON === "function") return canonicalJson(value.toJSON());
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
@@ -43,7 +47,7 @@ export function canonicalJson(value: unknown): string {
   for (const key of Object.keys(value).sort()) {
     const member = (value as Record<string, unknown>)[key];
     if (member === undefined || typeof member === "function" || typeof member === "symbol") continue;
-    members.push(`${JSON.stringify(key)}:${canonicalJson(member)}`);
+    members.push(`${canonicalJson(key)}:${canonicalJson(member)}`);
   }
   return `{${members.join()}}`;
 }

@@ -3,6 +3,7 @@
  * queued, cancel; the daemon is killed at bad moments; nothing is left over and nothing is told.
  */
 import { strict as assert } from "node:assert";
+import { readFile } from "node:fs/promises";
 import { execa } from "execa";
 import { publicKeyOf } from "../../pool/ssh/keys.ts";
 import { createSsh } from "../../pool/ssh/ssh2.ts";
@@ -11,6 +12,7 @@ import type { MachineKind } from "../cloud/local-cloud.ts";
 import { keyDigest } from "../cloud/model/server.ts";
 import type { OrderEventLine } from "../cloud/shop.ts";
 import { openSession } from "../cloud/stripe/state/checkout.ts";
+import { assertAudited } from "../store/audited.ts";
 import { assertNothingTold, assertProcessesTellNothing } from "./artefacts.ts";
 import { emptyPoolAndKills } from "./kills.ts";
 import { metadataIsClosed, webhooksThatChangeNothing } from "./refusals.ts";
@@ -232,6 +234,19 @@ export function wholeWay(kind: MachineKind): void {
     emptyPoolAndKills(() => world);
 
     it("tells no secret to any file, journal or log while it runs", () => assertNothingTold(world));
+
+    it("has told every change of state, also those around a SIGKILL, in an audit log whose noted head is still in it", async () => {
+      const { rig, store } = world;
+      assertAudited(store);
+      const log = (await readFile(rig.daemon.logFile, "utf8"))
+        .split("\n")
+        .filter((line) => line.includes("audit head"));
+      assert(log.length > 0, "no start of the daemon noted the head");
+      const { head } = JSON.parse(log[0] ?? "");
+      const args = clawpoolArgs(rig.operator.configFile, "audit", "verify", "--head", head);
+      const { stdout } = await execa(process.execPath, args);
+      assert.match(stdout, /^ok {3}the chain is sound: /);
+    });
 
     it("ends on SIGTERM with exit code 0, and leaves nothing in the cloud or in the tailnet", async () => {
       const { rig, store, customer } = world;
