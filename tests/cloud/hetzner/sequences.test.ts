@@ -181,7 +181,7 @@ describe("Hetzner emulator: whatever is asked in whatever order", function () {
   this.timeout(60_000);
   const steps = fc.array(step, { minLength: 60, maxLength: 80 });
   // Each run takes seconds: the first that fails is told as it is.
-  const runs = { numRuns: 6, seed: 4711, endOnFailure: true };
+  const runs = { numRuns: 4, seed: 4711, endOnFailure: true };
 
   async function withRig(work: (rig: Rig) => Promise<void>): Promise<void> {
     const rig = await startRig({ requestsPerHour: 1_000_000 });
