@@ -21,8 +21,16 @@ const cliVersion = "1.30.3";
  * @throws Error that names what is missing and how to get it
  */
 export async function ensureHcloudCli({ onProgress }: SetupOptions = {}): Promise<string> {
-  const policy = await execa("apt-cache", ["policy", "hcloud-cli"], { reject: false });
-  const [, offered] = /^\s*Candidate: (\S+)$/m.exec(policy.stdout ?? "") ?? [];
+  const offer = async () => {
+    const policy = await execa("apt-cache", ["policy", "hcloud-cli"], { reject: false });
+    return /^\s*Candidate: (\S+)$/m.exec(policy.stdout ?? "")?.[1];
+  };
+  let offered = await offer();
+  if (offered === undefined && process.getuid?.() === 0) {
+    onProgress?.("fetching apt's package lists");
+    await execa("apt-get", ["update", "-q"], { reject: false });
+    offered = await offer();
+  }
   if (!offered?.startsWith(`${cliVersion}-`)) {
     throw new Error(
       `apt offers hcloud-cli ${offered ?? "not at all"}; wanted is Debian 12's ${cliVersion}: ` +
