@@ -6,7 +6,7 @@ import { execa } from "execa";
 import { type ClientRig, startClientRig } from "./rig.ts";
 import { ensurePythonClients } from "./tools.ts";
 
-const script = fileURLToPath(new URL("./faults.py", import.meta.url));
+const script = fileURLToPath(new URL("./python/faults.py", import.meta.url));
 
 describe("Hetzner emulator: faults as the Python client shows them", function () {
   // The first run on a machine fetches it.

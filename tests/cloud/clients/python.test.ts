@@ -8,9 +8,11 @@ import { publicKey } from "../hetzner/rig.ts";
 import { type ClientRig, startClientRig } from "./rig.ts";
 import { ensurePythonClients } from "./tools.ts";
 
-const script = fileURLToPath(new URL("./operations.py", import.meta.url));
-const titles = [...readFileSync(script, "utf8").matchAll(/^@operation\("(.*)"\)$/gm)].map(
-  ([, title]) => title ?? "",
+const folder = fileURLToPath(new URL("./python/", import.meta.url));
+const titles = ["surroundings", "servers", "attachments"].flatMap((name) =>
+  [...readFileSync(join(folder, `${name}.py`), "utf8").matchAll(/^@operation\("(.*)"\)$/gm)].map(
+    ([, title]) => title ?? "",
+  ),
 );
 
 describe("Hetzner emulator: the Python client", function () {
@@ -22,8 +24,9 @@ describe("Hetzner emulator: the Python client", function () {
   before(async () => {
     rig = await startClientRig();
     const { bin } = await ensurePythonClients();
-    const { stdout } = await execa(join(bin, "python"), [script], {
+    const { stdout } = await execa(join(bin, "python"), [join(folder, "run.py")], {
       env: {
+        PYTHONDONTWRITEBYTECODE: "1",
         HCLOUD_ENDPOINT: rig.hetzner.endpoint,
         HCLOUD_TOKEN: rig.hetzner.token,
         PUBLIC_KEY: publicKey("p"),
