@@ -30,6 +30,7 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   if (options.file === ":memory:") db.pragma("journal_mode = MEMORY");
   else chmodSync(options.file, 0o600);
   prepareDatabase(db);
+  keepStatements(db);
   const context = createContext(db, options.clock ?? systemClock, options.sealer, options);
 
   return {
@@ -66,4 +67,15 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
       db.close();
     },
   };
+}
+
+/** Compiling a statement takes longer than running it; the verbs use the same hundred again and again. */
+function keepStatements(db: Database.Database): void {
+  const known = new Map<string, Database.Statement>();
+  const prepare = db.prepare.bind(db);
+  db.prepare = ((sql: string) => {
+    const statement = known.get(sql) ?? prepare(sql);
+    known.set(sql, statement);
+    return statement;
+  }) as typeof db.prepare;
 }
