@@ -33,6 +33,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Longest time without a look at the rows, in milliseconds. */
+  readonly heartbeatMs?: number;
 }
 
 export interface Controller {
@@ -88,6 +90,7 @@ export function createController(options: ControllerOptions): Controller {
     live: () => store.machines({ live: true }),
     reconcile: (name, signal) => reconcile(name, context, signal),
     maxParallelBuilds: () => config().maxParallelBuilds,
+    heartbeatMs: options.heartbeatMs ?? 5_000,
     afterRound() {
       const claimed = serveQueue(store, config());
       const retired = trim(store, config());

@@ -1,0 +1,231 @@
+/** The inside of the VMs: SSH with its forced command, and ansible-playbook over it. */
+import type { Ansible, PlaybookResult } from "../../../pool/ansible/ansible.ts";
+import { BorderError } from "../../../pool/errors.ts";
+import type { Attestation, MachineReply, MachineRequest } from "../../../pool/machine/protocol.ts";
+import { firstBoot } from "../../../pool/machine/user-data.ts";
+import type { ExecResult, RunningExec, Ssh, SshConnection, SshTarget } from "../../../pool/ssh/ssh.ts";
+import type { SimServer, World } from "../world.ts";
+
+const sshError = (kind: "transient" | "permanent" | "auth", code: string) =>
+  new BorderError(`ssh: ${code}`, { border: "ssh", kind, code });
+
+/** @throws BorderError as the real border does */
+function enter(world: World, target: SshTarget): SimServer {
+  const server = world.server(target.host);
+  if (!server || server.deleting) throw sshError("transient", "EHOSTUNREACH");
+  if (world.clock.now() < server.bootedAt) throw sshError("transient", "ECONNREFUSED");
+  if (server.machine.hostKey !== target.hostKey) throw sshError("permanent", "host-key");
+  const welcome = target.username === "root" ? server.machine.prepared : server.machine.admin;
+  if (!welcome) throw sshError("auth", "auth");
+  return server;
+}
+
+export function simulatedSsh(world: World): Ssh {
+  return {
+    async connect(target) {
+      await world.takes(30, 120);
+      if (world.strikes(0.01)) throw sshError("transient", "timeout");
+      return connection(world, enter(world, target), target);
+    },
+  };
+}
+
+function connection(world: World, server: SimServer, target: SshTarget): SshConnection {
+  let open = true;
+  const listeners: ((error: Error | null) => void)[] = [];
+  const lost = Promise.withResolvers<never>();
+  lost.promise.catch(() => {});
+  const cut = (error: Error | null) => {
+    if (!open) return;
+    open = false;
+    lost.reject(error ?? sshError("transient", "closed"));
+    for (const listener of listeners.splice(0)) listener(error);
+  };
+  const here = () => {
+    if (!open || server.deleting) throw sshError("transient", "closed");
+  };
+  // A warm connection of hours breaks now and then.
+  if (world.strikes(0.1)) {
+    void world.clock
+      .delay(world.chance.between(1_000, 3_600_000))
+      .then(() => cut(sshError("transient", "reset")));
+  }
+  return {
+    target,
+    get alive() {
+      return open && !server.deleting;
+    },
+    async exec(command) {
+      here();
+      await world.takes(20, 300);
+      if (world.strikes(0.02)) throw sshError("transient", "closed");
+      const result = admin(world, server, command);
+      await world.takes(5, 20);
+      if (world.strikes(0.02)) throw sshError("transient", "closed");
+      return result;
+    },
+    async start() {
+      here();
+      return program(world, server, cut, lost.promise);
+    },
+    onClose: (listener) => {
+      listeners.push(listener);
+    },
+    close: () => cut(null),
+  };
+}
+
+function admin(world: World, { machine }: SimServer, command: string): ExecResult {
+  const done = (stdout: string): ExecResult => ({ code: 0, stdout, stderr: "" });
+  machine.bornKey ??= world.chance.keyPair().publicKey;
+  if (command === firstBoot.make) return done(machine.bornKey);
+  if (command === firstBoot.install) {
+    machine.hostKey = machine.bornKey;
+    return done("");
+  }
+  throw world.unknown(`the simulated machine knows no command ${command}`);
+}
+
+/** The hand-over program: armed, one document, replies. */
+function program(
+  world: World,
+  server: SimServer,
+  cut: (error: Error | null) => void,
+  lost: Promise<never>,
+): RunningExec {
+  const replies: MachineReply[] = [];
+  let wake = Promise.withResolvers<void>();
+  let over = false;
+  const say = (reply: MachineReply) => {
+    replies.push(reply);
+    wake.resolve();
+  };
+  const end = () => {
+    over = true;
+    wake.resolve();
+  };
+  void world.takes(150, 400).then(() => say({ type: "armed", program: "1", gateway: true }));
+
+  async function serve(request: MachineRequest): Promise<void> {
+    if (request.op !== "hand-over") throw world.unknown(`the simulated program does not do ${request.op}`);
+    if (world.strikes(0.02)) return cut(sshError("transient", "reset"));
+    await world.takes(20, 60);
+    const { machine } = server;
+    const { order, generation } = request;
+    const again = machine.done?.order === order && machine.done.generation === generation;
+    const fail = (reason: string, retryable: boolean) => {
+      say({ type: "failed", step: "sim", reason, retryable });
+      end();
+    };
+    if (!request.rehearsal) witness(world, server, order);
+    if (!again && request.currentToken !== machine.gatewayToken)
+      return fail("the current token is not good", false);
+    if (world.strikes(0.02)) return fail("the gateway does not answer", true);
+    if (world.strikes(0.01)) return fail("the unit is broken", false);
+    say({ type: "step", step: "env", ms: 12 });
+    await world.takes(80, 300);
+    if (server.deleting) return cut(sshError("transient", "reset"));
+    if (!again) {
+      const joined = join(world, server, request);
+      if (joined) return fail(joined, false);
+      machine.gatewayToken = request.gatewayToken;
+      machine.done = { order, generation };
+      if (request.dropAdmin) machine.admin = false;
+    }
+    if (world.strikes(0.02)) return cut(sshError("transient", "reset"));
+    const attestation: Attestation = {
+      newTokenAccepted: true,
+      oldTokenRefused: true,
+      unitActive: true,
+      tailnetAddress: request.tailnet ? "100.64.0.1" : null,
+      tailnetNode: request.rehearsal ? null : machine.tailnetNode,
+      way: again ? "unchanged" : "reload",
+    };
+    say({ type: "attested", attestation, ms: 140 });
+    end();
+  }
+
+  return {
+    write: () => {
+      throw world.unknown("the daemon sends its one frame whole");
+    },
+    end(frame) {
+      const text = Buffer.from(frame ?? "").toString("utf8");
+      void serve(JSON.parse(text.slice(text.indexOf("\n") + 1)) as MachineRequest);
+    },
+    async *lines() {
+      for (;;) {
+        for (let reply = replies.shift(); reply; reply = replies.shift()) yield JSON.stringify(reply);
+        if (over) return;
+        await Promise.race([wake.promise, lost]);
+        wake = Promise.withResolvers();
+      }
+    },
+    done: new Promise<never>(() => {}),
+    close: () => cut(null),
+  };
+}
+
+/** The machine has seen something of this order's customer: from then on it is nobody else's. */
+function witness(world: World, { id, name, machine }: SimServer, order: string): void {
+  if (machine.customer !== null && machine.customer !== order) {
+    world.violate("I2", `${name} has seen order ${machine.customer} and gets the document of ${order}`);
+  }
+  for (const other of world.servers.values()) {
+    if (other.id !== id && !other.deleting && other.machine.done?.order === order) {
+      world.note(`order ${order} had ${other.name} before ${name}`);
+    }
+  }
+  machine.customer = order;
+}
+
+/** @returns why it could not join */
+function join(
+  world: World,
+  server: SimServer,
+  request: Extract<MachineRequest, { op: "hand-over" }>,
+): string | null {
+  const { tailnet } = request;
+  if (!tailnet) return null;
+  const key = world.authKeys.get(tailnet.key);
+  if (!key || key.used) return "invalid key";
+  key.used = true;
+  if (tailnet.logout) return null;
+  const node = `n${world.id()}`;
+  world.devices.set(node, { hostname: tailnet.hostname, tags: key.tags });
+  server.machine.tailnetNode = node;
+  return null;
+}
+
+export function simulatedAnsible(world: World): Ansible {
+  return {
+    async prepare(run, signal): Promise<PlaybookResult> {
+      const ended = new Promise<void>((resolve) =>
+        signal?.addEventListener("abort", () => resolve(), { once: true }),
+      );
+      const work = async () => {
+        await world.takes(1_000, 3_000);
+        const server = enter(world, run);
+        // Forty of them in an hour hang until somebody ends them.
+        await world.clock.delay(world.strikes(0.01) ? 3 * 3_600_000 : world.chance.between(90_000, 150_000));
+        return server;
+      };
+      const late = world.clock.delay(run.timeoutMs).then(() => "late" as const);
+      const server = await Promise.race([work(), late, ended.then(() => "late" as const)]);
+      if (server === "late")
+        throw new BorderError("timeout", { border: "ansible", kind: "transient", code: "timeout" });
+      const result = { run: `play-${world.id()}`, tasks: [], logFile: "", seconds: 100 };
+      if (world.strikes(0.05)) {
+        const failure = { task: "apt", message: "no route", kind: "transient" } as const;
+        return { ...result, ok: false, failure, installed: {} };
+      }
+      if (world.strikes(0.03)) {
+        const failure = { task: "openclaw", message: "exit 1", kind: "permanent" } as const;
+        return { ...result, ok: false, failure, installed: {} };
+      }
+      server.machine.prepared = true;
+      server.machine.gatewayToken = run.secretVars.clawpool_pool_token?.expose() ?? null;
+      return { ...result, ok: true, failure: null, installed: { openclaw: "1" } };
+    },
+  };
+}

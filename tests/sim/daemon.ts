@@ -1,0 +1,134 @@
+/** One life of the daemon in the simulated world: the production controller, wired with simulated borders. */
+import { pino } from "pino";
+import type { Config } from "../../pool/config/config.ts";
+import { parseConfig } from "../../pool/config/load.ts";
+import { type Controller, createController } from "../../pool/controller.ts";
+import { createLedger } from "../../pool/ledger.ts";
+import { createSealer, newSealingKey, type Sealer } from "../../pool/secrets/seal.ts";
+import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import type { Store } from "../../pool/store/store.ts";
+import { createKeyStock } from "../../pool/tailnet/key-stock.ts";
+import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
+import { env, example } from "../config/example.ts";
+import { simulatedGate } from "./borders/gate.ts";
+import { simulatedCloud, simulatedWire } from "./borders/hetzner.ts";
+import { simulatedAnsible, simulatedSsh } from "./borders/machines.ts";
+import { simulatedStripe } from "./borders/stripe.ts";
+import { simulatedTailnet } from "./borders/tailnet.ts";
+import { simulatedTerraform } from "./borders/terraform.ts";
+import { Incarnation } from "./incarnation.ts";
+import type { World } from "./world.ts";
+
+const minute = 60_000;
+
+/** What outlives a daemon besides the world: its database and its operator's file. */
+export interface Installation {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  config: Config;
+}
+
+export function install(world: World): Installation {
+  const parsed = parseConfig(example, "clawpool.yaml", env);
+  const config: Config = {
+    ...parsed,
+    maxTotal: 8,
+    releaseGraceMs: 10 * minute,
+    pools: parsed.pools.map((pool) => ({ ...pool, minReady: 2, maxTotal: 8 })),
+  };
+  world.maxTotal = config.maxTotal;
+  const sealer = createSealer([newSealingKey()]);
+  return { store: openSqliteStore({ file: ":memory:", sealer, clock: world.clock }), sealer, config };
+}
+
+export interface SimDaemon {
+  readonly life: Incarnation;
+  /** Null until it takes requests. */
+  serving: Controller | null;
+}
+
+/** Starts a daemon; it may die before it serves. */
+export function startDaemon(world: World, installation: Installation, killAt: number | null): SimDaemon {
+  const count = () => {
+    world.events += 1;
+  };
+  const onDeath = () => world.note(`the daemon is killed at point ${life.points}`);
+  const life = new Incarnation(world.clock, killAt, count, onDeath);
+  const daemon: SimDaemon = { life, serving: null };
+  void run(daemon, world, installation);
+  return daemon;
+}
+
+/** @throws Killed when it dies while it is put together */
+function assemble(world: World, installation: Installation, life: Incarnation): Controller {
+  const through = <T extends object>(border: T): T => {
+    const wrapped: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(border)) {
+      wrapped[name] =
+        typeof value === "function"
+          ? (...args: unknown[]) =>
+              life.call(() => (value as (...args: unknown[]) => Promise<unknown>)(...args))
+          : value;
+    }
+    return wrapped as T;
+  };
+  const store = life.store(installation.store);
+  const config = () => installation.config;
+  let controller: Controller | null = null;
+  const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
+  const gate = simulatedGate(world, life, ledger, simulatedWire(world));
+  const tailnet: Tailnet = through(simulatedTailnet(world));
+  const { tags, keyStock } = installation.config.tailnet ?? { tags: [], keyStock: 0 };
+  const stripe = simulatedStripe(world);
+  controller = createController({
+    store,
+    sealer: installation.sealer,
+    borders: {
+      gate,
+      cloud: through(simulatedCloud(world)),
+      terraform: through(simulatedTerraform(world, gate)),
+      ansible: through(simulatedAnsible(world)),
+      ssh: through(simulatedSsh(world)),
+      stripe: { ...through(stripe), verify: stripe.verify },
+      tailnet,
+      keys: createKeyStock({
+        tailnet,
+        clock: life.clock,
+        tags,
+        size: keyStock,
+        ttlSeconds: 600,
+        minTtlMs: 180_000,
+        onRevokeFailed: () => {},
+      }),
+    },
+    config,
+    terraformRoot: "/terraform",
+    clock: life.clock,
+    random: world.chance,
+    log: pino({ level: "silent" }),
+    // Rarer than in production: whatever is only found by the heartbeat should have been poked.
+    heartbeatMs: minute,
+  });
+  return controller;
+}
+
+async function run(daemon: SimDaemon, world: World, installation: Installation): Promise<void> {
+  const { life } = daemon;
+  let controller: Controller;
+  try {
+    controller = assemble(world, installation, life);
+    await controller.prepare();
+  } catch (error) {
+    if (!life.dead) world.note(`the daemon cannot start: ${error}`);
+    // As in production a daemon that cannot start ends, and systemd starts another.
+    life.kill();
+    return;
+  }
+  controller.start();
+  daemon.serving = controller;
+  world.note("the daemon serves");
+  for (;;) {
+    await life.clock.delay(minute);
+    void controller.everyMinute().catch(() => {});
+  }
+}

@@ -1,0 +1,94 @@
+/** One schedule from one seed: trouble for an hour or so, then calm, then everything must be as it should. */
+import { settled } from "../virtual-clock.ts";
+import { install } from "./daemon.ts";
+import { Killed } from "./incarnation.ts";
+import { isSettled, judge, watch } from "./invariants.ts";
+import { type Plot, Story } from "./story.ts";
+import { World } from "./world.ts";
+
+const minute = 60_000;
+/** How long after the last fault everything may take to be in order (I8): a build, its retries, the grace of a release. */
+const patience = 120 * minute;
+
+export interface Outcome {
+  readonly seed: number;
+  readonly events: number;
+  readonly violations: readonly string[];
+  readonly trace: readonly string[];
+  /** Points at which the first life of the daemon could have died: calls of borders and transactions, before and after. */
+  readonly points: number;
+}
+
+export function plotOf(world: World): Plot {
+  const { chance } = world;
+  const kills = Array.from({ length: chance.integer(0, 4) }, () => chance.integer(1, 1_000));
+  return { buyers: chance.integer(2, 6), lasts: chance.between(5, 25) * minute, kills };
+}
+
+/**
+ * @param change what is not left to the seed
+ * @param tamper happens to the world in order, before it is judged
+ */
+export async function simulate(
+  seed: number,
+  change: Partial<Plot> = {},
+  tamper: (story: Story) => void = () => {},
+): Promise<Outcome> {
+  const world = new World(seed);
+  // Libraries throw dice of their own for the spread of their pauses.
+  const dice = Math.random;
+  Math.random = world.chance.number;
+  const ignoreKilled = (reason: unknown) => {
+    if (!(reason instanceof Killed)) throw reason;
+  };
+  process.on("unhandledRejection", ignoreKilled);
+  try {
+    const plot = { ...plotOf(world), ...change };
+    const installation = install(world);
+    let story: Story | null = null;
+    watch(world, () => story as Story);
+    story = new Story(world, installation, plot);
+    const first = story.daemon.life;
+    await world.clock.advance(plot.lasts);
+    world.calm = true;
+    world.note("calm");
+    const end = world.clock.now() + patience;
+    while (!isSettled(story) && world.clock.now() < end) await world.clock.advance(20_000);
+    if (isSettled(story)) {
+      tamper(story);
+      judge(story);
+    } else {
+      const late = `not in order ${patience / minute} minutes after the last fault`;
+      world.violate("I8", `${late}: ${describe(story)}`);
+    }
+    story.daemon.life.kill();
+    await settled();
+    installation.store.close();
+    return {
+      seed,
+      events: world.events,
+      violations: world.violations,
+      trace: world.trace,
+      points: first.points,
+    };
+  } finally {
+    Math.random = dice;
+    process.off("unhandledRejection", ignoreKilled);
+  }
+}
+
+function describe({ store, world, daemon, over }: Story): string {
+  const machines = store
+    .machines({ live: true })
+    .map(({ name, state, reason, attempts }) => `${name} ${state} ${attempts} ${reason ?? ""}`);
+  const orders = store
+    .orders({ states: ["queued", "provisioning", "releasing"] })
+    .map(({ id, state }) => `${id} ${state}`);
+  return [
+    `serves ${daemon.serving !== null}`,
+    `story over ${over}`,
+    `${world.processes.size} processes`,
+    ...machines,
+    ...orders,
+  ].join("; ");
+}

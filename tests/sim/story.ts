@@ -1,0 +1,174 @@
+/** The people around the daemon: buyers, Stripe's webhooks, the operator, and whoever pulls the plug. */
+import type { Controller } from "../../pool/controller.ts";
+import type { Store } from "../../pool/store/store.ts";
+import type { StripeEvent } from "../../pool/stripe/stripe.ts";
+import { shownSession } from "./borders/stripe.ts";
+import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
+import type { SimSession, World } from "./world.ts";
+
+const second = 1_000;
+const minute = 60 * second;
+
+export interface Plot {
+  readonly buyers: number;
+  /** In which the buyers come and the faults strike, in ms. */
+  readonly lasts: number;
+  /** At which point each life of the daemon dies; behind the last they live on. */
+  readonly kills: readonly number[];
+}
+
+export class Story {
+  readonly world: World;
+  readonly installation: Installation;
+  /** Sessions whose payment was announced by a webhook that the daemon answered with 200. */
+  readonly acknowledged = new Set<string>();
+  daemon: SimDaemon;
+  #kills: number[];
+  #open = 0;
+
+  constructor(world: World, installation: Installation, plot: Plot) {
+    this.world = world;
+    this.installation = installation;
+    this.#kills = [...plot.kills];
+    this.daemon = this.#start();
+    for (let i = 0; i < plot.buyers; i++) this.#act(this.#buyer(i, plot.lasts));
+    if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
+  }
+
+  /** Nobody of the story is under way any more. */
+  get over(): boolean {
+    return this.#open === 0;
+  }
+
+  get store(): Store {
+    return this.installation.store;
+  }
+
+  #act(part: Promise<void>): void {
+    this.#open += 1;
+    void part.finally(() => {
+      this.#open -= 1;
+    });
+  }
+
+  #start(): SimDaemon {
+    const daemon = startDaemon(this.world, this.installation, this.#kills.shift() ?? null);
+    void daemon.life.died.then(async () => {
+      await this.world.clock.delay(this.world.chance.between(1, 40) * second);
+      this.daemon = this.#start();
+    });
+    return daemon;
+  }
+
+  /** A request to the daemon's API: lost when it is down, or dies before it answers. */
+  async #request<T>(work: (controller: Controller) => Promise<T>): Promise<{ answer: T } | null> {
+    const { serving, life } = this.daemon;
+    if (!serving || life.dead) return null;
+    this.world.events += 1;
+    const answered = work(serving).then(
+      (answer) => ({ answer }),
+      () => null,
+    );
+    return Promise.race([answered, life.died.then(() => null)]);
+  }
+
+  async #buyer(number: number, lasts: number): Promise<void> {
+    const { world } = this;
+    const { chance, clock } = world;
+    await clock.delay(chance.between(0, lasts));
+    const body = {
+      customer: `customer-${number}`,
+      plan: "small",
+      region: "eu-central",
+      agent_name: "claw",
+      env: { CLAW_MODEL_API_KEY: "sk-1" },
+    };
+    let made: { answer: { id: string } } | null = null;
+    // The web app repeats a request that nobody answered, with the same key.
+    for (let tries = 0; made === null && tries < 40; tries++) {
+      made = await this.#request(({ desk }) => desk.create(body, { idempotencyKey: `buyer-${number}` }));
+      if (made === null) await clock.delay(chance.between(5, 30) * second);
+    }
+    if (made === null) return;
+    const session = [...world.sessions.values()].find(({ order }) => order === made.answer.id);
+    if (!session) return world.violate("I4", `order ${made.answer.id} was answered and has no session`);
+    await clock.delay(chance.between(5, 120) * second);
+    if (chance.happens(0.1)) {
+      session.status = "expired";
+      return this.#announce(session, "checkout.session.expired");
+    }
+    await this.#pay(session);
+    if (!chance.happens(0.4)) return;
+    await clock.delay(chance.between(0, 20) * minute);
+    await this.#cancel(session);
+  }
+
+  async #pay(session: SimSession): Promise<void> {
+    const { world } = this;
+    const { chance, clock } = world;
+    const subscription = `sub_${world.id()}`;
+    session.status = "complete";
+    session.subscription = subscription;
+    world.subscriptions.set(subscription, { id: subscription, session: session.id, status: "active" });
+    if (chance.happens(0.15)) {
+      this.#act(this.#announce(session, "checkout.session.completed"));
+      await clock.delay(chance.between(1, 20) * minute);
+      session.paymentStatus = "paid";
+      world.note(`session ${session.id} clears for ${session.order}`);
+      return this.#announce(session, "checkout.session.async_payment_succeeded");
+    }
+    session.paymentStatus = "paid";
+    world.note(`session ${session.id} pays ${session.order}`);
+    return this.#announce(session, "checkout.session.completed");
+  }
+
+  async #cancel(session: SimSession): Promise<void> {
+    const subscription = this.world.subscriptions.get(session.subscription ?? "");
+    if (!subscription) return;
+    subscription.status = "canceled";
+    this.world.note(`subscription ${subscription.id} of ${session.order} is cancelled`);
+    await this.#announce(session, "customer.subscription.deleted");
+  }
+
+  /** Stripe repeats until 200, sometimes in spite of it, and not always at once. */
+  async #announce(session: SimSession, type: string): Promise<void> {
+    const { world } = this;
+    const { chance, clock } = world;
+    const ofSession = type.startsWith("checkout.");
+    const event: StripeEvent = {
+      id: `evt_${world.id()}`,
+      type,
+      object: ofSession ? session.id : session.subscription,
+      createdAt: clock.now(),
+      session: ofSession && !chance.happens(0.3) ? { ...shownSession(session), prices: [] } : null,
+      body: "{}",
+      secretIndex: 0,
+    };
+    const raw = Buffer.from(JSON.stringify(event));
+    const pays = session.paymentStatus === "paid" && ofSession;
+    if (chance.happens(0.1)) await clock.delay(chance.between(0, 10) * minute);
+    let wanted = chance.happens(0.15) ? 2 : 1;
+    for (let pause = 5 * second; wanted > 0; pause = Math.min(pause * 2, 10 * minute)) {
+      const taken = await this.#request(({ desk }) => desk.webhook(raw, "signed"));
+      if (taken) {
+        wanted -= 1;
+        if (pays) this.acknowledged.add(session.id);
+        world.note(`${type} of ${session.order}: ${taken.answer.kind}`);
+      }
+      if (wanted > 0) await clock.delay(chance.between(0.5, 1) * pause);
+    }
+  }
+
+  /** Changes how many are kept warm. */
+  async #operator(lasts: number): Promise<void> {
+    const { chance, clock } = this.world;
+    for (let changes = chance.integer(1, 3); changes > 0; changes--) {
+      await clock.delay(chance.between(0, lasts / 2));
+      const minReady = chance.integer(0, 4);
+      const { config } = this.installation;
+      this.installation.config = { ...config, pools: config.pools.map((pool) => ({ ...pool, minReady })) };
+      this.world.note(`min_ready is ${minReady}`);
+      if (!this.daemon.life.dead) this.daemon.serving?.poke();
+    }
+  }
+}

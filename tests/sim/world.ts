@@ -1,0 +1,153 @@
+/**
+ * What exists outside of the daemon and goes on without it: Hetzner's servers, terraform's folders and processes, the
+ * tailnet, Stripe's objects. Whatever breaks a promise while it happens is noted as a violation.
+ */
+import { VirtualClock } from "../virtual-clock.ts";
+import { Chance } from "./chance.ts";
+
+/** A VM's inside, as far as the controller sees it over SSH. */
+export interface SimMachine {
+  hostKey: string;
+  bornKey: string | null;
+  /** The controller's user still exists. */
+  admin: boolean;
+  prepared: boolean;
+  gatewayToken: string | null;
+  /** The order and generation of the last document that took effect. */
+  done: { order: string; generation: number } | null;
+  /** The order whose document it has seen, if only in part. */
+  customer: string | null;
+  tailnetNode: string | null;
+}
+
+export interface SimServer {
+  readonly id: number;
+  readonly name: string;
+  labels: Record<string, string>;
+  readonly location: string;
+  readonly serverType: string;
+  readonly ipv4: string;
+  readonly createdAt: number;
+  /** sshd answers from then on. */
+  readonly bootedAt: number;
+  deleting: boolean;
+  readonly machine: SimMachine;
+}
+
+export interface SimState {
+  serverId: number | null;
+  tainted: boolean;
+  serial: number;
+}
+
+export interface SimSession {
+  readonly id: string;
+  readonly order: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly price: string;
+  status: "open" | "complete" | "expired";
+  paymentStatus: "unpaid" | "paid";
+  subscription: string | null;
+}
+
+export interface SimSubscription {
+  readonly id: string;
+  readonly session: string;
+  status: "active" | "canceled";
+}
+
+/** As the real one: whole milliseconds. */
+class WholeClock extends VirtualClock {
+  override delay(ms: number, signal?: AbortSignal): Promise<void> {
+    return super.delay(Math.ceil(ms), signal);
+  }
+}
+
+export class World {
+  readonly clock = new WholeClock();
+  readonly chance: Chance;
+  readonly servers = new Map<number, SimServer>();
+  readonly states = new Map<string, SimState>();
+  /** Terraform processes that run, by folder. */
+  readonly processes = new Map<string, Promise<void>>();
+  readonly devices = new Map<string, { hostname: string; tags: readonly string[] }>();
+  readonly authKeys = new Map<
+    string,
+    { id: string; used: boolean; tags: readonly string[]; ephemeral: boolean }
+  >();
+  /** Stripe's idempotency keys and what each made. */
+  readonly idempotent = new Map<string, string>();
+  readonly sessions = new Map<string, SimSession>();
+  readonly subscriptions = new Map<string, SimSubscription>();
+  readonly violations: string[] = [];
+  readonly trace: string[] = [];
+  /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */
+  events = 0;
+  /** From then on nothing fails any more. */
+  calm = false;
+  /** Told of each server that is being deleted. */
+  onDelete: (server: SimServer) => void = () => {};
+  /** How many servers the configuration allows. */
+  maxTotal = Number.POSITIVE_INFINITY;
+  #ids = 1000;
+
+  constructor(seed: number) {
+    this.chance = new Chance(seed);
+  }
+
+  id(): number {
+    return ++this.#ids;
+  }
+
+  note(text: string): void {
+    const seconds = ((this.clock.now() - start) / 1000).toFixed(3);
+    this.trace.push(`${seconds.padStart(10)} s  ${text}`);
+  }
+
+  violate(invariant: string, text: string): void {
+    this.note(`VIOLATION ${invariant}: ${text}`);
+    this.violations.push(`${invariant}: ${text}`);
+  }
+
+  /** The daemon asked for something that the simulation does not have: never to be taken for a fault of the world. */
+  unknown(text: string): Error {
+    this.violate("simulation", text);
+    return new Error(text);
+  }
+
+  /** Whether a fault of this probability strikes now. */
+  strikes(probability: number): boolean {
+    return !this.calm && this.chance.happens(probability);
+  }
+
+  /** Some time passes, in ms; now and then much more. */
+  async takes(low: number, high: number): Promise<void> {
+    const slow = this.strikes(0.01) ? 20 : 1;
+    await this.clock.delay(this.chance.between(low, high) * slow);
+  }
+
+  server(ipv4: string): SimServer | null {
+    for (const server of this.servers.values()) if (server.ipv4 === ipv4) return server;
+    return null;
+  }
+
+  /** The lowest free one: an address that was given back is used again at once. */
+  freeAddress(): string {
+    for (let host = 1; ; host++) {
+      const ipv4 = `192.0.2.${host}`;
+      if (!this.server(ipv4)) return ipv4;
+    }
+  }
+
+  /** Whether Stripe's objects say that the order is to be served. */
+  isEntitled(order: string): boolean {
+    return [...this.sessions.values()].some(
+      (session) =>
+        session.order === order &&
+        session.paymentStatus === "paid" &&
+        this.subscriptions.get(session.subscription ?? "")?.status === "active",
+    );
+  }
+}
+
+const start = new VirtualClock().now();
