@@ -29,6 +29,10 @@ export interface LocalCloudOptions {
   readonly dir: string;
   /** How long Hetzner's actions take. */
   readonly profile?: "realistic" | "fast";
+  /** Divides them by so much instead. */
+  readonly speed?: number;
+  /** Decides how they are spread; the same one gives the same durations. */
+  readonly seed?: number;
   readonly onProgress?: (text: string) => void;
   /** For whoever wants to see the mails as they come. */
   readonly onMail?: (mail: Mail) => void;
@@ -162,6 +166,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
       stateDir: join(dir, "hetzner"),
       backend,
       profile: options.profile ?? "fast",
+      ...(options.speed === undefined ? {} : { speed: options.speed }),
+      ...(options.seed === undefined ? {} : { seed: options.seed }),
       requestsPerHour,
     });
     // Servers are the emulator's: it goes before the machines do.

@@ -17,11 +17,19 @@ const { values } = parseArgs({
     dir: { type: "string" },
     listen: { type: "string", default: "127.0.0.1:8080" },
     realistic: { type: "boolean", default: false },
+    speed: { type: "string" },
+    seed: { type: "string" },
   },
 });
 if (values.machines !== "nspawn" && values.machines !== "process") {
   throw new Error(`--machines=${values.machines}: want nspawn or process`);
 }
+const number = (name: "speed" | "seed"): Record<string, number> => {
+  const text = values[name];
+  if (text === undefined) return {};
+  if (!(Number(text) > 0)) throw new Error(`--${name}=${text}: want a number above 0`);
+  return { [name]: Number(text) };
+};
 
 const ended = new Promise<void>((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
@@ -30,6 +38,8 @@ const cloud = await startLocalCloud({
   machines: values.machines,
   dir: values.dir ?? (await mkdtemp(join(tmpdir(), "clawpool-cloud-"))),
   profile: values.realistic ? "realistic" : "fast",
+  ...number("speed"),
+  ...number("seed"),
   onProgress: (text) => console.log(text),
   onMail: ({ to, subject }) => console.log(`mail to ${to.join(", ")}: ${subject}`),
 });
