@@ -1,5 +1,6 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble. */
 import type { OrderId } from "../../pool/machine/machine.ts";
+import { assertAudited } from "../store/audited.ts";
 import type { Story } from "./story.ts";
 import type { SimServer, World } from "./world.ts";
 
@@ -83,5 +84,11 @@ export function judge(story: Story): void {
   for (const folder of world.states.keys()) {
     if (folder !== "platform" && !names.has(folder))
       world.violate("I3", `terraform folder ${folder} is left`);
+  }
+
+  try {
+    assertAudited(store);
+  } catch (error) {
+    world.violate("I10", error instanceof Error ? error.message : String(error));
   }
 }
