@@ -160,7 +160,8 @@ exec sleep infinity`;
   const pid = child.pid ?? 0;
   await ip(pid, [
     "link set lo up",
-    "link add name br0 type bridge",
+    // Its own address: else it takes the lowest of its ports' and the gateway's changes when a machine comes or goes.
+    "link add name br0 address 02:c1:a0:00:00:01 type bridge",
     `address add ${own.gateway}/32 dev br0`,
     `link set br0 mtu ${mtu} up`,
     ...routerRoutes(routes),
