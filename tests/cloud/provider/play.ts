@@ -1,6 +1,6 @@
 /**
  * Plays a scenario with the provider of the mirror against the emulated Hetzner and tells what it did: the requests,
- * the plan and what terraform said. `recorded.json` has the same of the real provider.
+ * the plan and what terraform said. `scenarios.json` has the same of the real provider.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -77,8 +77,12 @@ async function take(step: Step, parts: Parts): Promise<Played> {
   };
 }
 
-/** Terraform's own advice against -target. */
-const terraformsOwn = new Set(["Resource targeting is in effect", "Applied changes may be incomplete"]);
+/** Terraform's own: its advice against -target, and what it says when it is interrupted. */
+const terraformsOwn = new Set([
+  "Resource targeting is in effect",
+  "Applied changes may be incomplete",
+  "execution halted",
+]);
 
 async function command(
   step: Step,
@@ -95,12 +99,15 @@ async function command(
   if (verb === "import") {
     const [address = ""] = rest;
     const args = ["import", "-input=false", address, ids.get(address) ?? ""];
-    const { exitCode, stdout, stderr } = await folder.run(args, env);
+    const { exitCode, stdout, stderr } = await folder.run(args, { env });
     if (exitCode !== 0) throw new Error(`terraform import: ${stdout}${stderr}`);
     return {};
   }
   const alone = verb === "plan" ? ["-parallelism=1"] : ["-parallelism=1", "-auto-approve"];
-  const { diagnostics, changes } = await folder.tell([verb, ...alone, ...rest], env);
+  const { diagnostics, changes } = await folder.tell([verb, ...alone, ...rest], {
+    env,
+    ...(step.interrupt ? { interrupt: witness.next(...step.interrupt) } : {}),
+  });
   const ofProvider = diagnostics.filter(({ summary }) => !terraformsOwn.has(summary));
   const says = ofProvider.map(({ severity, address, summary, detail }) =>
     witness.named([`${severity}, ${address ?? "nowhere"}: ${summary}`, detail].filter(Boolean).join("\n")),

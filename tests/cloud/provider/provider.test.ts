@@ -264,7 +264,7 @@ describe("the hcloud provider in the mirror", function () {
 
   it("refuses a token that has not 64 characters", async () => {
     await stack.open({ firewalls: 0, server: null });
-    const { exitCode, text } = await stack.folder.tell(["plan"], { HCLOUD_TOKEN: token.slice(1) });
+    const { exitCode, text } = await stack.folder.tell(["plan"], { env: { HCLOUD_TOKEN: token.slice(1) } });
     assert.equal(exitCode, 1);
     assert.match(text, /must be exactly 64 characters/);
   });

@@ -29,7 +29,7 @@ try {
 
 if (part === "") await writeLines("rules.json", await readRules());
 
-const before = JSON.parse(await readFile(file("recorded.json"), "utf8")) as Record<string, Played[]>;
+const before = JSON.parse(await readFile(file("scenarios.json"), "utf8")) as Record<string, Played[]>;
 const recorded = new Map(Object.entries(before));
 // The real provider waits for seconds between its tries.
 const left = scenarios.filter(({ name }) => !recorded.has(name) || name.includes(part));
@@ -40,7 +40,7 @@ await Promise.all(
       recorded.set(next.name, await play(next));
       console.log(`${((performance.now() - begun) / 1_000).toFixed(1)} s  ${next.name}`);
       await writeLines(
-        "recorded.json",
+        "scenarios.json",
         Object.fromEntries(scenarios.map(({ name }) => [name, recorded.get(name)])),
       );
     }

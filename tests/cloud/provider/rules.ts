@@ -195,7 +195,7 @@ export async function readRules(): Promise<Rules> {
   try {
     const env = { HCLOUD_ENDPOINT: hetzner.endpoint };
     const run = async (...args: string[]) => {
-      const { exitCode, diagnostics } = await folder.tell(args, env);
+      const { exitCode, diagnostics } = await folder.tell(args, { env });
       if (exitCode !== 0) throw new Error(`terraform ${args[0]}: ${JSON.stringify(diagnostics)}`);
     };
     await folder.configure(configuration(false));

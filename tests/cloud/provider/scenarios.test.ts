@@ -36,7 +36,7 @@ describe("the provider in the mirror, held against the real 1.68.0", function ()
   it("is held against it in every scenario that was recorded, and in no other", async () => {
     assert.deepEqual(
       scenarios.map(({ name }) => name),
-      Object.keys(await recorded<object>("recorded.json")),
+      Object.keys(await recorded<object>("scenarios.json")),
     );
   });
 
@@ -58,7 +58,7 @@ describe("the provider in the mirror, held against the real 1.68.0", function ()
 
     for (const { name } of scenarios) {
       it(name, async () => {
-        const wanted = (await recorded<Record<string, Played[]>>("recorded.json"))[name];
+        const wanted = (await recorded<Record<string, Played[]>>("scenarios.json"))[name];
         assert.deepEqual(JSON.parse(JSON.stringify(await playing.get(name))), wanted);
       });
     }

@@ -28,6 +28,8 @@ export interface Step {
   readonly anyOrder?: boolean;
   /** Set before the command and taken back after it. */
   readonly faults?: readonly FaultInput[];
+  /** Method and beginning of the path of the request during which terraform gets a SIGINT. */
+  readonly interrupt?: readonly [method: string, path: string];
   /** What others do in the cloud before the command. */
   readonly meanwhile?: (hetzner: Hetzner) => Promise<unknown>;
   /** `hcloud_server.a.name`, or `hcloud_server.a` for all, from the state after the command. */

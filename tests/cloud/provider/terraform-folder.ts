@@ -27,12 +27,18 @@ export interface TerraformFolder {
   /** Any command; plain result. */
   run(
     args: readonly string[],
-    env?: Record<string, string>,
+    how?: RunOptions,
   ): Promise<{ exitCode: number; stdout: string; stderr: string }>;
   /** A command that knows `-json`. */
-  tell(args: readonly string[], env?: Record<string, string>): Promise<Told>;
+  tell(args: readonly string[], how?: RunOptions): Promise<Told>;
   readState(): Promise<State>;
   close(): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Terraform gets a SIGINT, as from Ctrl-C, when this resolves. */
+  readonly interrupt?: Promise<void>;
 }
 
 export interface State {
@@ -66,12 +72,8 @@ export async function openTerraformFolder(
 }
 
 function terraformFolder(mirror: ProviderMirror, dir: string, endpoint: string): TerraformFolder {
-  const run: TerraformFolder["run"] = async (args, env = {}) => {
-    const {
-      exitCode = 1,
-      stdout,
-      stderr,
-    } = await execa("terraform", args, {
+  const run: TerraformFolder["run"] = async (args, { env = {}, interrupt } = {}) => {
+    const running = execa("terraform", args, {
       cwd: dir,
       reject: false,
       extendEnv: false,
@@ -86,6 +88,8 @@ function terraformFolder(mirror: ProviderMirror, dir: string, endpoint: string):
         ...env,
       },
     });
+    interrupt?.then(() => running.kill("SIGINT"));
+    const { exitCode = 1, stdout, stderr } = await running;
     return { exitCode, stdout, stderr };
   };
   return {
@@ -105,8 +109,8 @@ function terraformFolder(mirror: ProviderMirror, dir: string, endpoint: string):
           ...configuration,
         }),
       ),
-    tell: async (args, env) => {
-      const { exitCode, stdout, stderr } = await run([...args, "-json", "-input=false"], env);
+    tell: async (args, how) => {
+      const { exitCode, stdout, stderr } = await run([...args, "-json", "-input=false"], how);
       const lines = parseLog(stdout);
       return {
         exitCode,

@@ -29,6 +29,7 @@ export class Witness {
   readonly #server: Server;
   readonly #names = new Map<string, string>();
   #calls: string[] = [];
+  #awaited: { method: string; path: string; resolve: () => void }[] = [];
   /** Actions of each poll since the last `take`. */
   #polled: string[][] = [];
 
@@ -57,12 +58,18 @@ export class Witness {
     return calls;
   }
 
+  /** The next request with this method whose path, without /v1, begins so; before it is passed on. */
+  next(method: string, path: string): Promise<void> {
+    return new Promise((resolve) => this.#awaited.push({ method, path, resolve }));
+  }
+
   /** The text with names in the place of ids, ports and correlation ids. */
   named(text: string): string {
     return text
       .replaceAll(randomName, "primary_ip-{random}")
       .replaceAll(/\d{7,}/g, (id) => this.#names.get(id) ?? id)
       .replaceAll(/, [0-9a-f]{16}\)/g, ")")
+      .replaceAll(/Progress: \d+%/g, "Progress: {progress}")
       .replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1");
   }
 
@@ -77,6 +84,11 @@ export class Witness {
     const body = Buffer.concat(chunks).toString();
     const url = request.url ?? "";
     this.#note(request.method ?? "", decodeURIComponent(url), body);
+    this.#awaited = this.#awaited.filter(({ method, path, resolve }) => {
+      const comes = request.method === method && url.startsWith(`/v1${path}`);
+      if (comes) resolve();
+      return !comes;
+    });
     const answer = await fetch(this.#api + url, {
       method: request.method ?? "GET",
       headers: { authorization: request.headers.authorization ?? "", "content-type": "application/json" },

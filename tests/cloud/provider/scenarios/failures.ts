@@ -41,6 +41,8 @@ const invalid = (method: FaultInput["method"], path: string): FaultInput => ({
 });
 const actionFails = (command: string): FaultInput => ({ command, effect: { kind: "action_fails" } });
 
+const hangs = (command: string): FaultInput => ({ command, effect: { kind: "action_hangs" } });
+
 const address = { "hcloud_primary_ip.p": { name: "p", type: "ipv4", location: "fsn1" } };
 const group = (more: object = {}) => ({ "hcloud_placement_group.g": { name: "g", type: "spread", ...more } });
 const net = { "hcloud_network.n": network, "hcloud_network_subnet.s": subnet() };
@@ -197,6 +199,39 @@ export const failureScenarios: readonly Scenario[] = [
         faults: [actionFails("attach_to_network")],
       },
       { name: "once more", does: ["apply"] },
+      destroy,
+    ],
+  },
+  {
+    name: "interrupted",
+    steps: [
+      {
+        name: "while a server is ordered, which the cloud sells all the same",
+        config: chain({ "hcloud_server.a": server("a") }),
+        faults: [{ method: "POST", path: "/servers", effect: { kind: "delay", ms: 600_000, when: "after" } }],
+        interrupt: ["POST", "/servers"],
+      },
+      { name: "once more", does: ["apply"] },
+      {
+        name: "while a server is made",
+        config: chain({ "hcloud_server.b": server("b") }),
+        // The poll's answer is on its way when the interrupt comes.
+        faults: [
+          hangs("create_server"),
+          { method: "GET", path: "/actions", effect: { kind: "delay", ms: 600_000 } },
+        ],
+        interrupt: ["GET", "/actions"],
+        state: ["hcloud_server.b.id", "hcloud_server.b.(status)"],
+      },
+      { name: "delete the tainted server", does: ["destroy"] },
+      { name: "a server and a network", config: chain({ ...net, "hcloud_server.a": server("c") }) },
+      {
+        name: "while a framework resource waits",
+        config: chain({ ...inNet, "hcloud_server.a": server("c") }),
+        faults: [hangs("attach_to_network")],
+        interrupt: ["GET", "/actions"],
+        state: ["hcloud_server_network.j.id", "hcloud_server_network.j.(status)"],
+      },
       destroy,
     ],
   },
