@@ -43,6 +43,11 @@ const actionFails = (command: string): FaultInput => ({ command, effect: { kind:
 
 const hangs = (command: string): FaultInput => ({ command, effect: { kind: "action_hangs" } });
 
+/** One resource of each half of the provider. */
+const configured = (block: object) => ({
+  ...chain({ "hcloud_ssh_key.k": key, "hcloud_placement_group.g": { name: "g", type: "spread" } }),
+  provider: { hcloud: block },
+});
 const address = { "hcloud_primary_ip.p": { name: "p", type: "ipv4", location: "fsn1" } };
 const group = (more: object = {}) => ({ "hcloud_placement_group.g": { name: "g", type: "spread", ...more } });
 const net = { "hcloud_network.n": network, "hcloud_network_subnet.s": subnet() };
@@ -105,6 +110,23 @@ export const failureScenarios: readonly Scenario[] = [
           },
         },
         does: ["plan"],
+      },
+    ],
+  },
+  {
+    name: "a provider block",
+    steps: [
+      { name: "with a short token", config: configured({ token: "short" }), does: ["plan"] },
+      {
+        name: "with an interval that is none",
+        config: configured({ poll_interval: "soon" }),
+        does: ["plan"],
+      },
+      { name: "with an unknown function", config: configured({ poll_function: "linear" }), does: ["plan"] },
+      {
+        name: "with a token that the API does not know",
+        config: configured({ token: "f".repeat(64) }),
+        does: ["apply"],
       },
     ],
   },

@@ -30,9 +30,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	// In this order: the second is not configured when the first refuses the configuration, and only one is heard.
 	muxed, err := tf6muxserver.NewMuxServer(ctx,
-		func() tfprotov6.ProviderServer { return upgraded },
 		providerserver.NewProtocol6(&frameworkProvider{}),
+		func() tfprotov6.ProviderServer { return upgraded },
 	)
 	if err != nil {
 		log.Fatal(err)
