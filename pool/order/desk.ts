@@ -6,10 +6,17 @@ import type { Config } from "../config/config.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
 import type { Random } from "../random.ts";
 import type { NewOrder, Store } from "../store/store.ts";
-import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
-import { instanceMetadataKey, objection, orderMetadataKey } from "./confirm.ts";
+import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
+import { instanceMetadataKey, isPaid, objection, orderMetadataKey } from "./confirm.ts";
 import type { Order } from "./order.ts";
-import { acceptEvent, acceptPaidSession, type PaymentContext, type WebhookOutcome } from "./payments.ts";
+import {
+  acceptEvent,
+  acceptPaidSession,
+  endSubscription,
+  expireCheckout,
+  type PaymentContext,
+  type WebhookOutcome,
+} from "./payments.ts";
 import { type OrderRequest, OrderRequestError, readOrderRequest } from "./request.ts";
 
 export interface OrderDeskOptions {
@@ -45,6 +52,10 @@ export interface OrderDesk {
    * @throws InvalidWebhookError; BorderError or the store's error when nothing was kept and Stripe must repeat it
    */
   webhook(raw: Uint8Array, header: string | undefined): Promise<WebhookOutcome>;
+  /** What a webhook would have said, had it come: a fetched session that is paid or has expired. */
+  sessionFound(session: CheckoutSession): WebhookOutcome;
+  /** The same for a fetched subscription that has ended. */
+  endFound(subscription: Subscription): WebhookOutcome;
   /**
    * Whether Stripe, asked again, says that the order's session was paid, for this order and plan. One call for all who
    * wait; asked anew after a restart. @throws BorderError when Stripe cannot be asked now.
@@ -195,6 +206,18 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       const order = "order" in outcome ? outcome.order.id : undefined;
       const { id, type, object, secretIndex } = event;
       log.info({ event: id, type, object, secretIndex, outcome: outcome.kind, order }, "webhook taken");
+      announce(outcome);
+      return outcome;
+    },
+    sessionFound(session) {
+      const outcome = isPaid(session)
+        ? acceptPaidSession(null, session, payments)
+        : expireCheckout(null, session, "the checkout expired", payments);
+      announce(outcome);
+      return outcome;
+    },
+    endFound(subscription) {
+      const outcome = endSubscription(null, subscription, payments);
       announce(outcome);
       return outcome;
     },

@@ -7,12 +7,15 @@
  *   checkout.session.async_payment_succeeded      as completed, paid
  *   checkout.session.async_payment_failed/expired fetched again; the order expires unless it was paid after all
  *   customer.subscription.deleted                 fetched again; must be over; the order ends after the grace
+ *   customer.subscription.updated                 the same when it says `incomplete_expired`; else not ours to act on
  *   anything else                                 not ours to act on
+ *
+ * What the sweep (pool/sweep/stripe.ts) fetched goes the same ways, without an event.
  */
 import type { Clock } from "../clock.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { InboxEvent, Payment, Store } from "../store/store.ts";
-import type { CheckoutSession, StripeEvent, StripeGateway } from "../stripe/stripe.ts";
+import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import { instanceMetadataKey, isPaid, orderIdFrom } from "./confirm.ts";
 import type { Order } from "./order.ts";
 
@@ -44,12 +47,17 @@ export async function acceptEvent(event: StripeEvent, context: PaymentContext): 
       return checkoutEnded(event, await fetchSession(event, context), context);
     case "customer.subscription.deleted":
       return subscriptionEnded(event, context);
+    case "customer.subscription.updated":
+      // Never paid for the first time, it ends without `deleted`. Thin events say no status: then Stripe is asked.
+      return event.status === null || hasEnded({ status: event.status })
+        ? subscriptionUpdated(event, context)
+        : { kind: "ignored" };
     default:
       return { kind: "ignored" };
   }
 }
 
-/** A paid session, from an event or found so when a caller attached it (then `event` is null). */
+/** A paid session, from an event or found so when a caller attached it or by the sweep (then `event` is null). */
 export function acceptPaidSession(
   event: InboxEvent | null,
   session: CheckoutSession,
@@ -86,40 +94,68 @@ function accept(
 }
 
 /** The account may sell other things, too, and serve other installations of clawpool: those payments are not lost. */
-function isForeign(session: CheckoutSession, context: PaymentContext): boolean {
+export function isForeign(session: CheckoutSession, context: { readonly instance: () => string }): boolean {
   const instance = session.metadata[instanceMetadataKey];
   return session.mode !== "subscription" || (instance !== undefined && instance !== context.instance());
 }
+
+/** Nothing revives a subscription in these states. */
+export const hasEnded = ({ status }: Pick<Subscription, "status">): boolean =>
+  status === "canceled" || status === "incomplete_expired";
 
 function checkoutEnded(
   event: StripeEvent,
   session: CheckoutSession | null,
   context: PaymentContext,
 ): WebhookOutcome {
-  const { store } = context;
   if (session === null) return disagreed(event, `Stripe has no session ${event.object}`, context);
   if (isPaid(session)) return acceptPaidSession(inboxEvent(event), session, context);
+  const reason =
+    event.type === "checkout.session.expired" ? "the checkout expired" : "the payment did not clear";
+  return expireCheckout(inboxEvent(event), session, reason, context);
+}
+
+/** A session that will not be paid; `event` is null when it was found so. */
+export function expireCheckout(
+  event: InboxEvent | null,
+  session: CheckoutSession,
+  reason: string,
+  { store }: PaymentContext,
+): WebhookOutcome {
   const order = orderOf(session, store);
   // A caller's own session is known to us by its reference only, until something happens to it.
   if (order && order.checkoutSession === null)
     store.attachCheckout(order.id, { session: session.id, url: null });
-  const reason =
-    event.type === "checkout.session.expired" ? "the checkout expired" : "the payment did not clear";
-  const expired = store.expireOrder(inboxEvent(event), session.id, reason);
+  const expired = store.expireOrder(event, session.id, reason);
   return expired ? { kind: "expired", order: expired } : { kind: "noted" };
 }
 
 async function subscriptionEnded(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
-  const { store, stripe, clock, graceMs } = context;
   const id = event.object;
   if (id === null) return { kind: "ignored" };
-  const subscription = await stripe.fetchSubscription(id);
-  if (subscription === null || !["canceled", "incomplete_expired"].includes(subscription.status)) {
+  const subscription = await context.stripe.fetchSubscription(id);
+  if (subscription === null || !hasEnded(subscription)) {
     const status = subscription === null ? "unknown to Stripe" : subscription.status;
     return disagreed(event, `Stripe signed that subscription ${id} ended, but it is ${status}`, context);
   }
-  const order = store.endSubscription(inboxEvent(event), {
-    subscription: id,
+  return endSubscription(inboxEvent(event), subscription, context);
+}
+
+async function subscriptionUpdated(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
+  if (event.object === null) return { kind: "ignored" };
+  const subscription = await context.stripe.fetchSubscription(event.object);
+  if (subscription === null || !hasEnded(subscription)) return { kind: "ignored" };
+  return endSubscription(inboxEvent(event), subscription, context);
+}
+
+/** A subscription that Stripe, asked for it, shows as ended; `event` is null when nobody told of it. */
+export function endSubscription(
+  event: InboxEvent | null,
+  subscription: Subscription,
+  { store, clock, graceMs }: PaymentContext,
+): WebhookOutcome {
+  const order = store.endSubscription(event, {
+    subscription: subscription.id,
     releaseAt: clock.now() + graceMs(),
     reason: `subscription ended: ${subscription.cancelReason ?? "no reason given"}`,
   });
@@ -138,7 +174,10 @@ function disagreed(event: StripeEvent, text: string, { store }: PaymentContext):
  * The order that a session pays for: the one it is attached to, else the one its reference names. A reference to an
  * order that has another session already counts for nothing; that payment is flagged as one for an unknown order.
  */
-function orderOf(session: CheckoutSession, store: Store): Order | null {
+export function orderOf(
+  session: CheckoutSession,
+  store: Pick<Store, "order" | "orderBySession">,
+): Order | null {
   const attached = store.orderBySession(session.id);
   if (attached) return attached;
   const id = orderIdFrom(session.reference);

@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 import { BorderError, type BorderErrorKind } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { sessionShape, subscriptionShape } from "./shapes.ts";
-import type { StripeGateway } from "./stripe.ts";
+import type { Listing, StripeGateway } from "./stripe.ts";
 import { verifyWebhook } from "./webhook.ts";
 
 /** Written down so that a newer library cannot change what Stripe answers us without this line changing too. */
@@ -74,6 +74,20 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
       return subscription === null ? null : read(subscriptionShape, subscription, "subscription");
     },
 
+    sessions: ({ status, createdSince, limit }) =>
+      list(`list checkout sessions that are ${status}`, limit, sessionShape, "checkout session", () =>
+        stripe.checkout.sessions.list({
+          status,
+          created: { gte: Math.floor(createdSince / 1000) },
+          limit: mostInPage,
+        }),
+      ),
+
+    subscriptions: (limit) =>
+      list("list subscriptions", limit, subscriptionShape, "subscription", () =>
+        stripe.subscriptions.list({ limit: mostInPage }),
+      ),
+
     verify: (raw, header, secrets) => verifyWebhook(raw, header, secrets, options.clock.now()),
   };
 }
@@ -102,6 +116,27 @@ function isSpoilt(error: unknown): boolean {
     (error.statusCode ?? 0) >= 500 &&
     error.headers?.["idempotent-replayed"] === "true"
   );
+}
+
+/** Stripe's own limit. */
+const mostInPage = 100;
+
+/** Page after page, one call at a time, until there is no more or one object above `limit` is seen. */
+function list<Shape extends z.ZodType>(
+  what: string,
+  limit: number,
+  shape: Shape,
+  object: string,
+  open: () => AsyncIterable<unknown>,
+): Promise<Listing<z.output<Shape>>> {
+  return call(what, async () => {
+    const found: z.output<Shape>[] = [];
+    for await (const answer of open()) {
+      if (found.length === limit) return { found, complete: false };
+      found.push(read(shape, answer, object));
+    }
+    return { found, complete: true };
+  });
 }
 
 function address(apiUrl: string | null): { host?: string; port?: string; protocol?: "http" | "https" } {
@@ -140,6 +175,7 @@ async function callOrNull<T>(what: string, make: () => Promise<T>): Promise<T | 
 }
 
 function borderError(what: string, error: unknown): BorderError {
+  if (error instanceof BorderError) return error;
   if (!(error instanceof Stripe.errors.StripeError)) {
     return new BorderError(`could not ${what}: ${error instanceof Error ? error.message : String(error)}`, {
       border: "stripe",

@@ -19,6 +19,7 @@ export const sessionShape = z
   .object({
     id,
     object: z.literal("checkout.session"),
+    created: z.number(),
     status: z.string().nullish(),
     payment_status: z.string(),
     mode: z.string(),
@@ -32,6 +33,7 @@ export const sessionShape = z
   .transform(
     (session): CheckoutSession => ({
       id: session.id,
+      createdAt: session.created * 1000,
       status: session.status ?? null,
       paymentStatus: session.payment_status,
       mode: session.mode,
@@ -71,7 +73,13 @@ export const snapshotEventShape = z.object({
   id,
   type: z.string().min(1).max(255),
   created: z.number(),
-  data: z.object({ object: z.looseObject({ id: id.optional(), object: z.string().optional() }) }),
+  data: z.object({
+    object: z.looseObject({
+      id: id.optional(),
+      object: z.string().optional(),
+      status: z.unknown().optional(),
+    }),
+  }),
 });
 
 /** `v2.core.event`: carries ids only. During a migration it names the snapshot event of the same change. */

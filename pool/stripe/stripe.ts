@@ -21,6 +21,8 @@ export interface CheckoutRequest {
 
 export interface CheckoutSession {
   readonly id: string;
+  /** Epoch ms. */
+  readonly createdAt: number;
   /** `open`, `complete`, `expired`, or a word that Stripe added since. */
   readonly status: string | null;
   readonly paymentStatus: string;
@@ -32,7 +34,7 @@ export interface CheckoutSession {
   readonly url: string | null;
   /** Only holders of an API key can set these. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Price ids of the line items; empty where Stripe did not say (events never do). */
+  /** Price ids of the line items; empty where Stripe did not say (events and lists never do). */
   readonly prices: readonly string[];
 }
 
@@ -55,6 +57,8 @@ export interface StripeEvent {
   readonly type: string;
   /** Id of the object that the event is about; null where it has none (balance.available). */
   readonly object: string | null;
+  /** The object's `status` as the event shows it; null in thin events and for objects without one. */
+  readonly status: string | null;
   /** Epoch ms. */
   readonly createdAt: number;
   /** The checkout session as the event shows it; null in thin events and for other objects. */
@@ -63,6 +67,13 @@ export interface StripeEvent {
   readonly body: string;
   /** Which of the configured secrets matched: when no event uses an old one any more, it can go. */
   readonly secretIndex: number;
+}
+
+/** What a list of Stripe's gave, newest first. */
+export interface Listing<T> {
+  readonly found: readonly T[];
+  /** False when there is more than was asked for. */
+  readonly complete: boolean;
 }
 
 /** The request is not from Stripe, too old, from the future, or not an event. Answered with 400, never with detail. */
@@ -77,6 +88,17 @@ export interface StripeGateway {
   fetchSession(id: string): Promise<CheckoutSession | null>;
   /** The subscription as it is now; null when Stripe has none of this id. */
   fetchSubscription(id: string): Promise<Subscription | null>;
+  /**
+   * Sessions of this status made since then (epoch ms), at most `limit` of them; 100 a call.
+   * Throws when any page fails: a list is whole, or cut where it says so, or an error.
+   */
+  sessions(filter: {
+    readonly status: "complete" | "expired";
+    readonly createdSince: number;
+    readonly limit: number;
+  }): Promise<Listing<CheckoutSession>>;
+  /** Subscriptions of whatever status but `canceled`, at most `limit` of them; 100 a call. Throws as `sessions`. */
+  subscriptions(limit: number): Promise<Listing<Subscription>>;
   /** Checks signature and age of a webhook against each secret. Throws InvalidWebhookError. */
   verify(raw: Uint8Array, header: string | undefined, secrets: readonly Secret[]): StripeEvent;
 }

@@ -59,6 +59,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
       id,
       type,
       object: data.object.id ?? null,
+      status: typeof data.object.status === "string" ? data.object.status : null,
       createdAt: created * 1000,
       // A session that does not have the shape we know (another API version) is fetched like one of a thin event.
       session: session?.success ? session.data : null,
@@ -74,6 +75,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
       id: snapshot_event ?? id,
       type: type.replace(/^v1\./, ""),
       object: related_object?.id ?? null,
+      status: null,
       createdAt,
       session: null,
       body,

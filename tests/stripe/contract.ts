@@ -35,10 +35,14 @@ export function stripeContract(name: string, subject: () => Subject): void {
 
   describe(`the Stripe border on ${name}`, () => {
     it("makes a checkout, and shows it open, unpaid and with its price", async () => {
+      const before = Math.floor(Date.now() / 1000) * 1000;
       const { session, url } = await open().createCheckout(request());
       assert.match(session, /^cs_test_/);
       assert(URL.canParse(url));
-      assert.deepEqual(await open().fetchSession(session), {
+      const { createdAt, ...shown } = (await open().fetchSession(session)) ?? assert.fail();
+      // Another machine's clock may differ a little.
+      assert(Math.abs(createdAt - before) < 300_000);
+      assert.deepEqual(shown, {
         id: session,
         status: "open",
         paymentStatus: "unpaid",
@@ -65,11 +69,25 @@ export function stripeContract(name: string, subject: () => Subject): void {
       assert.equal(await open().fetchSubscription("sub_none"), null);
     });
 
+    it("lists no session that is open, and none that was made before", async () => {
+      const { session } = await open().createCheckout(request());
+      const { createdAt } = (await open().fetchSession(session)) ?? assert.fail();
+      for (const status of ["complete", "expired"] as const) {
+        const { found } = await open().sessions({ status, createdSince: createdAt, limit: 1_000 });
+        assert(!found.some(({ id }) => id === session));
+        assert(found.every((one) => one.status === status && one.createdAt >= createdAt));
+        const future = Date.now() + 86_400_000;
+        const none = await open().sessions({ status, createdSince: future, limit: 1_000 });
+        assert.deepEqual(none, { found: [], complete: true });
+      }
+    });
+
     it("says permanent for a price that is not there, auth for a wrong key", async () => {
       const wrong = request({ price: "price_none" });
       await assert.rejects(open().createCheckout(wrong), fails("permanent", "resource_missing"));
       await assert.rejects(open("sk_test_wrong").createCheckout(request()), fails("auth"));
       await assert.rejects(open("sk_test_wrong").fetchSession("cs_test_none"), fails("auth"));
+      await assert.rejects(open("sk_test_wrong").subscriptions(1), fails("auth"));
     });
   });
 }

@@ -152,6 +152,69 @@ describe("createStripeGateway", () => {
     await new Promise<void>((resolve) => strange.close(() => resolve()));
   });
 
+  describe("lists", () => {
+    const buy = async () => {
+      const key = `k${stripe.account.sessions.size}`;
+      const { session } = await open(0).createCheckout({ ...request, idempotencyKey: key });
+      const { subscription } = stripe.console.buy(session);
+      return { session, subscription: subscription.id };
+    };
+    const everything = { status: "complete", createdSince: 0, limit: 1_000 } as const;
+    const pages = (path: string) =>
+      stripe.calls().filter((call) => call.method === "GET" && call.path.startsWith(path)).length;
+
+    it("go through every page, newest first, and end where they are told to", async () => {
+      const bought: string[] = [];
+      for (let n = 0; n < 120; n++) bought.push((await buy()).session);
+      const all = await open(0).sessions(everything);
+      assert.deepEqual([all.found.map(({ id }) => id), all.complete], [bought.toReversed(), true]);
+      assert.equal(pages("/v1/checkout/sessions"), 2);
+      const some = await open(0).sessions({ ...everything, limit: 50 });
+      assert.deepEqual(
+        [some.found.map(({ id }) => id), some.complete],
+        [bought.toReversed().slice(0, 50), false],
+      );
+      assert.equal(pages("/v1/checkout/sessions"), 3, "and not further");
+      assert.equal((await open(0).subscriptions(1_000)).found.length, 120);
+      assert.equal((await open(0).subscriptions(50)).complete, false);
+    });
+
+    it("show what has expired, and what is not cancelled, as it is", async () => {
+      const [one, two, three] = [await buy(), await buy(), await buy()];
+      stripe.console.cancel(one.subscription);
+      stripe.console.failPayment(two.subscription);
+      const { session } = await open(0).createCheckout({ ...request, idempotencyKey: "left" });
+      stripe.console.expire(session);
+      const expired = await open(0).sessions({ ...everything, status: "expired" });
+      assert.deepEqual(
+        expired.found.map(({ id, status }) => [id, status]),
+        [[session, "expired"]],
+      );
+      const { found } = await open(0).subscriptions(100);
+      assert.deepEqual(
+        found.map(({ id, status }) => [id, status]),
+        [
+          [three.subscription, "active"],
+          [two.subscription, "past_due"],
+        ],
+      );
+    });
+
+    it("fail as a whole when one page fails", async () => {
+      for (let n = 0; n < 101; n++) await buy();
+      const fault = {
+        on: "call",
+        path: "/v1/checkout/sessions",
+        skip: 1,
+        effect: { kind: "answer", status: 503 },
+      };
+      stripe.faults.add(fault as CallFault);
+      await assert.rejects(open(0).sessions(everything), fails("transient"));
+      stripe.faults.add({ on: "call", path: "/v1/subscriptions", effect: { kind: "rate-limit" } });
+      await assert.rejects(open(0).subscriptions(100), fails("transient"));
+    });
+  });
+
   it("never says the key", async () => {
     const gateway = createStripeGateway({
       key: new Secret("sk_test_canary_0123456789"),

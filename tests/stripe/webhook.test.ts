@@ -29,6 +29,7 @@ const thin = {
 const session = {
   id: "cs_test_1",
   object: "checkout.session",
+  created: seconds,
   status: "complete",
   payment_status: "paid",
   mode: "subscription",
@@ -53,6 +54,7 @@ describe("verifyWebhook", () => {
       id: "evt_1",
       type: "customer.subscription.deleted",
       object: "sub_1",
+      status: "canceled",
       createdAt: now,
       session: null,
       body,
@@ -65,6 +67,7 @@ describe("verifyWebhook", () => {
     const { session: read } = verify(JSON.stringify(completed));
     assert.deepEqual(read, {
       id: "cs_test_1",
+      createdAt: now,
       status: "complete",
       paymentStatus: "paid",
       mode: "subscription",
@@ -89,6 +92,7 @@ describe("verifyWebhook", () => {
       id: "evt_test_9",
       type: "checkout.session.completed",
       object: "cs_test_1",
+      status: null,
       createdAt: Date.parse(thin.created),
       session: null,
       secretIndex: 0,

@@ -69,6 +69,7 @@ const productsEvents = [
   "checkout.session.async_payment_failed",
   "checkout.session.expired",
   "customer.subscription.deleted",
+  "customer.subscription.updated",
 ];
 
 /** Starts the stand-in; it listens when the promise resolves. */
