@@ -9,8 +9,10 @@ import Koa, { type Middleware } from "koa";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { adminSocket } from "../pool/cli/admin-client.ts";
+import type { Controller } from "../pool/controller.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import { BusyError, type People } from "../pool/people.ts";
+import { UnknownPoolError } from "../pool/sizing/stop.ts";
 import type { Store } from "../pool/store/store.ts";
 import { readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
@@ -21,6 +23,8 @@ export interface AdminOptions {
   readonly store: Store;
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
+  /** @throws UnknownPoolError */
+  readonly resume: Controller["resume"];
   readonly log: Logger;
 }
 
@@ -30,12 +34,13 @@ export interface Admin {
   listen(): Promise<{ path: string; close(): Promise<void> }>;
 }
 
-export function createAdmin({ stateDir, store, status, people, log }: AdminOptions): Admin {
+export function createAdmin({ stateDir, store, status, people, resume, log }: AdminOptions): Admin {
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
   app.use(lookRoutes(store, status));
   app.use(peopleRoutes(people));
+  app.use(resumeRoutes(resume));
 
   return {
     app,
@@ -104,6 +109,26 @@ function peopleRoutes(people: Pick<People, "begin" | "end">): Middleware {
     const { id, exitCode } = checked(endShape, await readJson(context, 64 * 1024));
     people.end(id, exitCode);
     context.body = {};
+  });
+  return router.routes() as Middleware;
+}
+
+const resumeShape = z.strictObject({
+  pool: z.string().min(1).max(64).nullable(),
+  actor: z.string().min(1).max(100),
+});
+
+function resumeRoutes(resume: Controller["resume"]): Middleware {
+  const router = new Router();
+  router.post("/resume", async (context) => {
+    const { pool, actor } = checked(resumeShape, await readJson(context, 64 * 1024));
+    try {
+      context.body = resume(pool, actor);
+    } catch (error) {
+      if (!(error instanceof UnknownPoolError)) throw error;
+      const title = "There is no such pool";
+      throw new Problem({ status: 404, code: "unknown-pool", title, detail: error.message });
+    }
   });
   return router.routes() as Middleware;
 }

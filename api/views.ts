@@ -92,6 +92,8 @@ interface MachineView {
   readonly deadline: string | null;
   readonly attempts: number;
   readonly reason: string | null;
+  /** Failed, and kept until then to be looked at. */
+  readonly specimen_until: string | null;
 }
 
 function viewMachine(machine: Machine): MachineView {
@@ -110,6 +112,7 @@ function viewMachine(machine: Machine): MachineView {
     deadline: iso(machine.deadline),
     attempts: machine.attempts,
     reason: machine.reason,
+    specimen_until: iso(machine.specimenUntil),
   };
 }
 
@@ -128,6 +131,12 @@ export interface PoolView {
     readonly states: Readonly<Partial<Record<MachineState, number>>>;
     readonly queued: number;
     readonly build_seconds: number | null;
+    /** Too many builds failed; `clawpool resume` or another input starts it again. */
+    readonly refill_stopped: { readonly since: string; readonly reason: string } | null;
+    /** Behind a failed build: when the next is tried. */
+    readonly refill_paused_until: string | null;
+    /** The failed machine that is kept to be looked at. */
+    readonly specimen: string | null;
   }[];
   readonly machines: readonly MachineView[];
   /** The newest 50. */
@@ -163,6 +172,12 @@ export function viewPool(status: PoolStatus, store: Store, clock: Clock): PoolVi
       states: pool.states,
       queued: pool.queued,
       build_seconds: pool.buildMs === null ? null : Math.round(pool.buildMs / 1000),
+      refill_stopped: pool.refill.stopped && {
+        since: new Date(pool.refill.stopped.at).toISOString(),
+        reason: pool.refill.stopped.reason,
+      },
+      refill_paused_until: iso(pool.refill.pausedUntil),
+      specimen: pool.refill.specimen,
     })),
     machines: store.machines({ live: true }).map(viewMachine),
     orders: store.orders({ limit: 50 }).map((order) => ({

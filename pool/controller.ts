@@ -16,9 +16,11 @@ import { createPeople, type People } from "./people.ts";
 import { createPlatform } from "./platform.ts";
 import type { Random } from "./random.ts";
 import type { Sealer } from "./secrets/seal.ts";
+import { raiseAlerts } from "./sizing/alerts.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { refill, trim } from "./sizing/refill.ts";
+import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/stop.ts";
 import type { Store } from "./store/store.ts";
 import { createCloudSweep } from "./sweep/cloud.ts";
 
@@ -30,6 +32,8 @@ export interface ControllerOptions {
   readonly config: () => Config;
   /** The `root` of terraform's folders. */
   readonly terraformRoot: string;
+  /** Hash of what machines are prepared by: another one starts a refill again that was stopped. */
+  readonly recipe?: () => Promise<string>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -48,6 +52,11 @@ export interface Controller {
   start(): void;
   /** A look at everything now, e.g. because the configuration changed. */
   poke(): void;
+  /**
+   * Refill of the pool (null: of all that are stopped) goes on, and its specimen goes.
+   * @throws UnknownPoolError
+   */
+  resume(pool: string | null, actor: string): Resumed[];
   /** What is to be done once a minute. Never throws: what failed is logged, and done the next time. */
   everyMinute(): Promise<void>;
   /** No new looks; what can be begun again is ended, terraform and hand-overs finish. */
@@ -94,6 +103,7 @@ export function createController(options: ControllerOptions): Controller {
     afterRound() {
       const claimed = serveQueue(store, config());
       const retired = trim(store, config());
+      for (const name of resumeChanged({ store, config, clock, log })) loop.poke(name);
       const planned = refill(store, config(), clock, random);
       for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
     },
@@ -110,9 +120,24 @@ export function createController(options: ControllerOptions): Controller {
     await keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
   };
 
+  async function noteRecipe(): Promise<void> {
+    try {
+      const recipe = await options.recipe?.();
+      if (recipe && recipe !== store.setting(recipeSetting)) store.putSetting(recipeSetting, recipe);
+    } catch (err) {
+      log.warn({ err }, "the playbook's files cannot be read");
+    }
+  }
+
   return {
     desk,
     people,
+    resume(pool, actor) {
+      const resumed = resume({ store, config }, pool, actor);
+      for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
+      loop.poke();
+      return resumed;
+    },
     async prepare() {
       for (const { name, ended } of await terraform.leftovers()) {
         log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
@@ -120,6 +145,7 @@ export function createController(options: ControllerOptions): Controller {
       }
       await platform.ensure();
       await replenish();
+      await noteRecipe();
     },
     start: () => loop.start(),
     poke: () => loop.poke(),
@@ -127,7 +153,8 @@ export function createController(options: ControllerOptions): Controller {
       const ensured = platform
         .ensure()
         .catch((err: unknown) => log.error({ err }, "the platform stack was not applied"));
-      await Promise.all([sweep.run(), ensured, replenish()]);
+      await Promise.all([sweep.run(), ensured, replenish(), noteRecipe()]);
+      raiseAlerts({ store, config: config(), clock, log });
     },
     stop: () => loop.stop({ abort: true }),
     close: () => armed.close(),

@@ -8,6 +8,7 @@ import { schedule } from "node-cron";
 import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
+import { recipeOf } from "./ansible/recipe.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
@@ -73,7 +74,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       },
       refused: (why) => store.audit("daemon", "config.refused", "configuration", { why }),
     });
-    const metrics = createMetrics(store, config);
+    const metrics = createMetrics(store, config, clock);
 
     // Who is spoken with.
     const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
@@ -87,11 +88,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       borders,
       config,
       terraformRoot: terraformRoot(options.config),
+      recipe: () => recipeOf(options.config.prepare),
       clock,
       random: systemRandom,
       log,
     });
-    const { desk, people } = controller;
+    const { desk, people, resume } = controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const cron = schedule("* * * * *", () => void controller?.everyMinute());
@@ -100,8 +102,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     releasers.add("hourly cron", () => hourly.destroy());
 
     // Who may ask.
-    const status = () => poolStatus(store, config());
-    const socket = await createAdmin({ stateDir, store, status, people, log }).listen();
+    const status = () => poolStatus(store, config(), clock);
+    const socket = await createAdmin({ stateDir, store, status, people, resume, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();

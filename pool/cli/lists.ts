@@ -22,7 +22,7 @@ export function registerLists(program: Command): void {
           machines.map((machine) => [
             machine.name,
             machine.pool,
-            machine.state,
+            machine.specimenUntil === null ? machine.state : `${machine.state} (specimen)`,
             age(machine.stateSince),
             machine.location,
             machine.ipv4 ?? "-",

@@ -6,6 +6,7 @@ import { registerDoctor } from "./doctor.ts";
 import { registerInit } from "./init.ts";
 import { registerLists } from "./lists.ts";
 import { registerCdktf } from "./people.ts";
+import { registerResume } from "./resume.ts";
 import { registerServe } from "./serve.ts";
 import { registerStatus } from "./status.ts";
 
@@ -22,6 +23,7 @@ for (const register of [
   registerDoctor,
   registerStatus,
   registerLists,
+  registerResume,
   registerAudit,
   registerConfig,
   registerCdktf,

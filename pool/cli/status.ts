@@ -42,6 +42,11 @@ export function describe(status: PoolStatus): string {
       .join(", ") || "empty",
   ]);
   const pools = table(["POOL", "PLAN", "READY", "LIVE", "SERVING", "QUEUED", "BUILD", "STATES"], rows);
+  const paused = status.pools.flatMap(({ name, refill }) => {
+    if (refill.stopped !== null) return [`${name}: refill stopped: ${refill.stopped.reason}`];
+    return refill.pausedUntil === null ? [] : [`${name}: waits after ${refill.failures} failed builds`];
+  });
+  const notes = paused.length > 0 ? `\n\n${paused.join("\n")}` : "";
   const flags = status.flags.map((flag) => `  ! ${flag.kind} ${flag.subject}: ${flag.text}`);
-  return flags.length > 0 ? `${pools}\n\nNeeds a person:\n${flags.join("\n")}` : pools;
+  return flags.length > 0 ? `${pools}${notes}\n\nNeeds a person:\n${flags.join("\n")}` : `${pools}${notes}`;
 }

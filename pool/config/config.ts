@@ -11,6 +11,28 @@ export interface PoolConfig {
   readonly minReady: number;
   readonly maxTotal: number;
   readonly maxAgeMs: number;
+  readonly failureBudget: FailureBudget;
+}
+
+/** What failed builds may cost before a person is asked. */
+export interface FailureBudget {
+  /** So many failures one after another stop the refill. */
+  readonly run: number;
+  /** More than this share (0–1) of at least `atLeast` builds that ended within `windowMs` stops it, too. */
+  readonly share: number;
+  readonly atLeast: number;
+  readonly windowMs: number;
+  /** Behind the first failure; doubles with each further, up to the longest. */
+  readonly firstPauseMs: number;
+  readonly longestPauseMs: number;
+  /** Up to this one before a build that a queued order waits for. */
+  readonly longestOrderPauseMs: number;
+  /** While the refill is stopped: failed builds for each order that waits. */
+  readonly buildsPerOrder: number;
+  /** 0 keeps no specimen. */
+  readonly keepSpecimenMs: number;
+  /** More than this share of an hour's builds is told to a person. */
+  readonly alertShare: number;
 }
 
 export interface PlanConfig {

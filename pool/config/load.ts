@@ -6,7 +6,7 @@ import { closest, distance } from "fastest-levenshtein";
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { Secret } from "../secrets/secret.ts";
-import type { Config, PoolConfig } from "./config.ts";
+import type { Config, FailureBudget, PoolConfig } from "./config.ts";
 import { type ConfigFile, jsonSchema, shape } from "./shape.ts";
 
 /** Everything that is wrong with a file, each with its place; nothing of it was applied. */
@@ -248,5 +248,31 @@ function resolvePool(
     minReady: pool.min_ready,
     maxTotal: pool.max_total,
     maxAgeMs: pool.max_age,
+    failureBudget: resolveBudget(pool.failure_budget, (key, text) =>
+      wrong([...path, "failure_budget", key], text),
+    ),
+  };
+}
+
+function resolveBudget(
+  budget: ConfigFile["pools"][string]["failure_budget"],
+  wrong: (key: string, text: string) => void,
+): FailureBudget {
+  const { first_pause: first, longest_pause: longest, longest_order_pause: forOrders } = budget;
+  if (first < 1_000) wrong("first_pause", "a pause shorter than 1s would buy machines as fast as they fail");
+  if (longest < first) wrong("longest_pause", "shorter than first_pause");
+  if (forOrders < first) wrong("longest_order_pause", "shorter than first_pause");
+  if (forOrders > longest) wrong("longest_order_pause", "orders would wait longer than the refill");
+  return {
+    run: budget.run,
+    share: budget.share,
+    atLeast: budget.at_least,
+    windowMs: budget.window,
+    firstPauseMs: first,
+    longestPauseMs: longest,
+    longestOrderPauseMs: forOrders,
+    buildsPerOrder: budget.builds_per_order,
+    keepSpecimenMs: budget.keep_specimen,
+    alertShare: budget.alert_share,
   };
 }

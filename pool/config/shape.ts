@@ -40,6 +40,53 @@ const cidr = z.union([z.cidrv4(), z.cidrv6()], { error: "want a CIDR such as 203
 const tag = z.string().regex(/^tag:[a-z][a-z0-9-]*$/, "want a tag such as tag:claw-vm");
 const port = z.int().min(1).max(65_535);
 
+const failureBudget = z
+  .strictObject({
+    run: z
+      .int()
+      .min(1)
+      .max(50)
+      .default(5)
+      .describe("so many failed builds one after another stop the refill"),
+    share: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(0.5)
+      .describe("more than this share of failed builds within `window` stops the refill"),
+    at_least: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(10)
+      .describe("the share of fewer builds than this says nothing"),
+    window: duration.default(units.h),
+    // 10, 20, 40 … s: a fault of a moment costs one machine, one that lasts costs six an hour until the run ends it.
+    first_pause: duration
+      .default(10 * units.s)
+      .describe("after the first failed build; doubles with each further"),
+    longest_pause: duration.default(10 * units.m),
+    longest_order_pause: duration
+      .default(units.m)
+      .describe("the same, before a build that a paying customer waits for"),
+    builds_per_order: z
+      .int()
+      .min(0)
+      .max(20)
+      .default(5)
+      .describe("while the refill is stopped, so many failed builds for each order that waits"),
+    keep_specimen: duration
+      .default(24 * units.h)
+      .describe('how long one failed machine is kept to be looked at; "0s" keeps none'),
+    alert_share: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.1)
+      .describe("more than this share of failed builds within an hour is told to a person"),
+  })
+  .describe("what failed builds may cost before a person is asked");
+
 const pool = z.strictObject({
   plan: name.describe("the plan whose orders this pool serves"),
   regions: z.array(z.string()).min(1).describe("friendly names from `regions`, tried in this order"),
@@ -48,6 +95,7 @@ const pool = z.strictObject({
   min_ready: z.int().min(0).max(100).describe("how many warm machines to keep"),
   max_total: z.int().min(1).max(1_000).describe("never more machines than this, customers' included"),
   max_age: duration.default(14 * units.d).describe("a warm machine older than this is replaced"),
+  failure_budget: failureBudget.prefault({}),
 });
 
 const deadlines = z.strictObject({

@@ -6,6 +6,7 @@
  * (terraform-provider-hcloud 1.68.0, recorded).
  */
 import { BorderError } from "../errors.ts";
+import { isSurplus } from "../sizing/budget.ts";
 import { publicKeyOf } from "../ssh/keys.ts";
 import { labels } from "./labels.ts";
 import type { Machine } from "./machine.ts";
@@ -21,7 +22,7 @@ export const plan: Stage = async (machine, { store, clock, config }) => {
 };
 
 export const create: Stage = async (machine, context) => {
-  const { terraform, store, platform } = context;
+  const { terraform, store, platform, config } = context;
   // max_total was raised: the platform gets its further group within a minute.
   if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
   const state = await terraform.state(machine.name);
@@ -32,6 +33,11 @@ export const create: Stage = async (machine, context) => {
     // let go of it by its id, and build another under another name.
     const reason = "the server was made, but terraform's state does not know it";
     store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
+    return atOnce;
+  }
+  if (isSurplus(store, config(), machine)) {
+    const reason = `refill of pool ${machine.pool} is stopped`;
+    store.changeMachine(machine.name, "creating", { state: "retiring", reason }, reason);
     return atOnce;
   }
   await withPermit(machine, context, { create: true }, (run) =>

@@ -4,12 +4,22 @@
  */
 
 import { auditedRun } from "../observe/audited-run.ts";
+import { judgeFailure } from "../sizing/stop.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 import { audited, withPermit } from "./terraform-run.ts";
 
-/** failed: what never saw an order is retired, what did is released. */
-export const failed: Stage = async (machine, { store }) => {
+/** How soon a specimen goes after somebody let it go. */
+const specimenLookMs = 10_000;
+
+/**
+ * failed: what never saw an order is retired, what did is released. Of builds that fail too often one is kept for a while,
+ * so that a person can see why.
+ */
+export const failed: Stage = async (machine, context) => {
+  const { store, clock } = context;
+  const until = machine.order ? null : judgeFailure(machine, context);
+  if (until !== null) return { againInMs: Math.min(until - clock.now(), specimenLookMs) };
   const state = machine.order ? "releasing" : "retiring";
   store.changeMachine(machine.name, "failed", { state }, machine.reason ?? "failed");
   return atOnce;

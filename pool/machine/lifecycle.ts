@@ -1,5 +1,6 @@
 /** Which stage works on which state, and what becomes of a machine whose stage failed. The loop calls `reconcile`. */
 
+import { BorderError, type BorderErrorKind } from "../errors.ts";
 import { StaleRowError } from "../store/store.ts";
 import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";
@@ -97,7 +98,8 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
       return { againInMs: 0 };
     }
   }
-  giveUp(machine, reason, context, decided.do !== "fail" || decided.alert);
+  const kind = error instanceof BorderError ? error.kind : null;
+  giveUp(machine, reason, context, decided.do !== "fail" || decided.alert, kind);
   return { againInMs: 0 };
 }
 
@@ -107,7 +109,13 @@ function nextLocation(machine: Machine, { config }: StageContext): string | null
   return pool?.locations[pool.locations.indexOf(machine.location) + 1] ?? null;
 }
 
-function giveUp(machine: Machine, reason: string, { store, armed }: StageContext, alert: boolean): void {
+function giveUp(
+  machine: Machine,
+  reason: string,
+  { store, armed }: StageContext,
+  alert: boolean,
+  failure: BorderErrorKind | null = null,
+): void {
   armed.drop(machine.name);
   if (alert) store.flag("machine-failed", machine.name, `${machine.name} (${machine.state}): ${reason}`);
   if (machine.order && (machine.state === "claimed" || machine.state === "handing-over")) {
@@ -115,5 +123,5 @@ function giveUp(machine: Machine, reason: string, { store, armed }: StageContext
     return;
   }
   const state = machine.state === "ready" ? "retiring" : "failed";
-  store.changeMachine(machine.name, machine.state, { state, deadline: null, reason }, reason);
+  store.changeMachine(machine.name, machine.state, { state, deadline: null, reason, failure }, reason);
 }

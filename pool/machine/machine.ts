@@ -109,6 +109,12 @@ export interface Machine {
   readonly nextHostKey: string | null;
   readonly installed: Installed | null;
   readonly readyAt: number | null;
+  /** When its build ended, well (`readyAt` is known) or not; never changed after. */
+  readonly buildEndedAt: number | null;
+  /** Kind of the error that it failed of (`BorderErrorKind`); null when it did not fail, or of nothing that a border said. */
+  readonly failure: string | null;
+  /** Failed, and kept until then (epoch ms) so that a person can look at it. */
+  readonly specimenUntil: number | null;
   readonly order: OrderId | null;
   /** A person works on it: not claimable meanwhile. */
   readonly withheld: boolean;

@@ -1,8 +1,10 @@
 /** Prometheus metrics, computed from the store when they are read: what a row says cannot drift from what is shown. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Config } from "../config/config.ts";
+import type { Clock } from "../clock.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
+import { belowFloor, failureShare } from "../sizing/alerts.ts";
 import type { Store } from "../store/store.ts";
 
 export interface Metrics {
@@ -12,7 +14,7 @@ export interface Metrics {
   webhook(outcome: string): void;
 }
 
-export function createMetrics(store: Store, config: () => Config): Metrics {
+export function createMetrics(store: Store, config: () => Config, clock: Clock): Metrics {
   const registry = new Registry();
   const registers = [registry];
 
@@ -76,6 +78,28 @@ export function createMetrics(store: Store, config: () => Config): Metrics {
       this.set(store.flags().length);
     },
   });
+  const perPool = (name: string, help: string, value: (pool: PoolConfig) => number) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["pool"],
+      registers,
+      collect() {
+        this.reset();
+        for (const pool of config().pools) this.set({ pool: pool.name }, value(pool));
+      },
+    });
+  perPool("clawpool_refill_stopped", "1 while too many builds failed and a person is asked", ({ name }) =>
+    store.refill(name).stop ? 1 : 0,
+  );
+  perPool(
+    "clawpool_build_failure_ratio",
+    "Share of the builds of the last hour that failed",
+    ({ name }) => failureShare(store, name, clock.now()) ?? 0,
+  );
+  perPool("clawpool_below_floor", "1 while the pool is told to have too few ready machines", ({ name }) =>
+    store.flags().some(({ kind, subject }) => kind === belowFloor && subject === name) ? 1 : 0,
+  );
 
   const handOver = new Histogram({
     name: "clawpool_handover_seconds",

@@ -1,7 +1,9 @@
 /** What the status page, the CLI and the API say of the pools, from the rows alone. */
 
-import type { Config } from "../config/config.ts";
-import { isClaimable, type MachineState } from "../machine/machine.ts";
+import type { Clock } from "../clock.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import { isClaimable, type Machine, type MachineState } from "../machine/machine.ts";
+import { assess, countedBuilds } from "../sizing/budget.ts";
 import { leadTimeMs } from "../sizing/lead-time.ts";
 import type { Flag, Store } from "../store/store.ts";
 
@@ -21,11 +23,21 @@ export interface PoolStatus {
     readonly queued: number;
     /** Median build time; null before the first machine. */
     readonly buildMs: number | null;
+    readonly refill: {
+      /** Null while the failure budget lets the pool be refilled. */
+      readonly stopped: { readonly at: number; readonly reason: string } | null;
+      /** Builds that failed since the last that did well. */
+      readonly failures: number;
+      /** Behind a failed build: when the next is tried (epoch ms); null when that is not put off. */
+      readonly pausedUntil: number | null;
+      /** The failed machine that is kept to be looked at. */
+      readonly specimen: string | null;
+    };
   }[];
   readonly flags: readonly Flag[];
 }
 
-export function poolStatus(store: Store, config: Config): PoolStatus {
+export function poolStatus(store: Store, config: Config, clock: Clock): PoolStatus {
   const live = store.machines({ live: true });
   const queued = store.orders({ states: ["queued"] });
   return {
@@ -46,8 +58,25 @@ export function poolStatus(store: Store, config: Config): PoolStatus {
         states,
         queued: queued.filter((order) => order.plan === pool.plan).length,
         buildMs: leadTimeMs(store, pool.plan),
+        refill: refillStatus(store, pool, machines, clock.now()),
       };
     }),
     flags: store.flags(),
+  };
+}
+
+function refillStatus(
+  store: Store,
+  pool: PoolConfig,
+  machines: readonly Machine[],
+  now: number,
+): PoolStatus["pools"][number]["refill"] {
+  const { stop, countedFrom } = store.refill(pool.name);
+  const { run, refillAt } = assess(countedBuilds(store, pool.name, countedFrom), pool.failureBudget, now);
+  return {
+    stopped: stop && { at: stop.at, reason: stop.reason },
+    failures: run,
+    pausedUntil: stop === null && refillAt > now ? refillAt : null,
+    specimen: machines.find(({ specimenUntil }) => specimenUntil !== null)?.name ?? null,
   };
 }

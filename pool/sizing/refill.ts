@@ -9,16 +9,10 @@ import { type Machine, type MachineState, machineName } from "../machine/machine
 import { placementGroupsFor } from "../platform.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
+import { allowed, buildingStates } from "./budget.ts";
 
 /** What will be claimable if all goes well. */
-const comingStates: readonly MachineState[] = [
-  "planned",
-  "creating",
-  "booting",
-  "preparing",
-  "proving",
-  "ready",
-];
+const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 
 /** How many machines the pool lacks. */
 export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number): number {
@@ -43,20 +37,39 @@ export function trim(store: Store, config: Config): Machine[] {
   });
 }
 
-/** Writes the intents that are missing; stops at the first cap. */
+/** Writes the intents that are missing and that the failure budget allows; stops at the first cap. */
 export function refill(store: Store, config: Config, clock: Clock, random: Random = systemRandom): Machine[] {
   const planned: Machine[] = [];
   for (const pool of config.pools) {
     const live = store.machines({ live: true });
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
-    for (let wanted = missing(pool, live, queued); wanted > 0; wanted--) {
-      const why = `pool ${pool.name} keeps ${pool.minReady}, ${queued} orders wait: it lacks ${wanted}`;
+    const lacking = missing(pool, live, queued);
+    if (lacking === 0) continue;
+    const demand = { wanted: lacking, queued, live };
+    for (let wanted = allowed(store, pool, demand, clock.now()); wanted > 0; wanted--) {
+      const why = `pool ${pool.name} keeps ${pool.minReady}, ${queued} orders wait: it lacks ${lacking}`;
       const machine = planOne(store, config, pool, clock, random, why);
-      if (!machine) break;
+      if (!machine) {
+        makeRoom(store, config, pool, queued);
+        break;
+      }
       planned.push(machine);
     }
   }
   return planned;
+}
+
+/** A customer who waits for a build is worth more than a look at a failed one. */
+function makeRoom(store: Store, config: Config, pool: PoolConfig, queued: number): void {
+  const live = store.machines({ live: true });
+  const building = live.filter(({ pool: of, state }) => of === pool.name && buildingStates.includes(state));
+  if (building.length >= queued) return;
+  const specimens = live.filter(({ state, specimenUntil }) => state === "failed" && specimenUntil !== null);
+  const own = specimens.find((machine) => machine.pool === pool.name);
+  const specimen = own ?? (live.length >= config.maxTotal ? specimens[0] : undefined);
+  if (!specimen) return;
+  const why = "an order waits and needs its place";
+  store.changeMachine(specimen.name, "failed", { specimenUntil: null }, why);
 }
 
 function planOne(

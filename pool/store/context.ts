@@ -5,7 +5,7 @@ import type { Machine } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
 import { type AuditLog, createAuditLog } from "./audit.ts";
-import type { AuditFacts } from "./store.ts";
+import type { AuditFacts, Cause } from "./store.ts";
 
 export interface StoreListeners {
   readonly onOrderEvent?: (event: OrderEvent) => void;
@@ -27,7 +27,8 @@ export interface StoreContext {
 export interface History {
   audit(actor: string, action: string, subject: string, facts: AuditFacts): void;
   orderEvent(order: string, type: OrderEvent["type"], data: OrderEvent["data"]): OrderEvent;
-  flag(kind: string, subject: string, text: string): void;
+  flag(kind: string, subject: string, text: string): boolean;
+  clearFlag(kind: string, subject: string, why: string, cause?: Cause): boolean;
 }
 
 /**
@@ -73,6 +74,12 @@ export function createContext(
         .run(clock.now(), kind, subject, text);
       // A sweep says the same each minute until somebody acts; that is one thing to know.
       if (raised.changes === 1) auditLog.append("daemon", `flag.${kind}`, subject, { why: text });
+      return raised.changes === 1;
+    },
+    clearFlag(kind, subject, why, { actor = "daemon", run = null } = {}) {
+      const removed = db.prepare("DELETE FROM flag WHERE kind = ? AND subject = ?").run(kind, subject);
+      if (removed.changes === 1) auditLog.append(actor, `flag.${kind}.cleared`, subject, { why, run });
+      return removed.changes === 1;
     },
   };
 

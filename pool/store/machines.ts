@@ -42,6 +42,9 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   hostKey: "host_key",
   nextHostKey: "next_host_key",
   readyAt: "ready_at",
+  buildEndedAt: "build_ended_at",
+  failure: "failure",
+  specimenUntil: "specimen_until",
   order: "order_id",
   generation: "generation",
   tailnetNode: "tailnet_node",
@@ -56,7 +59,7 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
  * Fields whose change the audit log tells. When a machine is looked at next is not a decision about it, and a row for
  * each look would be most of the log.
  */
-const bookkeeping: readonly (keyof Machine)[] = ["nextLookAt", "deadline", "stateSince"];
+const bookkeeping: readonly (keyof Machine)[] = ["nextLookAt", "deadline", "stateSince", "buildEndedAt"];
 const told = ([...Object.keys(columns), "installed"] as (keyof Machine)[]).filter(
   (field) => !bookkeeping.includes(field),
 );
@@ -114,6 +117,8 @@ export function writeMachineChange(
   if (change.state !== undefined && moved) {
     assertTransition(name, from, change.state);
     set.state_since = context.clock.now();
+    const ends = change.state === "ready" || change.state === "failed";
+    if (ends && before.buildEndedAt === null) set.build_ended_at = context.clock.now();
     if (change.attempts === undefined) set.attempts = 0;
     if (change.nextLookAt === undefined) set.next_look_at = 0;
   }

@@ -119,6 +119,23 @@ export const migrations: readonly Migration[] = [
   `,
   "ALTER TABLE machine ADD COLUMN next_host_key TEXT",
   chainAudit,
+  `
+  ALTER TABLE machine ADD COLUMN build_ended_at INTEGER;
+  ALTER TABLE machine ADD COLUMN failure TEXT;
+  ALTER TABLE machine ADD COLUMN specimen_until INTEGER;
+  UPDATE machine SET build_ended_at = ready_at;
+  CREATE INDEX machine_builds ON machine (pool, build_ended_at) WHERE build_ended_at IS NOT NULL;
+
+  CREATE TABLE refill (
+    pool         TEXT PRIMARY KEY,
+    counted_from INTEGER NOT NULL DEFAULT 0,
+    stopped_at   INTEGER,
+    reason       TEXT,
+    inputs       TEXT,
+    specimen     TEXT REFERENCES machine(name),
+    CHECK ((stopped_at IS NULL) = (reason IS NULL) AND (stopped_at IS NULL) = (inputs IS NULL))
+  ) STRICT;
+  `,
 ];
 
 /**

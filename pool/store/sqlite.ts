@@ -9,6 +9,7 @@ import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreListeners } from "./context.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
+import { refillVerbs } from "./refill.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
 
@@ -37,6 +38,7 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
     ...machineVerbs(context),
     ...orderVerbs(context),
     ...claimVerbs(context),
+    ...refillVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),
@@ -50,6 +52,8 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
         .map((row) => ({ ...row, data: JSON.parse(row.data) }) as unknown as OrderEvent),
 
     flag: (kind, subject, text) => context.write(() => context.history.flag(kind, subject, text)),
+    clearFlag: (kind, subject, why, cause) =>
+      context.write(() => context.history.clearFlag(kind, subject, why, cause)),
     flags: () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all(),
 
     setting: (key) =>

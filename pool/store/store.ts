@@ -47,6 +47,38 @@ export interface MachineChange {
   readonly withheld?: boolean;
   readonly poolToken?: string;
   readonly reason?: string | null;
+  readonly failure?: string | null;
+  readonly specimenUntil?: number | null;
+}
+
+/** A build that has ended. */
+export interface Build {
+  readonly machine: MachineName;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly ok: boolean;
+  /** Kind of the error that ended it. */
+  readonly failure: string | null;
+}
+
+/** Whether a pool may be refilled. */
+export interface Refill {
+  /** Builds that began before (epoch ms) say nothing of the pool any more: a person or another input changed something. */
+  readonly countedFrom: number;
+  readonly stop: {
+    readonly at: number;
+    readonly reason: string;
+    /** What the pool's machines were built from then, as a digest. */
+    readonly inputs: string;
+    /** The machine that was kept to look at, even if it is gone by now. */
+    readonly specimen: MachineName | null;
+  } | null;
+}
+
+export interface Specimen {
+  readonly name: MachineName;
+  /** Epoch ms. */
+  readonly until: number;
 }
 
 export interface NewOrder {
@@ -161,6 +193,26 @@ export interface Store {
     cause?: Cause,
   ): Machine;
 
+  // the failure budget
+  /** The pool's newest builds that have ended, in the order of their ends; at most `limit`, ended at `since` or later. */
+  builds(pool: string, filter?: { since?: number; limit?: number }): Build[];
+  refill(pool: string): Refill;
+  /** Pools whose refill is stopped, configured or not. */
+  stoppedPools(): string[];
+  /** No more refill, the specimen kept and a person told; nothing changes when it is stopped already. */
+  stopRefill(
+    pool: string,
+    stop: { reason: string; inputs: string; specimen: Specimen | null; text: string },
+  ): void;
+  /** Keeps this failed machine, if the stop has kept none so far. */
+  keepSpecimen(pool: string, specimen: Specimen): boolean;
+  /** Refill goes on and earlier failures are forgotten; specimens and flag go. @returns what was stopped and kept. */
+  resumeRefill(
+    pool: string,
+    why: string,
+    cause?: Cause,
+  ): { readonly stopped: string | null; readonly specimens: MachineName[] };
+
   // orders
   createOrder(order: NewOrder): Order;
   attachCheckout(id: OrderId, checkout: { session: string; url: string | null }): Order;
@@ -214,8 +266,10 @@ export interface Store {
   auditRows(filter?: { subject?: string; limit?: number }): AuditRow[];
   /** The last row, for comparing later: a cut-off log looks sound by itself. Null while there is none. */
   auditHead(): AuditHead | null;
-  /** Something a person must look at. */
-  flag(kind: string, subject: string, text: string): void;
+  /** Something a person must look at. @returns true when that is news. */
+  flag(kind: string, subject: string, text: string): boolean;
+  /** What was flagged is over. @returns false when it was not flagged. */
+  clearFlag(kind: string, subject: string, why: string, cause?: Cause): boolean;
   flags(): Flag[];
 
   // settings: small facts of the platform (ids of firewall, network, …), JSON

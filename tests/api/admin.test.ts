@@ -7,6 +7,7 @@ import pino from "pino";
 import { type Admin, createAdmin } from "../../api/admin.ts";
 import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/cli/admin-client.ts";
 import { BusyError, type PeopleRequest } from "../../pool/people.ts";
+import { UnknownPoolError } from "../../pool/sizing/stop.ts";
 import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
 import { makeReady } from "../store/rows.ts";
 
@@ -17,12 +18,14 @@ describe("the admin socket", () => {
   let listening: { close(): Promise<void> };
   const begun: PeopleRequest[] = [];
   const ended: [string, number | null][] = [];
+  const resumed: [string | null, string][] = [];
 
   beforeEach(async () => {
     rig = await startDesk();
     stateDir = mkdtempSync(join(tmpdir(), "clawpool-admin-"));
     begun.length = 0;
     ended.length = 0;
+    resumed.length = 0;
     const people = {
       begin(request: PeopleRequest) {
         if (request.stacks.includes("busy")) throw new BusyError("the daemon works on busy now");
@@ -33,7 +36,19 @@ describe("the admin socket", () => {
       end: (id: string, exitCode: number | null) => void ended.push([id, exitCode]),
     };
     const status = () => ({ instance: "test", pools: [], flags: [] });
-    admin = createAdmin({ stateDir, store: rig.store, status, people, log: pino({ level: "silent" }) });
+    const resume = (pool: string | null, actor: string) => {
+      if (pool === "none") throw new UnknownPoolError("there is no pool none");
+      resumed.push([pool, actor]);
+      return [{ pool: "small", stopped: "why", specimens: [] }];
+    };
+    admin = createAdmin({
+      stateDir,
+      store: rig.store,
+      status,
+      people,
+      resume,
+      log: pino({ level: "silent" }),
+    });
     listening = await admin.listen();
   });
   afterEach(async () => {
@@ -81,6 +96,23 @@ describe("the admin socket", () => {
         (error) => error instanceof RefusedError && error.status === 422,
       );
     }
+  });
+
+  it("passes a resume on with its actor, and says which pool there is not", async () => {
+    const answer = await askDaemon(stateDir, "POST", "/resume", { pool: null, actor: "person:ada" });
+    assert.deepEqual(answer, [{ pool: "small", stopped: "why", specimens: [] }]);
+    assert.deepEqual(resumed, [[null, "person:ada"]]);
+    for (const [body, status] of [
+      [{ pool: "none", actor: "person:ada" }, 404],
+      [{ pool: "small" }, 422],
+      [{ pool: 1, actor: "a" }, 422],
+    ] as const) {
+      await assert.rejects(
+        askDaemon(stateDir, "POST", "/resume", body),
+        (error) => error instanceof RefusedError && error.status === status,
+      );
+    }
+    assert.equal(resumed.length, 1);
   });
 
   it("does not take the socket from a daemon that runs, but takes over one that was left behind", async () => {

@@ -39,8 +39,9 @@ describe("clawpool doctor", () => {
     const admin = createAdmin({
       stateDir: rig.stateDir,
       store: life.store,
-      status: () => poolStatus(life.store, life.config),
+      status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      resume: () => assert.fail(),
       log: pino({ level: "silent" }),
     });
     socket = await admin.listen();

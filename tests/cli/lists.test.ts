@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { createAdmin } from "../../api/admin.ts";
 import { age, table } from "../../pool/cli/table.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
+import { resume } from "../../pool/sizing/stop.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { makeReady, newOrder, pay } from "../store/rows.ts";
 import { type CliRig, makeCliRig } from "./rig.ts";
@@ -21,8 +22,9 @@ describe("clawpool status, machines, orders", () => {
     const admin = createAdmin({
       stateDir: rig.stateDir,
       store: life.store,
-      status: () => poolStatus(life.store, life.config),
+      status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       log: pino({ level: "silent" }),
     });
     socket = await admin.listen();
@@ -88,6 +90,36 @@ describe("clawpool status, machines, orders", () => {
       "token-of-the-customer",
     ])
       assert.ok(!all.includes(secret), secret);
+  });
+
+  it("show that and why refill is stopped, and the specimen; resume starts it again and says so", async () => {
+    const name = makeReady(life.store, "claw-test-failed");
+    life.store.changeMachine(name, "ready", { state: "failed", reason: "apt" }, "test");
+    const specimen = { name, until: life.clock.now() + 1_000 };
+    const stop = { reason: "5 builds failed", inputs: "i", specimen, text: "refill stopped" };
+    life.store.stopRefill("small", stop);
+    assert.match((await rig.run("status")).stdout, /^small: refill stopped: 5 builds failed$/m);
+    assert.match((await rig.run("machines")).stdout, /^claw-test-failed +small +failed \(specimen\) /m);
+
+    const wrong = await rig.run("resume", "smal");
+    assert.equal(wrong.exitCode, 1);
+    assert.equal(wrong.stderr, "clawpool: there is no pool smal; known: small");
+    const { stdout, exitCode } = await rig.run("resume");
+    assert.equal(exitCode, 0);
+    assert.equal(
+      stdout,
+      "small: refill goes on; it was stopped: 5 builds failed\nclaw-test-failed is destroyed now",
+    );
+    assert.doesNotMatch((await rig.run("status")).stdout, /stopped/);
+    const [row] = life.store
+      .auditRows({ subject: "small" })
+      .filter(({ action }) => action === "refill.resumed");
+    assert.match(row?.actor ?? "", /^person:./);
+    assert.equal((await rig.run("resume")).stdout, "No pool's refill is stopped.");
+    assert.match(
+      (await rig.run("resume", "small")).stdout,
+      /was not stopped; its next build waits no longer/,
+    );
   });
 
   it("say in one sentence that no daemon runs", async () => {

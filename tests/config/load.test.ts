@@ -23,6 +23,18 @@ describe("clawpool.yaml", () => {
     assert.deepEqual(config.pools[0]?.locations, ["fsn1", "nbg1", "hel1"]);
     assert.equal(config.pools[0]?.maxAgeMs, 14 * 86_400_000);
     assert.equal(config.deadlines.creatingMs, 600_000);
+    assert.deepEqual(config.pools[0]?.failureBudget, {
+      run: 5,
+      share: 0.5,
+      atLeast: 10,
+      windowMs: 3_600_000,
+      firstPauseMs: 10_000,
+      longestPauseMs: 600_000,
+      longestOrderPauseMs: 60_000,
+      buildsPerOrder: 5,
+      keepSpecimenMs: 86_400_000,
+      alertShare: 0.1,
+    });
     assert.equal(config.hetzner.token.expose(), env.HCLOUD);
     assert(!inspect(config, { depth: 9 }).includes(env.STRIPE_KEY));
   });
@@ -80,6 +92,32 @@ describe("clawpool.yaml", () => {
       "a secret's file that is not there",
       (t) => t.replace("{ env: STRIPE_KEY }", "{ file: nowhere }"),
       /stripe\.key: the secret cannot be read/,
+    ],
+    [
+      "a pause that grows smaller",
+      (t) =>
+        t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { first_pause: 2m, longest_pause: 1m }"),
+      /line 12, column \d+: pools\.small-eu\.failure_budget\.longest_pause: shorter than first_pause/,
+    ],
+    [
+      "orders that wait longer than the refill",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { longest_order_pause: 1h }"),
+      /failure_budget\.longest_order_pause: orders would wait longer than the refill/,
+    ],
+    [
+      "builds without a pause",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { first_pause: 0s }"),
+      /failure_budget\.first_pause: a pause shorter than 1s/,
+    ],
+    [
+      "a share of failures beyond all",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { share: 1.5 }"),
+      /pools\.small-eu\.failure_budget\.share: /,
+    ],
+    [
+      "an unknown key of the failure budget",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { runs: 3 }"),
+      /failure_budget\.runs: unknown key; did you mean run\?/,
     ],
     ["a network that is none", (t) => t.replace("203.0.113.7/32", "203.0.113.7"), /want a CIDR/],
     [

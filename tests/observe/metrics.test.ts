@@ -8,7 +8,7 @@ import { caps, makeReady, newMachine, newOrder, pay } from "../store/rows.ts";
 describe("what is seen of the pools", () => {
   let life: Life;
   let metrics: Metrics;
-  const status = () => poolStatus(life.store, life.config);
+  const status = () => poolStatus(life.store, life.config, life.clock);
 
   /** Samples by name and labels. */
   async function samples(): Promise<Map<string, number>> {
@@ -24,19 +24,22 @@ describe("what is seen of the pools", () => {
 
   beforeEach(() => {
     life = startLife();
-    metrics = createMetrics(life.store, () => life.config);
+    metrics = createMetrics(life.store, () => life.config, life.clock);
   });
   afterEach(() => life.store.close());
 
   it("has the documented metrics, each with a help text", async () => {
     const all = await metrics.registry.getMetricsAsJSON();
     assert.deepEqual(all.map(({ name, type }) => [name, type]).sort(), [
+      ["clawpool_below_floor", "gauge"],
+      ["clawpool_build_failure_ratio", "gauge"],
       ["clawpool_claimable", "gauge"],
       ["clawpool_flags", "gauge"],
       ["clawpool_handover_seconds", "histogram"],
       ["clawpool_machines", "gauge"],
       ["clawpool_orders_queued", "gauge"],
       ["clawpool_pool_target", "gauge"],
+      ["clawpool_refill_stopped", "gauge"],
       ["clawpool_webhooks_total", "counter"],
     ]);
     assert.ok(all.every(({ help }) => help.length > 10));

@@ -111,5 +111,9 @@ const writes: ReadonlySet<string> = new Set<keyof Store>([
   "appendStep",
   "audit",
   "flag",
+  "clearFlag",
+  "stopRefill",
+  "keepSpecimen",
+  "resumeRefill",
   "putSetting",
 ]);

@@ -1,0 +1,101 @@
+/**
+ * Tells a person when a pool is below its floor or its builds fail, and takes it back when that is over: a pool that goes
+ * cold is the fault that customers notice first and operators last. Looked at once a minute.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import { isClaimable } from "../machine/machine.ts";
+import type { Store } from "../store/store.ts";
+import { leadTimeMs } from "./lead-time.ts";
+
+const hourMs = 3_600_000;
+
+/** What a build takes, before one was measured: twice what a small VM needs. */
+const assumedLeadMs = 600_000;
+
+export const buildsFail = "builds-fail";
+export const belowFloor = "below-floor";
+
+/** Share of the pool's builds of the last hour that failed, 0–1; null without a build. */
+export function failureShare(store: Store, pool: string, now: number): number | null {
+  const builds = store.builds(pool, { since: now - hourMs });
+  return builds.length === 0 ? null : builds.filter(({ ok }) => !ok).length / builds.length;
+}
+
+interface Alert {
+  readonly kind: string;
+  /** Null: it is over, or was never so. The text says nothing that changes from minute to minute. */
+  readonly text: string | null;
+  readonly over: string;
+  readonly facts: object;
+}
+
+export function raiseAlerts({
+  store,
+  config,
+  clock,
+  log,
+}: {
+  store: Store;
+  config: Config;
+  clock: Clock;
+  log: Logger;
+}): void {
+  for (const pool of config.pools) {
+    for (const alert of [failing(store, pool, clock.now()), cold(store, pool, clock.now())]) {
+      if (alert.text === null) {
+        if (store.clearFlag(alert.kind, pool.name, alert.over))
+          log.info({ pool: pool.name, alert: alert.kind }, alert.over);
+      } else if (store.flag(alert.kind, pool.name, alert.text)) {
+        log.error({ pool: pool.name, alert: alert.kind, ...alert.facts }, alert.text);
+      }
+    }
+  }
+  const names = config.pools.map(({ name }) => name);
+  for (const { kind, subject } of store.flags()) {
+    if ([buildsFail, belowFloor].includes(kind) && !names.includes(subject))
+      store.clearFlag(kind, subject, "the pool is no longer configured");
+  }
+}
+
+function failing(store: Store, pool: PoolConfig, now: number): Alert {
+  const share = failureShare(store, pool.name, now) ?? 0;
+  const { alertShare } = pool.failureBudget;
+  const percent = Math.round(alertShare * 100);
+  const told = `more than ${percent} % of the builds of pool ${pool.name} failed within an hour`;
+  return {
+    kind: buildsFail,
+    text: share > alertShare ? told : null,
+    over: `no more than ${percent} % of the builds of the last hour failed`,
+    facts: { share },
+  };
+}
+
+function cold(store: Store, pool: PoolConfig, now: number): Alert {
+  const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(isClaimable).length;
+  const alert = { kind: belowFloor, over: `the pool has what it keeps`, facts: { ready } };
+  const since = belowSince(store, pool, ready < pool.minReady ? now : null);
+  if (since === null) return { ...alert, text: null };
+  const measured = leadTimeMs(store, pool.plan);
+  const floor = `pool ${pool.name} keeps ${pool.minReady} ready`;
+  // A pool that is filled for the first time has its time; later an empty one means that the next customer waits.
+  const isFirst =
+    measured === null || !store.machines({ pool: pool.name }).some(({ readyAt }) => readyAt !== null);
+  if (ready === 0 && !isFirst) return { ...alert, text: `${floor} and has none: the next customer waits` };
+  if (now - since < (measured ?? assumedLeadMs)) {
+    const told = store.flags().find(({ kind, subject }) => kind === belowFloor && subject === pool.name);
+    // One ready again ends nothing that was told: it is over when all are there.
+    return { ...alert, text: told?.text ?? null };
+  }
+  return { ...alert, text: `${floor} and has had fewer for longer than a build takes` };
+}
+
+/** Notes since when (epoch ms) the pool is below its floor, so that a restart does not begin to count anew. */
+function belowSince(store: Store, pool: PoolConfig, below: number | null): number | null {
+  const key = `floor/${pool.name}`;
+  const noted = Number(store.setting(key) ?? "") || null;
+  const since = below === null ? null : (noted ?? below);
+  if (since !== noted) store.putSetting(key, String(since ?? ""));
+  return since;
+}

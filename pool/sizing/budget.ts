@@ -1,0 +1,112 @@
+/**
+ * What failed builds may cost. Behind each failure the next build of the pool waits longer, and is tried alone; when too
+ * many fail, refill stops until a person or another input changes something. Everything is computed from the rows, so it
+ * survives a restart; the spread of the pauses comes from the failed machine's name, which is chance enough (50 bits).
+ */
+import type { Config, FailureBudget, PoolConfig } from "../config/config.ts";
+import type { Machine, MachineState } from "../machine/machine.ts";
+import type { Build, Store } from "../store/store.ts";
+
+/** What is being built, and is not claimable yet. */
+export const buildingStates: readonly MachineState[] = [
+  "planned",
+  "creating",
+  "booting",
+  "preparing",
+  "proving",
+];
+
+/** Enough for every `run` and for the share of a busy hour. */
+const newest = 100;
+
+export interface Assessment {
+  /** Failures since the last build that did well, whatever they failed of. */
+  readonly run: number;
+  /** Those of them that count against the budget. */
+  readonly counted: number;
+  /** Why refill must stop; null within the budget. */
+  readonly exhausted: string | null;
+  /** Not built before (epoch ms): for the pool, and for an order that waits. */
+  readonly refillAt: number;
+  readonly orderAt: number;
+}
+
+/**
+ * That a location has none to sell costs nothing and passes by itself: it makes the pauses longer, and is no reason to
+ * wait for a person.
+ */
+const counts = (build: Build): boolean => build.failure !== "capacity";
+
+export function assess(builds: readonly Build[], budget: FailureBudget, now: number): Assessment {
+  const failures = builds.slice(builds.findLastIndex(({ ok }) => ok) + 1);
+  const last = failures.at(-1);
+  const counted = failures.filter(counts).length;
+  const pauseAfter = (longestMs: number): number => {
+    if (!last) return 0;
+    const pause = Math.min(budget.firstPauseMs * 2 ** (failures.length - 1), longestMs);
+    return last.endedAt + Math.round(pause * (0.8 + 0.4 * spread(last.machine)));
+  };
+  return {
+    run: failures.length,
+    counted,
+    exhausted: exhausted(builds, counted, budget, now),
+    refillAt: pauseAfter(budget.longestPauseMs),
+    orderAt: pauseAfter(budget.longestOrderPauseMs),
+  };
+}
+
+function exhausted(builds: readonly Build[], run: number, budget: FailureBudget, now: number): string | null {
+  if (run >= budget.run) return `${run} builds failed one after another`;
+  const recent = builds.filter(
+    (build) => build.endedAt >= now - budget.windowMs && (build.ok || counts(build)),
+  );
+  const failed = recent.filter(({ ok }) => !ok).length;
+  if (recent.length < budget.atLeast || failed <= budget.share * recent.length) return null;
+  return `${failed} of the last ${recent.length} builds failed`;
+}
+
+/** [0, 1), the same for the same name. */
+function spread(name: string): number {
+  let hash = 0;
+  for (const character of name) hash = (Math.imul(hash, 31) + character.charCodeAt(0)) >>> 0;
+  return hash / 2 ** 32;
+}
+
+/** The pool's builds that still say something of it. */
+export function countedBuilds(store: Store, pool: string, from = store.refill(pool).countedFrom): Build[] {
+  return store.builds(pool, { limit: newest }).filter(({ startedAt }) => startedAt >= from);
+}
+
+/** How many machines may be planned now. @param wanted how many the pool lacks, with those for the orders that wait */
+export function allowed(
+  store: Store,
+  pool: PoolConfig,
+  demand: { readonly wanted: number; readonly queued: number; readonly live: readonly Machine[] },
+  now: number,
+): number {
+  const { wanted, queued, live } = demand;
+  const { stop, countedFrom } = store.refill(pool.name);
+  const builds = countedBuilds(store, pool.name, countedFrom);
+  const { run, refillAt, orderAt } = assess(builds, pool.failureBudget, now);
+  if (run === 0 && !stop) return wanted;
+  const building = live.filter(
+    (machine) => machine.pool === pool.name && buildingStates.includes(machine.state),
+  ).length;
+  const forOrders = now < orderAt ? 0 : Math.min(wanted, Math.max(0, queued - building));
+  if (!stop) return Math.max(forOrders, now >= refillAt && building === 0 ? 1 : 0);
+  // Machines that somebody waits for are still tried, but not for ever.
+  const tried = assess(
+    builds.filter(({ startedAt }) => startedAt >= stop.at),
+    pool.failureBudget,
+    now,
+  ).counted;
+  return Math.max(0, Math.min(forOrders, pool.failureBudget.buildsPerOrder * queued - tried - building));
+}
+
+/** The machine is not begun yet and nobody needs it: the pool's refill was stopped after it was planned. */
+export function isSurplus(store: Store, config: Config, machine: Machine): boolean {
+  if (!store.refill(machine.pool).stop) return false;
+  const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === machine.plan).length;
+  const coming = store.machines({ pool: machine.pool, states: buildingStates }).length;
+  return config.pools.some(({ name }) => name === machine.pool) && coming > queued;
+}
