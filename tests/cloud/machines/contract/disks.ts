@@ -23,7 +23,7 @@ export function diskContract(rig: ContractRig): void {
       userData: userData(machine.hostKey, machine.userKey),
     });
     assert.equal(rig.backend.isOn(id), false);
-    assert.equal(await answers(machine.ipv4, rig.sshPort), false);
+    assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
     await rig.backend.powerOn(id);
     const after = await rig.open(machine);
     assert.notEqual(after.hostKey, before.hostKey);

@@ -12,7 +12,7 @@ export function lifeContract(rig: ContractRig): void {
     const machine = await rig.create();
     assert.match(machine.ipv4, /^\d+\.\d+\.\d+\.\d+$/);
     assert.equal(rig.backend.isOn(machine.spec.id), false);
-    assert.equal(await answers(machine.ipv4, rig.sshPort), false);
+    assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
   });
 
   it("boots with the host key and the user of user_data", async () => {
@@ -40,7 +40,7 @@ export function lifeContract(rig: ContractRig): void {
     await succeed(await rig.open(machine), 'echo survives > "$HOME/kept"');
     await rig.backend.powerOff(id);
     assert.equal(rig.backend.isOn(id), false);
-    assert.equal(await answers(machine.ipv4, rig.sshPort), false);
+    assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
     await rig.backend.powerOn(id);
     const after = await rig.open(machine);
     assert.equal(await succeed(after, 'cat "$HOME/kept"'), "survives\n");
@@ -52,7 +52,7 @@ export function lifeContract(rig: ContractRig): void {
     await rig.open(machine);
     await rig.backend.shutdown(machine.spec.id);
     await until(() => !rig.backend.isOn(machine.spec.id));
-    assert.equal(await answers(machine.ipv4, rig.sshPort), false);
+    assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
   });
 
   it("reboots with the same address, host key and disk", async () => {

@@ -24,7 +24,7 @@ export function addressContract(rig: ContractRig): void {
     await succeed(await rig.open(machine), 'echo secret > "$HOME/kept"');
     await rig.backend.destroy(machine.spec.id);
     assert.equal(rig.backend.isOn(machine.spec.id), false);
-    assert.equal(await answers(machine.ipv4, rig.sshPort), false);
+    assert.equal(await answers(machine.ipv4, rig.sshPort, 250), false);
     await assert.rejects(rig.backend.powerOn(machine.spec.id));
 
     const next = await rig.running();

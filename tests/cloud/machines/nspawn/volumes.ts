@@ -16,8 +16,13 @@ export const volumeFile = (dir: string, id: number): string => join(dir, `volume
 export async function makeVolume(file: string, { size, format }: VolumeSpec): Promise<void> {
   await mkdir(join(file, ".."), { recursive: true });
   await (await open(file, "wx", 0o600)).close();
-  await truncate(file, bytesOf(size));
-  if (format) await execa(`mkfs.${format}`, ["-q", file]);
+  try {
+    await truncate(file, bytesOf(size));
+    if (format) await execa(`mkfs.${format}`, ["-q", file]);
+  } catch (error) {
+    await removeVolume(file);
+    throw error;
+  }
 }
 
 /** Shows the volume's file as a block device of the host, e.g. /dev/loop3. */
