@@ -10,10 +10,12 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import { adminSocket } from "../pool/cli/admin-client.ts";
 import type { Controller } from "../pool/controller.ts";
+import { BorderError } from "../pool/errors.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import { BusyError, type People } from "../pool/people.ts";
 import { UnknownPoolError } from "../pool/sizing/stop.ts";
 import type { Store } from "../pool/store/store.ts";
+import type { StripeSweep } from "../pool/sweep/stripe.ts";
 import { readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
 import { notFound, Problem, problems } from "./problem.ts";
@@ -23,6 +25,7 @@ export interface AdminOptions {
   readonly store: Store;
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
+  readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   /** @throws UnknownPoolError */
   readonly resume: Controller["resume"];
   readonly log: Logger;
@@ -34,12 +37,14 @@ export interface Admin {
   listen(): Promise<{ path: string; close(): Promise<void> }>;
 }
 
-export function createAdmin({ stateDir, store, status, people, resume, log }: AdminOptions): Admin {
+export function createAdmin(options: AdminOptions): Admin {
+  const { stateDir, store, status, people, resume, stripeSweep, log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
   app.use(lookRoutes(store, status));
   app.use(peopleRoutes(people));
+  app.use(reconcileRoutes(stripeSweep));
   app.use(resumeRoutes(resume));
 
   return {
@@ -128,6 +133,31 @@ function resumeRoutes(resume: Controller["resume"]): Middleware {
       if (!(error instanceof UnknownPoolError)) throw error;
       const title = "There is no such pool";
       throw new Problem({ status: 404, code: "unknown-pool", title, detail: error.message });
+    }
+  });
+  return router.routes() as Middleware;
+}
+
+const reconcileShape = z.strictObject({
+  dryRun: z.boolean(),
+  sinceMs: z
+    .int()
+    .min(60_000)
+    .max(90 * 86_400_000)
+    .optional(),
+  actor: z.string().min(1).max(100),
+});
+
+function reconcileRoutes(sweep: Pick<StripeSweep, "reconcile">): Middleware {
+  const router = new Router();
+  router.post("/reconcile/stripe", async (context) => {
+    const request = checked(reconcileShape, await readJson(context, 4 * 1024));
+    try {
+      context.body = await sweep.reconcile(request);
+    } catch (error) {
+      if (!(error instanceof BorderError)) throw error;
+      const title = "Stripe could not be asked; nothing was concluded";
+      throw new Problem({ status: 502, code: "stripe", title, detail: `${title}: ${error.message}` });
     }
   });
   return router.routes() as Middleware;

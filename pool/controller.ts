@@ -23,6 +23,7 @@ import { refill, trim } from "./sizing/refill.ts";
 import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/stop.ts";
 import type { Store } from "./store/store.ts";
 import { createCloudSweep } from "./sweep/cloud.ts";
+import { createStripeSweep, type StripeSweep } from "./sweep/stripe.ts";
 
 export interface ControllerOptions {
   readonly store: Store;
@@ -37,6 +38,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Told of each repair of what a lost webhook left undone. */
+  readonly onStripeRepair?: (kind: string) => void;
   /** Longest time without a look at the rows, in milliseconds. */
   readonly heartbeatMs?: number;
 }
@@ -44,6 +47,7 @@ export interface ControllerOptions {
 export interface Controller {
   readonly desk: OrderDesk;
   readonly people: People;
+  readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   /**
    * Waits for terraform runs that an earlier daemon left behind, and sees to what all machines share. Before `start`.
    * @throws BorderError when the platform stack cannot be applied
@@ -116,6 +120,15 @@ export function createController(options: ControllerOptions): Controller {
     log,
     poke: loop.poke,
   });
+  const stripeSweep = createStripeSweep({
+    store,
+    stripe: borders.stripe,
+    desk,
+    clock,
+    instance: () => config().instance,
+    log,
+    onRepair: (kind) => options.onStripeRepair?.(kind),
+  });
   const replenish = async () => {
     await keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
   };
@@ -132,6 +145,7 @@ export function createController(options: ControllerOptions): Controller {
   return {
     desk,
     people,
+    stripeSweep,
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
@@ -147,16 +161,23 @@ export function createController(options: ControllerOptions): Controller {
       await replenish();
       await noteRecipe();
     },
-    start: () => loop.start(),
+    start() {
+      loop.start();
+      // Whatever happened while no daemon ran.
+      void stripeSweep.runIfDue();
+    },
     poke: () => loop.poke(),
     async everyMinute() {
       const ensured = platform
         .ensure()
         .catch((err: unknown) => log.error({ err }, "the platform stack was not applied"));
-      await Promise.all([sweep.run(), ensured, replenish(), noteRecipe()]);
+      await Promise.all([sweep.run(), stripeSweep.runIfDue(), ensured, replenish(), noteRecipe()]);
       raiseAlerts({ store, config: config(), clock, log });
     },
-    stop: () => loop.stop({ abort: true }),
+    stop() {
+      stripeSweep.stop();
+      return loop.stop({ abort: true });
+    },
     close: () => armed.close(),
   };
 }

@@ -20,9 +20,10 @@ export class RefusedError extends Error {
 
 export const adminSocket = (stateDir: string): string => join(stateDir, "admin.sock");
 
-const timeoutMs = 10_000;
+const patienceMs = 10_000;
 
 /**
+ * @param timeoutMs how long the daemon may be silent, in milliseconds
  * @throws NoDaemonError when nothing listens on the socket; RefusedError with the daemon's sentence for 4xx and 5xx.
  */
 export function askDaemon<T>(
@@ -30,6 +31,7 @@ export function askDaemon<T>(
   method: "GET" | "POST",
   path: string,
   body?: unknown,
+  timeoutMs: number = patienceMs,
 ): Promise<T> {
   const socketPath = adminSocket(stateDir);
   const text = body === undefined ? undefined : JSON.stringify(body);

@@ -6,6 +6,7 @@ import { registerDoctor } from "./doctor.ts";
 import { registerInit } from "./init.ts";
 import { registerLists } from "./lists.ts";
 import { registerCdktf } from "./people.ts";
+import { registerReconcile } from "./reconcile.ts";
 import { registerResume } from "./resume.ts";
 import { registerServe } from "./serve.ts";
 import { registerStatus } from "./status.ts";
@@ -24,6 +25,7 @@ for (const register of [
   registerStatus,
   registerLists,
   registerResume,
+  registerReconcile,
   registerAudit,
   registerConfig,
   registerCdktf,

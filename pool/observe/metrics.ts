@@ -12,6 +12,8 @@ export interface Metrics {
   /** Counts the hand-over when the event says that an order runs. */
   orderEvent(event: OrderEvent): void;
   webhook(outcome: string): void;
+  /** Counts what the Stripe sweep repaired, by kind: each means that a webhook was lost. */
+  stripeRepair(kind: string): void;
 }
 
 export function createMetrics(store: Store, config: () => Config, clock: Clock): Metrics {
@@ -115,6 +117,13 @@ export function createMetrics(store: Store, config: () => Config, clock: Clock):
     registers,
   });
 
+  const stripeRepairs = new Counter({
+    name: "clawpool_stripe_repairs_total",
+    help: "What no webhook told and the sweep of Stripe found, by kind; more than 0 means lost webhooks",
+    labelNames: ["kind"],
+    registers,
+  });
+
   return {
     registry,
     orderEvent({ order: id, type, data }) {
@@ -127,5 +136,6 @@ export function createMetrics(store: Store, config: () => Config, clock: Clock):
       handOver.observe({ source }, (order.servingAt - order.paidAt) / 1_000);
     },
     webhook: (outcome) => webhooks.inc({ outcome }),
+    stripeRepair: (kind) => stripeRepairs.inc({ kind }),
   };
 }

@@ -6,8 +6,10 @@ import { join } from "node:path";
 import pino from "pino";
 import { type Admin, createAdmin } from "../../api/admin.ts";
 import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/cli/admin-client.ts";
+import { BorderError } from "../../pool/errors.ts";
 import { BusyError, type PeopleRequest } from "../../pool/people.ts";
 import { UnknownPoolError } from "../../pool/sizing/stop.ts";
+import type { ReconcileRequest } from "../../pool/sweep/stripe.ts";
 import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
 import { makeReady } from "../store/rows.ts";
 
@@ -18,6 +20,7 @@ describe("the admin socket", () => {
   let listening: { close(): Promise<void> };
   const begun: PeopleRequest[] = [];
   const ended: [string, number | null][] = [];
+  const reconciled: ReconcileRequest[] = [];
   const resumed: [string | null, string][] = [];
 
   beforeEach(async () => {
@@ -25,6 +28,7 @@ describe("the admin socket", () => {
     stateDir = mkdtempSync(join(tmpdir(), "clawpool-admin-"));
     begun.length = 0;
     ended.length = 0;
+    reconciled.length = 0;
     resumed.length = 0;
     const people = {
       begin(request: PeopleRequest) {
@@ -34,6 +38,14 @@ describe("the admin socket", () => {
         return { id: "g1", endpoint: "http://127.0.0.1:1/v1", token: "t", stacks: {} as never };
       },
       end: (id: string, exitCode: number | null) => void ended.push([id, exitCode]),
+    };
+    const stripeSweep = {
+      async reconcile(request: ReconcileRequest) {
+        if (request.actor === "nobody")
+          throw new BorderError("no answer", { border: "stripe", kind: "transient" });
+        reconciled.push(request);
+        return { findings: [], since: 1, sessions: 2, subscriptions: 3, gaps: [] };
+      },
     };
     const status = () => ({ instance: "test", pools: [], flags: [] });
     const resume = (pool: string | null, actor: string) => {
@@ -46,6 +58,7 @@ describe("the admin socket", () => {
       store: rig.store,
       status,
       people,
+      stripeSweep,
       resume,
       log: pino({ level: "silent" }),
     });
@@ -113,6 +126,22 @@ describe("the admin socket", () => {
       );
     }
     assert.equal(resumed.length, 1);
+  });
+
+  it("passes a wish to compare with Stripe on, and says when Stripe could not be asked", async () => {
+    const ask = (body: unknown) => askDaemon(stateDir, "POST", "/reconcile/stripe", body);
+    const request = { dryRun: true, sinceMs: 3_600_000, actor: "person:ada" };
+    const report = { findings: [], since: 1, sessions: 2, subscriptions: 3, gaps: [] };
+    assert.deepEqual(await ask(request), report);
+    assert.deepEqual(reconciled, [request]);
+    for (const [body, status] of [
+      [{ ...request, actor: "nobody" }, 502],
+      [{ ...request, sinceMs: 1 }, 422],
+      [{ ...request, sinceMs: 91 * 86_400_000 }, 422],
+      [{ actor: "person:ada" }, 422],
+    ] as const) {
+      await assert.rejects(ask(body), (error) => error instanceof RefusedError && error.status === status);
+    }
   });
 
   it("does not take the socket from a daemon that runs, but takes over one that was left behind", async () => {

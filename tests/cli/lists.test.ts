@@ -24,6 +24,7 @@ describe("clawpool status, machines, orders", () => {
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      stripeSweep: { reconcile: () => assert.fail() },
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       log: pino({ level: "silent" }),
     });

@@ -40,6 +40,7 @@ describe("what is seen of the pools", () => {
       ["clawpool_orders_queued", "gauge"],
       ["clawpool_pool_target", "gauge"],
       ["clawpool_refill_stopped", "gauge"],
+      ["clawpool_stripe_repairs_total", "counter"],
       ["clawpool_webhooks_total", "counter"],
     ]);
     assert.ok(all.every(({ help }) => help.length > 10));
