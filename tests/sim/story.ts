@@ -15,6 +15,8 @@ export interface Plot {
   readonly lasts: number;
   /** At which point each life of the daemon dies; behind the last they live on. */
   readonly kills: readonly number[];
+  /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
+  readonly lost?: number;
 }
 
 export class Story {
@@ -24,12 +26,14 @@ export class Story {
   readonly acknowledged = new Set<string>();
   daemon: SimDaemon;
   #kills: number[];
+  readonly #lost: number;
   #open = 0;
 
   constructor(world: World, installation: Installation, plot: Plot) {
     this.world = world;
     this.installation = installation;
     this.#kills = [...plot.kills];
+    this.#lost = plot.lost ?? 0.12;
     this.daemon = this.#start();
     for (let i = 0; i < plot.buyers; i++) this.#act(this.#buyer(i, plot.lasts));
     if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
@@ -95,12 +99,13 @@ export class Story {
     await clock.delay(chance.between(5, 120) * second);
     if (chance.happens(0.1)) {
       session.status = "expired";
+      world.note(`session ${session.id} of ${session.order} expires`);
       return this.#announce(session, "checkout.session.expired");
     }
     await this.#pay(session);
     if (!chance.happens(0.4)) return;
     await clock.delay(chance.between(0, 20) * minute);
-    await this.#cancel(session);
+    if (session.paymentStatus === "paid") await this.#cancel(session);
   }
 
   async #pay(session: SimSession): Promise<void> {
@@ -109,10 +114,22 @@ export class Story {
     const subscription = `sub_${world.id()}`;
     session.status = "complete";
     session.subscription = subscription;
-    world.subscriptions.set(subscription, { id: subscription, session: session.id, status: "active" });
+    const bought = {
+      id: subscription,
+      session: session.id,
+      metadata: session.metadata,
+      status: "active",
+    } as const;
+    world.subscriptions.set(subscription, { ...bought });
     if (chance.happens(0.15)) {
       this.#act(this.#announce(session, "checkout.session.completed"));
       await clock.delay(chance.between(1, 20) * minute);
+      if (chance.happens(0.25)) {
+        const failed = world.subscriptions.get(subscription);
+        if (failed) failed.status = "past_due";
+        world.note(`session ${session.id} does not clear for ${session.order}`);
+        return this.#announce(session, "checkout.session.async_payment_failed");
+      }
       session.paymentStatus = "paid";
       world.note(`session ${session.id} clears for ${session.order}`);
       return this.#announce(session, "checkout.session.async_payment_succeeded");
@@ -130,15 +147,17 @@ export class Story {
     await this.#announce(session, "customer.subscription.deleted");
   }
 
-  /** Stripe repeats until 200, sometimes in spite of it, and not always at once. */
+  /** Stripe repeats until 200, sometimes in spite of it, and not always at once; some events it never makes. */
   async #announce(session: SimSession, type: string): Promise<void> {
     const { world } = this;
     const { chance, clock } = world;
+    if (chance.happens(this.#lost)) return world.note(`${type} of ${session.order} is never told`);
     const ofSession = type.startsWith("checkout.");
     const event: StripeEvent = {
       id: `evt_${world.id()}`,
       type,
       object: ofSession ? session.id : session.subscription,
+      status: null,
       createdAt: clock.now(),
       session: ofSession && !chance.happens(0.3) ? { ...shownSession(session), prices: [] } : null,
       body: "{}",

@@ -42,6 +42,7 @@ export interface SimState {
 
 export interface SimSession {
   readonly id: string;
+  readonly createdAt: number;
   readonly order: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly price: string;
@@ -53,7 +54,8 @@ export interface SimSession {
 export interface SimSubscription {
   readonly id: string;
   readonly session: string;
-  status: "active" | "canceled";
+  readonly metadata: Readonly<Record<string, string>>;
+  status: "active" | "past_due" | "canceled";
 }
 
 /** As the real one: whole milliseconds. */
