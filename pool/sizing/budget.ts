@@ -3,6 +3,7 @@
  * many fail, refill stops until a person or another input changes something. Everything is computed from the rows, so it
  * survives a restart; the spread of the pauses comes from the failed machine's name, which is chance enough (50 bits).
  */
+import { createHash } from "node:crypto";
 import type { Config, FailureBudget, PoolConfig } from "../config/config.ts";
 import type { Machine, MachineState } from "../machine/machine.ts";
 import type { Build, Store } from "../store/store.ts";
@@ -66,11 +67,7 @@ function exhausted(builds: readonly Build[], run: number, budget: FailureBudget,
 }
 
 /** [0, 1), the same for the same name. */
-function spread(name: string): number {
-  let hash = 0;
-  for (const character of name) hash = (Math.imul(hash, 31) + character.charCodeAt(0)) >>> 0;
-  return hash / 2 ** 32;
-}
+const spread = (name: string): number => createHash("sha256").update(name).digest().readUInt32BE() / 2 ** 32;
 
 /** The pool's builds that still say something of it. */
 export function countedBuilds(store: Store, pool: string, from = store.refill(pool).countedFrom): Build[] {

@@ -1,6 +1,7 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble. */
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { assertAudited } from "../store/audited.ts";
+import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
 import type { SimServer, World } from "./world.ts";
 
@@ -32,6 +33,9 @@ function knowsStripe({ store, world }: Story): boolean {
   });
 }
 
+/** Flags that end by themselves, or when a person resumes; failures of an hour ago may still be told. */
+const poolFlags: readonly string[] = ["refill-stopped", "below-floor"];
+
 /** True when there is nothing left to do: pool full, everybody served, nothing half made. */
 export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
@@ -43,6 +47,7 @@ export function isSettled(story: Story): boolean {
   const resting = live.every(({ state, labelled, enrolled }) =>
     state === "serving" ? labelled && enrolled : state === "ready",
   );
+  if (store.flags().some(({ kind }) => poolFlags.includes(kind))) return false;
   const waiting = store.orders({ states: ["queued", "provisioning", "releasing"] }).length;
   const ending = store.orders({ states: ["running"] }).some(({ releaseAt }) => releaseAt !== null);
   const room = (pool?.maxTotal ?? 0) - (live.length - ready);
@@ -83,6 +88,7 @@ export function judge(story: Story): void {
     }
   }
 
+  judgeSpending(story);
   const rows = new Set(live.map(({ serverId }) => serverId));
   for (const server of world.servers.values()) {
     if (!rows.has(server.id))

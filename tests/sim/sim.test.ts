@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { simulate } from "./simulation.ts";
 
 const minute = 60_000;
-const small = { buyers: 2, lasts: 6 * minute };
+const small = { buyers: 2, lasts: 6 * minute, spell: null };
 
 describe("the whole controller under simulation", function () {
   this.timeout(300_000);
@@ -24,6 +24,30 @@ describe("the whole controller under simulation", function () {
       assert.deepEqual(violations, [], `killed at point ${point}:\n${trace.join("\n")}`);
       assert.ok(trace.some((line) => line.endsWith(`killed at point ${point}`)));
     }
+  });
+
+  it("buys little while no build succeeds, through hours and deaths, and recovers when a person resumes", async () => {
+    const lasts = 150 * minute;
+    const plot = { buyers: 2, lasts, kills: [300, 500], spell: { from: 0, until: lasts } };
+    const outcome = await simulate(1, plot, ({ world, store, installation }) => {
+      const told = store.auditRows({ limit: 100_000 });
+      const [pool] = installation.config.pools;
+      const refill = told.filter(({ action }) => action.startsWith("refill."));
+      assert.equal(refill[0]?.action, "refill.stopped");
+      assert.equal(refill.at(-1)?.actor, "person:operator");
+      assert.ok(told.some(({ why }) => why === "kept to be looked at"));
+      for (const kind of ["below-floor", "builds-fail"])
+        assert.ok(
+          told.some(({ action }) => action === `flag.${kind}`),
+          kind,
+        );
+      // Two hours and a half at full speed would be 18,000.
+      const { run, buildsPerOrder } = pool?.failureBudget ?? assert.fail();
+      const tries = (run + 2) * (world.builds.resumed.length + 1) + buildsPerOrder * plot.buyers;
+      const left = store.machines({ live: true }).length;
+      assert.ok(world.builds.bought.length <= tries + left, `${world.builds.bought.length} were bought`);
+    });
+    assert.deepEqual(outcome.violations, [], outcome.trace.join("\n"));
   });
 
   it("repeats a run from its seed", async () => {

@@ -22,7 +22,10 @@ export interface Outcome {
 export function plotOf(world: World): Plot {
   const { chance } = world;
   const kills = Array.from({ length: chance.integer(0, 4) }, () => chance.integer(1, 1_000));
-  return { buyers: chance.integer(2, 6), lasts: chance.between(5, 25) * minute, kills };
+  const lasts = chance.between(5, 25) * minute;
+  const from = chance.between(0, lasts / 2);
+  const spell = chance.happens(0.25) ? { from, until: chance.between(from, lasts) } : null;
+  return { buyers: chance.integer(2, 6), lasts, kills, spell };
 }
 
 /**

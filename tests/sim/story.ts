@@ -4,6 +4,7 @@ import type { Store } from "../../pool/store/store.ts";
 import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
+import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import type { SimSession, World } from "./world.ts";
 
 const second = 1_000;
@@ -17,6 +18,7 @@ export interface Plot {
   readonly kills: readonly number[];
   /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
   readonly lost?: number;
+  readonly spell: Spell | null;
 }
 
 export class Story {
@@ -24,6 +26,7 @@ export class Story {
   readonly installation: Installation;
   /** Sessions whose payment was announced by a webhook that the daemon answered with 200. */
   readonly acknowledged = new Set<string>();
+  readonly buyers: number;
   daemon: SimDaemon;
   #kills: number[];
   readonly #lost: number;
@@ -32,11 +35,14 @@ export class Story {
   constructor(world: World, installation: Installation, plot: Plot) {
     this.world = world;
     this.installation = installation;
+    this.buyers = plot.buyers;
     this.#kills = [...plot.kills];
     this.#lost = plot.lost ?? 0.12;
     this.daemon = this.#start();
     for (let i = 0; i < plot.buyers; i++) this.#act(this.#buyer(i, plot.lasts));
     if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
+    if (plot.spell) this.#act(breakBuilds(world, plot.spell));
+    void watchRefill(this);
   }
 
   /** Nobody of the story is under way any more. */
@@ -46,6 +52,11 @@ export class Story {
 
   get store(): Store {
     return this.installation.store;
+  }
+
+  /** Null when the daemon does not answer. */
+  async resume(): Promise<unknown> {
+    return this.#request(async ({ resume }) => resume(null, "person:operator"));
   }
 
   #act(part: Promise<void>): void {

@@ -81,6 +81,8 @@ export class World {
   readonly idempotent = new Map<string, string>();
   readonly sessions = new Map<string, SimSession>();
   readonly subscriptions = new Map<string, SimSubscription>();
+  /** Whether all fail; when servers were bought, and when a person let the refill go on. */
+  readonly builds = { broken: false, bought: [] as number[], resumed: [] as number[] };
   readonly violations: string[] = [];
   readonly trace: string[] = [];
   /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */

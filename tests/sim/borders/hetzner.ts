@@ -99,6 +99,7 @@ function create(world: World, order: ServerBody): Answer {
     },
   };
   world.servers.set(server.id, server);
+  world.builds.bought.push(now);
   world.note(`server ${server.id} ${server.name} is made`);
   if (world.servers.size > world.maxTotal) {
     world.violate("I7", `${world.servers.size} servers exist, ${world.maxTotal} are allowed`);

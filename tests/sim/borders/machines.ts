@@ -219,7 +219,7 @@ export function simulatedAnsible(world: World): Ansible {
         const failure = { task: "apt", message: "no route", kind: "transient" } as const;
         return { ...result, ok: false, failure, installed: {} };
       }
-      if (world.strikes(0.03)) {
+      if (world.builds.broken || world.strikes(0.03)) {
         const failure = { task: "openclaw", message: "exit 1", kind: "permanent" } as const;
         return { ...result, ok: false, failure, installed: {} };
       }
