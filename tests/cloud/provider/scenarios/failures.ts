@@ -114,6 +114,28 @@ export const failureScenarios: readonly Scenario[] = [
     ],
   },
   {
+    name: "servers that cannot be ordered",
+    steps: [
+      {
+        name: "one of each",
+        anyOrder: true,
+        config: {
+          resource: {
+            hcloud_server: {
+              type: server("a", { server_type: "cx1" }),
+              old: server("b", { server_type: "1" }),
+              image: server("c", { image: "no-such" }),
+              snapshot: server("d", { image: "1" }),
+              key: server("e", { ssh_keys: ["none"] }),
+              group: server("f", { placement_group_id: 1 }),
+              place: server("g", { location: "fsn9" }),
+            },
+          },
+        },
+      },
+    ],
+  },
+  {
     name: "a provider block",
     steps: [
       { name: "with a short token", config: configured({ token: "short" }), does: ["plan"] },
