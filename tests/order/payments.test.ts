@@ -150,6 +150,64 @@ describe("payments", () => {
     );
   });
 
+  describe("a subscription that was never paid for the first time", () => {
+    const updated = async (object: object) => {
+      const payload = JSON.stringify({
+        id: `evt_1updated${rig.stripe.calls().length}`,
+        object: "event",
+        type: "customer.subscription.updated",
+        created: 1,
+        data: { object },
+      });
+      const header = Stripe.webhooks.generateTestHeaderString({ payload, secret: rig.stripe.webhookSecret });
+      return rig.desk.webhook(Buffer.from(payload), header);
+    };
+    const running = async () => {
+      makeReady(rig.store, "claw-a");
+      const { id, session, state } = await order();
+      const { subscription, sent } = rig.stripe.console.buy(session);
+      await sent;
+      await rig.desk.confirmation(id);
+      return { id, state, subscription: rig.stripe.account.subscription(subscription.id) };
+    };
+
+    it("ends its order when it expires, which only an update tells", async () => {
+      const { id, state, subscription } = await running();
+      subscription.status = "incomplete_expired";
+      assert.equal((await updated(subscription)).kind, "ended");
+      assert.equal(state(), "releasing");
+      assert.deepEqual(rig.ended, [id]);
+    });
+
+    it("is asked for when a thin event says nothing of its state", async () => {
+      const { state, subscription } = await running();
+      subscription.status = "incomplete_expired";
+      const payload = JSON.stringify({
+        id: "evt_thin",
+        object: "v2.core.event",
+        type: "v1.customer.subscription.updated",
+        created: new Date().toISOString(),
+        related_object: { id: subscription.id, type: "subscription" },
+      });
+      const header = Stripe.webhooks.generateTestHeaderString({ payload, secret: rig.stripe.webhookSecret });
+      await rig.desk.webhook(Buffer.from(payload), header);
+      assert.equal(state(), "releasing");
+    });
+
+    it("is left alone by every other update, and by one that Stripe does not bear out", async () => {
+      const { state, subscription } = await running();
+      const calls = () => rig.stripe.calls().length;
+      const before = calls();
+      for (const status of ["active", "past_due", "incomplete", "a word of next year"]) {
+        assert.deepEqual(await updated({ ...subscription, status }), { kind: "ignored" });
+      }
+      assert.equal(calls(), before, "without asking");
+      assert.deepEqual(await updated({ ...subscription, status: "incomplete_expired" }), { kind: "ignored" });
+      assert.equal(calls(), before + 1);
+      assert.equal(state(), "provisioning");
+    });
+  });
+
   it("keeps nothing and asks for the event again when Stripe cannot be asked", async () => {
     makeReady(rig.store, "claw-a");
     const { session, state } = await order();

@@ -339,12 +339,14 @@ describe("the sweep of Stripe", () => {
     });
   });
 
-  it("looks every 15 minutes, at the start, and as far back as something may have been missed", async () => {
+  it("looks often enough to repair within 15 minutes, at the start, and as far back as something may have been missed", async () => {
     await sweep.runIfDue();
-    rig.clock.skip(15 * minute - 1_000);
-    await sweep.runIfDue();
-    assert.deepEqual(asked, []);
-    rig.clock.skip(1_000);
+    for (let minutes = 1; minutes < 14; minutes++) {
+      rig.clock.skip(minute);
+      await sweep.runIfDue();
+      assert.deepEqual(asked, []);
+    }
+    rig.clock.skip(minute);
     await sweep.runIfDue();
     assert.deepEqual(asked, ["subscriptions", "sessions"], "and 2 calls when nothing waits");
     const lastLook = rig.clock.now();

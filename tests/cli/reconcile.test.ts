@@ -1,0 +1,116 @@
+import { strict as assert } from "node:assert";
+import { mkdirSync } from "node:fs";
+import { pino } from "pino";
+import { createAdmin } from "../../api/admin.ts";
+import { BorderError } from "../../pool/errors.ts";
+import type { ReconcileRequest, StripeReport } from "../../pool/sweep/stripe.ts";
+import { type Life, startLife } from "../machine/fakes.ts";
+import { type CliRig, makeCliRig } from "./rig.ts";
+
+describe("clawpool reconcile stripe", () => {
+  let rig: CliRig;
+  let life: Life;
+  let socket: { close(): Promise<void> };
+  let asked: ReconcileRequest[];
+  let report: StripeReport;
+
+  beforeEach(async () => {
+    rig = makeCliRig();
+    rig.configure();
+    mkdirSync(rig.stateDir);
+    life = startLife();
+    asked = [];
+    const since = Date.parse("2026-11-01T09:30:00Z");
+    report = { findings: [], since, sessions: 12, subscriptions: 7, gaps: [] };
+    const admin = createAdmin({
+      stateDir: rig.stateDir,
+      store: life.store,
+      status: () => assert.fail(),
+      people: { begin: () => assert.fail(), end: () => assert.fail() },
+      resume: () => assert.fail(),
+      stripeSweep: {
+        async reconcile(request) {
+          asked.push(request);
+          if (request.sinceMs === 60_000)
+            throw new BorderError("no answer", { border: "stripe", kind: "transient" });
+          return report;
+        },
+      },
+      log: pino({ level: "silent" }),
+    });
+    socket = await admin.listen();
+  });
+  afterEach(async () => {
+    await socket.close();
+    life.store.close();
+    rig.remove();
+  });
+
+  const run = (...args: string[]) => rig.run("reconcile", "stripe", ...args);
+
+  it("asks the daemon, and says that all is well", async () => {
+    const { stdout, stderr, exitCode } = await run();
+    assert.deepEqual([stderr, exitCode], ["", 0]);
+    assert.equal(
+      stdout,
+      "Compared 12 checkouts since 2026-11-01T09:30:00.000Z and 7 subscriptions: all is as the webhooks said.",
+    );
+    assert.deepEqual(
+      asked.map(({ dryRun, sinceMs }) => [dryRun, sinceMs]),
+      [[false, undefined]],
+    );
+    assert.match(asked[0]?.actor ?? "", /^person:./);
+  });
+
+  it("prints what would be repaired, and what was left out", async () => {
+    const finding = {
+      kind: "payment",
+      subject: "cs_1",
+      order: "ord_1",
+      text: "paid, and its order is expired",
+    };
+    const unknown = {
+      kind: "unknown-payment",
+      subject: "cs_2",
+      order: null,
+      text: "paid, and no order has it",
+    };
+    report = {
+      ...report,
+      findings: [finding, unknown] as StripeReport["findings"],
+      gaps: ["sub_1 was not asked"],
+    };
+    const [dry, real, json] = [
+      await run("--dry-run", "--since", "72h"),
+      await run("--since", "30d"),
+      await run("--json"),
+    ];
+    assert.deepEqual(
+      asked.map(({ dryRun, sinceMs }) => [dryRun, sinceMs]),
+      [
+        [true, 72 * 3_600_000],
+        [false, 30 * 86_400_000],
+        [false, undefined],
+      ],
+    );
+    const [head, columns, ...rows] = dry.stdout.split("\n");
+    assert.match(head ?? "", /7 subscriptions; would repair:$/);
+    assert.match(columns ?? "", /^KIND +STRIPE +ORDER +WHAT$/);
+    assert.match(rows[0] ?? "", /^payment +cs_1 +ord_1 +paid, and its order is expired$/);
+    assert.match(rows[1] ?? "", /^unknown-payment +cs_2 +- +paid, and no order has it$/);
+    assert.equal(rows[2], "Left out: sub_1 was not asked.");
+    assert.match(real.stdout, /; repaired:\n/);
+    assert.deepEqual(JSON.parse(json.stdout), report);
+  });
+
+  it("says in one sentence what is wrong", async () => {
+    for (const span of ["72", "1w", "0h", "91d", "-1h"]) {
+      const { stderr, exitCode } = await run(`--since=${span}`);
+      assert.deepEqual([stderr.includes("want minutes, hours or days"), exitCode], [true, 1], span);
+    }
+    assert.deepEqual(asked, []);
+    const { stderr, exitCode } = await run("--since", "1m");
+    assert.equal(stderr, "clawpool: Stripe could not be asked; nothing was concluded: no answer");
+    assert.equal(exitCode, 1);
+  });
+});
