@@ -1,5 +1,5 @@
 /**
- * Stripe against the store, every 15 minutes and at each start: what customers are entitled to is computed anew from
+ * Stripe against the store, within every 15 minutes and at each start: what customers are entitled to is computed anew from
  * fetched objects, so a webhook that was lost, or never made, costs minutes and not a customer.
  *
  * Lists find, ids decide: sessions come by the day they were made, subscriptions all that are not cancelled, 100 a call.

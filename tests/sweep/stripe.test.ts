@@ -135,10 +135,11 @@ describe("the sweep of Stripe", () => {
     await buy(other.session);
     loseWebhooks();
     await rig.stripe.console.cancel(subscription).sent;
+    const before = rig.clock.now();
     assert.deepEqual(kinds(await now()), ["end"]);
     assert.deepEqual([state(), other.state()], ["releasing", "queued"]);
-    const { releaseAt, endedAt, reason } = rig.store.order(id) ?? assert.fail();
-    assert.equal((releaseAt ?? 0) - (endedAt ?? 0), rig.config.releaseGraceMs);
+    const { releaseAt, reason } = rig.store.order(id) ?? assert.fail();
+    assert((releaseAt ?? 0) >= before + rig.config.releaseGraceMs);
     assert.match(reason ?? "", /cancellation_requested/);
     assert.equal(rig.store.machines({ states: ["releasing", "destroyed"] }).length, 0, "not before its time");
     assert.deepEqual([rig.ended, repairs], [[id], ["end"]]);
