@@ -32,7 +32,7 @@ export const create: Stage = async (machine, context) => {
     // The gate saw the server being made, but terraform's state did not survive to hold it. Nobody has used it:
     // let go of it by its id, and build another under another name.
     const reason = "the server was made, but terraform's state does not know it";
-    store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
+    store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
     return atOnce;
   }
   if (isSurplus(store, config(), machine)) {
@@ -94,7 +94,7 @@ async function adoptTainted(machine: Machine, context: StageContext): Promise<Ne
   const server = state?.serverId ? await cloud.server(state.serverId) : null;
   if (!server) {
     const reason = "the server that terraform's state names does not exist";
-    store.changeMachine(machine.name, "creating", { state: "failed", reason }, reason);
+    store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
     return atOnce;
   }
   if (server.status !== "running") return { againInMs: 2_000 };

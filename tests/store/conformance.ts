@@ -167,6 +167,90 @@ export function storeConformance(name: string, open: () => Store): void {
       });
     });
 
+    describe("the failure budget", () => {
+      const fail = (machine: string, change: Parameters<Store["changeMachine"]>[2] = {}) => {
+        const { name } = store.planMachine(newMachine(machine), caps) ?? assert.fail();
+        store.changeMachine(name, "planned", { state: "failed", failure: "permanent", ...change }, "test");
+        return name;
+      };
+      const stop = { reason: "too many", inputs: "digest", specimen: null, text: "refill stopped" };
+
+      it("tells the ends of a pool's builds, well or not, and not those of hand-overs", () => {
+        store.planMachine(newMachine("m-0"), caps);
+        makeReady(store, "m-1");
+        fail("m-2");
+        makeReady(store, "m-3", { pool: "big" });
+        store.createOrder(newOrder("o-1"));
+        pay(store, "o-1");
+        store.recordHandOverFailure(newMachine("m-1").name, "test");
+        const told = store.builds("small").map(({ machine, ok, failure }) => [machine, ok, failure]);
+        assert.deepEqual(told.sort(), [
+          ["m-1", true, null],
+          ["m-2", false, "permanent"],
+        ]);
+        assert.equal(store.builds("small", { limit: 1 }).length, 1);
+        assert.deepEqual(store.builds("small", { since: Number.MAX_SAFE_INTEGER }), []);
+      });
+
+      it("stops a pool's refill once, with its specimen and its flag, until somebody resumes it", () => {
+        assert.deepEqual(store.refill("small"), { countedFrom: 0, stop: null });
+        const name = fail("m-1");
+        store.stopRefill("small", { ...stop, specimen: { name, until: 5_000 } });
+        store.stopRefill("small", { ...stop, reason: "another", text: "another" });
+        const stopped = store.refill("small").stop;
+        assert.deepEqual(
+          [stopped?.reason, stopped?.inputs, stopped?.specimen],
+          ["too many", "digest", "m-1"],
+        );
+        assert.deepEqual(store.stoppedPools(), ["small"]);
+        assert.equal(store.machine(name)?.specimenUntil, 5_000);
+        assert.deepEqual(
+          store.flags().map(({ kind, text }) => [kind, text]),
+          [["refill-stopped", "refill stopped"]],
+        );
+        assert.deepEqual(store.resumeRefill("small", "mended", { actor: "person:ada" }), {
+          stopped: "too many",
+          specimens: ["m-1"],
+        });
+        assert.equal(store.machine(name)?.specimenUntil, null);
+        assert.deepEqual([store.flags(), store.stoppedPools(), store.refill("small").stop], [[], [], null]);
+        assert.ok(store.refill("small").countedFrom > 0);
+        const told = store.auditRows({ subject: "small" }).map(({ actor, action }) => `${actor} ${action}`);
+        assert.deepEqual(told, [
+          "daemon refill.stopped",
+          "daemon flag.refill-stopped",
+          "person:ada refill.resumed",
+          "person:ada flag.refill-stopped.cleared",
+        ]);
+      });
+
+      it("keeps one specimen for a stop, and only what failed", () => {
+        const specimen = { name: fail("m-1"), until: 5_000 };
+        assert.equal(store.keepSpecimen("small", specimen), false, "nothing is stopped");
+        store.stopRefill("small", stop);
+        const ready = { name: makeReady(store, "m-2"), until: 5_000 };
+        assert.equal(store.keepSpecimen("small", ready), false);
+        assert.equal(store.keepSpecimen("small", specimen), true);
+        assert.equal(store.keepSpecimen("small", { name: fail("m-3"), until: 5_000 }), false);
+        assert.throws(
+          () => store.stopRefill("big", { ...stop, specimen: ready }),
+          StaleRowError,
+          "a machine that is well",
+        );
+        assert.equal(store.refill("big").stop, null, "all or nothing");
+      });
+
+      it("takes a flag back with a row, once", () => {
+        assert.equal(store.flag("stuck", "m-1", "one"), true);
+        assert.equal(store.flag("stuck", "m-1", "one"), false);
+        assert.equal(store.clearFlag("stuck", "m-1", "over"), true);
+        assert.equal(store.clearFlag("stuck", "m-1", "over"), false);
+        assert.deepEqual(store.flags(), []);
+        const told = store.auditRows({ subject: "m-1" }).map(({ action }) => action);
+        assert.deepEqual(told, ["flag.stuck", "flag.stuck.cleared"]);
+      });
+    });
+
     describe("payments", () => {
       it("binds a ready machine in the order's first location that has one", () => {
         makeReady(store, "m-far", { location: "nbg1" });
