@@ -127,18 +127,17 @@ function connection(client: Ssh2Client, target: SshTarget): SshConnection {
     for (const listener of listeners.splice(0)) listener(reason);
   });
 
-  const open = (command: string): Promise<ClientChannel> =>
+  /** The status may come in the same packet as the word that the command runs, so it is listened for in the callback. */
+  const start = (command: string): Promise<RunningExec> =>
     new Promise((resolve, reject) => {
       if (!alive)
         return reject(sshError("transient", "closed", `the connection to ${target.host} is closed`));
       lost.promise.catch(reject);
       client.exec(command, (error, channel) => {
         if (error) reject(sshError("transient", "exec", `${target.host} does not start the command`, error));
-        else resolve(channel);
+        else resolve(handle(channel, lost.promise));
       });
     });
-
-  const start = async (command: string): Promise<RunningExec> => handle(await open(command), lost.promise);
 
   return {
     target,
