@@ -47,11 +47,14 @@ export function isSettled(story: Story): boolean {
   const resting = live.every(({ state, labelled, enrolled }) =>
     state === "serving" ? labelled && enrolled : state === "ready",
   );
-  if (store.flags().some(({ kind }) => poolFlags.includes(kind))) return false;
   const waiting = store.orders({ states: ["queued", "provisioning", "releasing"] }).length;
   const ending = store.orders({ states: ["running"] }).some(({ releaseAt }) => releaseAt !== null);
   const room = (pool?.maxTotal ?? 0) - (live.length - ready);
-  return resting && !ending && waiting === 0 && ready === Math.min(pool?.minReady ?? 0, Math.max(0, room));
+  const wanted = pool?.minReady ?? 0;
+  // Where max_total leaves no room for the floor, that stays to be told.
+  const told = ready < wanted ? ["refill-stopped"] : poolFlags;
+  if (store.flags().some(({ kind }) => told.includes(kind))) return false;
+  return resting && !ending && waiting === 0 && ready === Math.min(wanted, Math.max(0, room));
 }
 
 /** Everything that must be true once it is settled. */
