@@ -77,6 +77,31 @@ describe("what is seen of the pools", () => {
     );
   });
 
+  it("tells of a pool whose builds fail", async () => {
+    makeReady(life.store, "claw-test-one");
+    const { name } = life.store.planMachine(newMachine("claw-test-two"), caps) ?? assert.fail();
+    life.store.changeMachine(name, "planned", { state: "failed" }, "test");
+    let seen = await samples();
+    assert.equal(seen.get('clawpool_build_failure_ratio{pool="small"}'), 0.5);
+    assert.equal(seen.get('clawpool_refill_stopped{pool="small"}'), 0);
+    assert.equal(seen.get('clawpool_below_floor{pool="small"}'), 0);
+    const { pausedUntil, failures } = status().pools[0]?.refill ?? assert.fail();
+    assert.deepEqual([failures, pausedUntil !== null], [1, true]);
+
+    const specimen = { name, until: life.clock.now() + 1_000 };
+    life.store.stopRefill("small", { reason: "too many", inputs: "i", specimen, text: "t" });
+    life.store.flag("below-floor", "small", "cold");
+    seen = await samples();
+    assert.equal(seen.get('clawpool_refill_stopped{pool="small"}'), 1);
+    assert.equal(seen.get('clawpool_below_floor{pool="small"}'), 1);
+    assert.deepEqual(status().pools[0]?.refill, {
+      stopped: { at: life.clock.now(), reason: "too many" },
+      failures: 1,
+      pausedUntil: null,
+      specimen: name,
+    });
+  });
+
   it("observes each hand-over once, from payment to serving, by where the machine came from", async () => {
     const warm = makeReady(life.store, "claw-test-warm");
     const serve = async (id: string, afterMs: number) => {
