@@ -129,18 +129,22 @@ export function createController(options: ControllerOptions): Controller {
     log,
     onRepair: (kind) => options.onStripeRepair?.(kind),
   });
-  const replenish = async () => {
-    await keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
-  };
 
   async function noteRecipe(): Promise<void> {
+    const recipe = await options.recipe?.();
+    if (recipe && recipe !== store.setting(recipeSetting)) store.putSetting(recipeSetting, recipe);
+  }
+
+  /** One failure keeps neither the others from being done nor the daemon from running. */
+  async function attempt(what: string, work: () => unknown): Promise<void> {
     try {
-      const recipe = await options.recipe?.();
-      if (recipe && recipe !== store.setting(recipeSetting)) store.putSetting(recipeSetting, recipe);
+      await work();
     } catch (err) {
-      log.warn({ err }, "the playbook's files cannot be read");
+      log.error({ err }, `could not ${what}`);
     }
   }
+  const replenish = () => attempt("mint Tailscale keys", () => keys?.replenish());
+  const readRecipe = () => attempt("read the playbook's files", noteRecipe);
 
   return {
     desk,
@@ -159,20 +163,23 @@ export function createController(options: ControllerOptions): Controller {
       }
       await platform.ensure();
       await replenish();
-      await noteRecipe();
+      await readRecipe();
     },
     start() {
       loop.start();
       // Whatever happened while no daemon ran.
-      void stripeSweep.runIfDue();
+      void attempt("compare Stripe with the store", stripeSweep.runIfDue);
     },
     poke: () => loop.poke(),
     async everyMinute() {
-      const ensured = platform
-        .ensure()
-        .catch((err: unknown) => log.error({ err }, "the platform stack was not applied"));
-      await Promise.all([sweep.run(), stripeSweep.runIfDue(), ensured, replenish(), noteRecipe()]);
-      raiseAlerts({ store, config: config(), clock, log });
+      await Promise.all([
+        attempt("compare the cloud with the store", sweep.run),
+        attempt("compare Stripe with the store", stripeSweep.runIfDue),
+        attempt("apply the platform stack", platform.ensure),
+        replenish(),
+        readRecipe(),
+      ]);
+      await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
     },
     stop() {
       stripeSweep.stop();

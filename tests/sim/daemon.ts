@@ -129,6 +129,8 @@ async function run(daemon: SimDaemon, world: World, installation: Installation):
   world.note("the daemon serves");
   for (;;) {
     await life.clock.delay(minute);
-    void controller.everyMinute().catch(() => {});
+    controller
+      .everyMinute()
+      .catch((error: unknown) => world.violate("daemon", `a minute's work threw ${error}`));
   }
 }
