@@ -8,8 +8,10 @@
  */
 
 import { askDaemon } from "../../../pool/cli/admin-client.ts";
+import { systemClock } from "../../../pool/clock.ts";
 import type { MachineName } from "../../../pool/machine/machine.ts";
 import { createSealer } from "../../../pool/secrets/seal.ts";
+import { createAuditLog } from "../../../pool/store/audit.ts";
 import { type Rig, until } from "./rig.ts";
 
 const kept = "/var/lib/clawpool-bench";
@@ -109,8 +111,7 @@ function backToProving({ db, store, config }: Rig, name: MachineName, token: str
               next_look_at = 0, order_id = NULL, generation = 0, tailnet_node = NULL, tailnet_address = NULL,
               enrolled = 0, labelled = 0, secrets = @sealed WHERE name = @name`,
     ).run({ name, now, deadline: now + provingMs, sealed });
-    db.prepare(
-      "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, 'benchmark', ?, ?, '{}')",
-    ).run(now, "machine.recycled", name);
+    const why = "a benchmark hands it over again";
+    createAuditLog(db, systemClock).append("benchmark", "machine.recycled", name, { why });
   }).immediate();
 }
