@@ -19,14 +19,13 @@ export interface FaultOrder {
   readonly effect: { readonly kind: string };
 }
 
-/** One line of the log: which fault hit what. */
-export interface FaultHit {
+/** One line of the log: which fault hit what; `What` says it in the words of the part. */
+export type FaultHit<What extends object = object> = What & {
   /** Milliseconds since the epoch. */
   readonly time: number;
   readonly fault: number;
   readonly effect: string;
-  readonly what: string;
-}
+};
 
 interface Standing<Order> {
   readonly order: Order;
@@ -36,23 +35,31 @@ interface Standing<Order> {
   readonly waiting: Set<() => void>;
 }
 
-export class FaultList<Order extends FaultOrder> {
+/** They live in memory: a restart forgets them. */
+export class FaultList<Order extends FaultOrder, What extends object> {
   readonly #seed: number;
   readonly #now: () => number;
   readonly #faults = new Map<number, Standing<Order>>();
-  readonly #log: FaultHit[] = [];
+  readonly #log: FaultHit<What>[] = [];
+  readonly #changed: () => void;
   #nextId = 1;
 
-  /** @param seed decides what a probability hits. @param now epoch ms */
-  constructor(seed: number, now: () => number) {
+  /**
+   * @param seed decides what a probability hits
+   * @param now epoch ms
+   * @param changed told when a fault was added, hit something or was taken back
+   */
+  constructor(seed: number, now: () => number, changed: () => void = () => {}) {
     this.#seed = seed;
     this.#now = now;
+    this.#changed = changed;
   }
 
   /** @returns the id, for `remove` */
   put(order: Order): number {
     const id = this.#nextId++;
     this.#faults.set(id, { order, matched: 0, hits: 0, waiting: new Set() });
+    this.#changed();
     return id;
   }
 
@@ -62,14 +69,17 @@ export class FaultList<Order extends FaultOrder> {
   }
 
   /** What was hit, oldest first, by faults that were taken back too. */
-  log(): readonly FaultHit[] {
+  log(): readonly FaultHit<What>[] {
     return [...this.#log];
   }
 
   /** What it holds goes on. */
   remove(id: number): boolean {
-    for (const release of this.#faults.get(id)?.waiting ?? []) release();
-    return this.#faults.delete(id);
+    const standing = this.#faults.get(id);
+    this.#faults.delete(id);
+    for (const release of standing?.waiting ?? []) release();
+    this.#changed();
+    return standing !== undefined;
   }
 
   /** Takes all of them back and empties the log. */
@@ -80,7 +90,7 @@ export class FaultList<Order extends FaultOrder> {
 
   /** The faults that hit `what`. Lazy: a fault is spent only when the caller asks for it. */
   *strike<Wanted extends Order>(
-    what: string,
+    what: What,
     matches: (order: Order) => order is Wanted,
   ): Generator<{ readonly id: number; readonly order: Wanted }> {
     for (const [id, standing] of this.#faults) {
@@ -90,7 +100,8 @@ export class FaultList<Order extends FaultOrder> {
       const nth = standing.matched++;
       if (nth < order.skip || !this.#chance(id, nth, order.probability)) continue;
       standing.hits++;
-      this.#log.push({ time: this.#now(), fault: id, effect: order.effect.kind, what });
+      this.#log.push({ ...what, time: this.#now(), fault: id, effect: order.effect.kind });
+      this.#changed();
       yield { id, order };
     }
   }

@@ -1,18 +1,9 @@
 import assert from "node:assert/strict";
+import { noUsage } from "../machines/backend.ts";
 import { type Reading, rateBetween } from "./resources/server-metrics.ts";
 import { assertError, type Rig, startRig } from "./rig.ts";
 
-const usage = (cpuSeconds: number) => ({
-  cpuSeconds,
-  diskReadBytes: 0,
-  diskReadOperations: 0,
-  diskWrittenBytes: 0,
-  diskWriteOperations: 0,
-  networkInBytes: 0,
-  networkInPackets: 0,
-  networkOutBytes: 0,
-  networkOutPackets: 0,
-});
+const usage = (cpuSeconds: number) => ({ ...noUsage, cpuSeconds });
 
 describe("Hetzner emulator: metrics of servers", () => {
   let rig: Rig;

@@ -74,6 +74,19 @@ export interface MachineUsage {
   readonly networkOutPackets: number;
 }
 
+/** Of a machine that did nothing yet, or that nobody can measure. */
+export const noUsage: MachineUsage = {
+  cpuSeconds: 0,
+  diskReadBytes: 0,
+  diskReadOperations: 0,
+  diskWrittenBytes: 0,
+  diskWriteOperations: 0,
+  networkInBytes: 0,
+  networkInPackets: 0,
+  networkOutBytes: 0,
+  networkOutPackets: 0,
+};
+
 /** What machines of this kind cannot do, whatever is tried: Hetzner's `unsupported_error`. */
 export class UnsupportedByMachines extends Error {
   override readonly name = "UnsupportedByMachines";

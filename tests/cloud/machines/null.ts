@@ -1,11 +1,12 @@
-import type {
-  BootFault,
-  MachineBackend,
-  MachineSpec,
-  MachineUsage,
-  PrivateInterface,
-  RescueSpec,
-  VolumeSpec,
+import {
+  type BootFault,
+  type MachineBackend,
+  type MachineSpec,
+  type MachineUsage,
+  noUsage,
+  type PrivateInterface,
+  type RescueSpec,
+  type VolumeSpec,
 } from "./backend.ts";
 
 /** One machine of the null backend, as the calls have left it. */
@@ -41,18 +42,6 @@ export interface NullBackend extends MachineBackend {
   /** What `usage` of a machine that is on says from now on; at first nothing was used. */
   used(id: number, usage: Partial<MachineUsage>): void;
 }
-
-const nothingUsed: MachineUsage = {
-  cpuSeconds: 0,
-  diskReadBytes: 0,
-  diskReadOperations: 0,
-  diskWrittenBytes: 0,
-  diskWriteOperations: 0,
-  networkInBytes: 0,
-  networkInPackets: 0,
-  networkOutBytes: 0,
-  networkOutPackets: 0,
-};
 
 export function nullBackend(): NullBackend {
   const machines = new Map<number, NullMachine>();
@@ -99,7 +88,7 @@ export function nullBackend(): NullBackend {
     const machine = known(id);
     if (machine.vanished) throw new Error(`machine ${id} has vanished`);
     patch(id, { rescued: machine.rescue !== null, rescue: null });
-    on.set(id, nothingUsed);
+    on.set(id, noUsage);
   };
 
   return {
@@ -110,7 +99,7 @@ export function nullBackend(): NullBackend {
     addresses,
     routes,
     used: (id, usage) => {
-      on.set(id, { ...nothingUsed, ...on.get(id), ...usage });
+      on.set(id, { ...noUsage, ...on.get(id), ...usage });
     },
     missing: async () => [],
     start: async () => {},

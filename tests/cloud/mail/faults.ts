@@ -30,7 +30,7 @@ export type MailFaultInput = z.input<typeof mailFaultSchema>;
 type MailFault = z.output<typeof mailFaultSchema>;
 export type MailEffect = z.output<typeof effect>;
 
-export class MailFaults extends FaultList<MailFault> {
+export class MailFaults extends FaultList<MailFault, { readonly what: string }> {
   /** @returns the id, for `remove`. @throws ZodError */
   add(input: MailFaultInput): number {
     return this.put(mailFaultSchema.parse(input));
@@ -39,7 +39,7 @@ export class MailFaults extends FaultList<MailFault> {
   /** What befalls this step of the conversation, in order. */
   *on(at: MailFault["at"], addresses: readonly string[]): Generator<MailEffect> {
     const struck = this.strike(
-      `${at} ${addresses.join(" ")}`.trim(),
+      { what: `${at} ${addresses.join(" ")}`.trim() },
       (order): order is MailFault =>
         order.at === at &&
         (order.address === undefined || addresses.some((address) => address === order.address)),

@@ -107,7 +107,7 @@ export interface Struck {
   readonly id: number | null;
 }
 
-export class Faults extends FaultList<Parsed> {
+export class Faults extends FaultList<Parsed, { readonly what: string }> {
   /** @returns the id, for `remove`. @throws ZodError */
   add(input: FaultInput): number {
     return this.put(faultSchema.parse(input));
@@ -119,7 +119,7 @@ export class Faults extends FaultList<Parsed> {
     let last: number | null = null;
     const holds: number[] = [];
     const struck = this.strike(
-      `${method} ${path}`,
+      { what: `${method} ${path}` },
       (order): order is Of<"call"> => order.on === "call" && matchesCall(order, method, path, form),
     );
     for (const { id, order } of struck) {
@@ -135,7 +135,7 @@ export class Faults extends FaultList<Parsed> {
   /** How many events a change makes: 1, or what a fault says. */
   onEvent(type: string, object: string): number {
     const struck = this.strike(
-      `${type} ${object}`,
+      { what: `${type} ${object}` },
       (order): order is Of<"event"> => order.on === "event" && matchesEvent(order, type, object),
     );
     for (const { order } of struck) return order.effect.kind === "unmade" ? 0 : 2;
@@ -145,7 +145,7 @@ export class Faults extends FaultList<Parsed> {
   /** What befalls one try of a delivery; null for nothing. */
   onDelivery(type: string, object: string, destination: string): DeliveryEffect | null {
     const struck = this.strike(
-      `${type} ${object} to ${destination}`,
+      { what: `${type} ${object} to ${destination}` },
       (order): order is Of<"delivery"> =>
         order.on === "delivery" &&
         matchesEvent(order, type, object) &&

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { faultFields } from "../../fault-list.ts";
 import { durations } from "../catalogue/durations.ts";
 import { documentedCodes } from "./errors.ts";
 
@@ -99,12 +100,7 @@ export const faultSchema = z
     project: z.int().positive().optional(),
     /** Of an action. */
     command: z.enum(commands).optional(),
-    /** How many it hits, then it is spent; null never is. */
-    times: z.int().positive().nullable().default(1),
-    /** How many that match it lets through first. */
-    skip: z.int().min(0).default(0),
-    /** Of those left, how large a part it hits; drawn from the emulator's seed. */
-    probability: z.number().gt(0).max(1).default(1),
+    ...faultFields,
     effect: effectSchema,
   })
   .strict()

@@ -1,4 +1,4 @@
-import type { MachineUsage } from "../../machines/backend.ts";
+import { type MachineUsage, noUsage } from "../../machines/backend.ts";
 import type { Context } from "../context.ts";
 import { invalidInput } from "../http/errors.ts";
 import type { ApiRequest, Route } from "../http/router.ts";
@@ -106,18 +106,6 @@ export function rateBetween(
 /** Of each server since the emulator began, by the backend: readings are worth nothing without their machines. */
 const readingsOf = new WeakMap<Context["backend"], Map<number, Reading[]>>();
 
-const nothing: MachineUsage = {
-  cpuSeconds: 0,
-  diskReadBytes: 0,
-  diskReadOperations: 0,
-  diskWrittenBytes: 0,
-  diskWriteOperations: 0,
-  networkInBytes: 0,
-  networkInPackets: 0,
-  networkOutBytes: 0,
-  networkOutPackets: 0,
-};
-
 /** Asks the machine once more and returns all that is known of it. A machine that is off uses nothing. */
 async function read({ backend, clock }: Context, server: Stored<"server">): Promise<readonly Reading[]> {
   const known = readingsOf.get(backend) ?? new Map<number, Reading[]>();
@@ -127,10 +115,10 @@ async function read({ backend, clock }: Context, server: Stored<"server">): Prom
   const usage = machineIsLost(backend, server.id) ? null : await backend.usage(server.id);
   const last = readings.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
   if (server.bootedAt !== null && server.bootedAt > last) {
-    readings.push({ at: server.bootedAt, usage: nothing });
+    readings.push({ at: server.bootedAt, usage: noUsage });
   }
   const now = clock.now();
-  if (now > (readings.at(-1)?.at ?? 0)) readings.push({ at: now, usage: usage ?? nothing });
+  if (now > (readings.at(-1)?.at ?? 0)) readings.push({ at: now, usage: usage ?? noUsage });
   return readings;
 }
 
