@@ -103,7 +103,7 @@ export function createController(options: ControllerOptions): Controller {
     live: () => store.machines({ live: true }),
     reconcile: (name, signal) => reconcile(name, context, signal),
     maxParallelBuilds: () => config().maxParallelBuilds,
-    heartbeatMs: options.heartbeatMs ?? 5_000,
+    heartbeatMs: options.heartbeatMs,
     afterRound() {
       const claimed = serveQueue(store, config());
       const retired = trim(store, config());

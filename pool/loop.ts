@@ -18,7 +18,7 @@ export interface LoopOptions {
   readonly afterRound: () => void;
   readonly maxParallelBuilds: () => number;
   /** Longest time without a look at the rows, in milliseconds. */
-  readonly heartbeatMs?: number;
+  readonly heartbeatMs?: number | undefined;
 }
 
 export interface Loop {

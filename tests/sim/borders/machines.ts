@@ -206,7 +206,7 @@ export function simulatedAnsible(world: World): Ansible {
       const work = async () => {
         await world.takes(1_000, 3_000);
         const server = enter(world, run);
-        // Forty of them in an hour hang until somebody ends them.
+        // One in a hundred hangs until somebody ends it.
         await world.clock.delay(world.strikes(0.01) ? 3 * 3_600_000 : world.chance.between(90_000, 150_000));
         return server;
       };
