@@ -2,10 +2,12 @@
  * `npm test`: every *.test.ts below tests/ in one mocha run, then one closing line `N passed, N failed`.
  * Arguments name files or folders; none means all. With CI=true a skipped test counts as failed.
  */
+import { strict as assert } from "node:assert";
 import { globSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import Mocha from "mocha";
+import { removeDeadRigs, removeOwnRigs } from "./cloud/machines/nspawn/registry.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const wanted = process.argv.slice(2).map((path) => relative(here, join(process.cwd(), path)));
@@ -21,7 +23,22 @@ function weight(file: string): number {
 /** Suites that take less are not named at the end. */
 const tellFromSeconds = 1;
 
+/** How long the process may go on after the last test. */
+const patienceMs = 30_000;
+
 const mocha = new Mocha({ timeout: 30_000, reporter: "spec", color: process.stdout.isTTY });
+mocha.rootHooks({
+  // What a killed run left takes up to a minute to remove: no suite's own deadline should pay for it.
+  async beforeAll(this: Mocha.Context) {
+    this.timeout(600_000);
+    for (const id of await removeDeadRigs()) console.log(`removed what the dead local cloud ${id} left`);
+  },
+  async afterAll(this: Mocha.Context) {
+    this.timeout(120_000);
+    if (process.platform === "linux")
+      assert.deepEqual(await removeOwnRigs(), [], "local clouds left running");
+  },
+});
 for (const file of files) mocha.addFile(join(here, file));
 await mocha.loadFilesAsync();
 
@@ -50,6 +67,11 @@ mocha
     const failed = tally.failed + (strict ? tally.skipped : 0);
     const skipped = !strict && tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
     console.log(`${tally.passed} passed, ${failed} failed${skipped}`);
-    // Not process.exit: a handle that somebody forgot to close must show as a hanging run, not vanish.
+    // Not process.exit at once: a handle that somebody forgot to close is a fault, and must show as one.
     process.exitCode = failed > 0 || files.length === 0 ? 1 : 0;
+    setTimeout(() => {
+      console.log(`the tests are over, but still open: ${process.getActiveResourcesInfo().join(", ")}`);
+      console.log(`${tally.passed} passed, ${failed + 1} failed${skipped}`);
+      process.exit(1);
+    }, patienceMs).unref();
   });

@@ -19,10 +19,11 @@ export function sshContract(name: string, startServer: () => Promise<SshServerUn
     const open: SshConnection[] = [];
     let server: SshServerUnderTest;
 
-    before(async () => {
+    before(async function () {
+      this.timeout(120_000);
       server = await startServer();
     });
-    after(() => server.close());
+    after(() => server?.close());
     afterEach(() => {
       for (const connection of open.splice(0)) connection.close();
     });

@@ -145,3 +145,15 @@ export async function removeDeadRigs(): Promise<readonly string[]> {
   }
   return dead;
 }
+
+/** Removes the local clouds that this process has not stopped; returns their ids. */
+export async function removeOwnRigs(): Promise<readonly string[]> {
+  const own = await thisProcess();
+  const left: string[] = [];
+  for (const rig of await rigs()) {
+    if (rig.owner.pid !== own.pid || rig.owner.startTime !== own.startTime) continue;
+    await removeRig(rig);
+    left.push(rig.id);
+  }
+  return left;
+}
