@@ -1,6 +1,6 @@
-/** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble. */
+/** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
 import type { OrderId } from "../../pool/machine/machine.ts";
-import { assertAudited } from "../store/audited.ts";
+import { broken, type Facts, unrest } from "../invariants.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
 import type { SimServer, World } from "./world.ts";
@@ -41,79 +41,42 @@ export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
   if (world.processes.size > 0 || !knowsStripe(story)) return false;
-  const live = store.machines({ live: true });
   const [pool] = installation.config.pools;
-  const ready = live.filter(({ state }) => state === "ready").length;
-  const resting = live.every(({ state, labelled, enrolled }) =>
-    state === "serving" ? labelled && enrolled : state === "ready",
-  );
-  const waiting = store.orders({ states: ["queued", "provisioning", "releasing"] }).length;
-  const ending = store.orders({ states: ["running"] }).some(({ releaseAt }) => releaseAt !== null);
-  const room = (pool?.maxTotal ?? 0) - (live.length - ready);
-  const wanted = pool?.minReady ?? 0;
+  if (!pool || unrest(store, pool).length > 0) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
-  const told = ready < wanted ? ["refill-stopped"] : poolFlags;
-  if (store.flags().some(({ kind }) => told.includes(kind))) return false;
-  return resting && !ending && waiting === 0 && ready === Math.min(wanted, Math.max(0, room));
+  const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
+  return !store.flags().some(({ kind }) => told.includes(kind));
 }
 
 /** Everything that must be true once it is settled. */
 export function judge(story: Story): void {
   const { store, world, acknowledged } = story;
-  const live = store.machines({ live: true });
-
-  for (const session of world.sessions.values()) {
-    const order = store.order(session.order as OrderId);
-    if (!order) {
-      if (acknowledged.has(session.id))
-        world.violate("I4", `${session.order} was acknowledged and is unknown`);
-      continue;
-    }
-    if (acknowledged.has(session.id) && order.state === "awaiting-payment") {
-      world.violate("I4", `the payment of ${order.id} was acknowledged and is lost`);
-    }
-    const serving = [...world.servers.values()].filter(
-      ({ deleting, machine }) =>
-        !deleting && machine.done?.order === order.id && machine.customer === order.id,
-    );
-    const told = store.flags().some(({ kind, subject }) => kind === "order-failed" && subject === order.id);
-    // Whether its webhook came or not.
-    if (world.isEntitled(order.id)) {
-      if (serving.length !== 1 && !told) {
-        world.violate("I1", `${order.id} is paid, ${order.state}, and ${serving.length} machines serve it`);
-      }
-      if (serving.length === 1 && order.state !== "running" && !told) {
-        world.violate("I1", `${order.id} is served and its order is ${order.state}`);
-      }
-    }
-    if (!world.isEntitled(order.id) && serving.length > 0) {
-      world.violate("I3", `${order.id} is not paid for (${order.state}) and ${serving[0]?.name} serves it`);
-    }
-  }
-
   judgeSpending(story);
-  const rows = new Set(live.map(({ serverId }) => serverId));
-  for (const server of world.servers.values()) {
-    if (!rows.has(server.id))
-      world.violate("I3", `server ${server.id} ${server.name} costs money and has no row`);
-  }
-  for (const machine of live) {
-    if (machine.serverId !== null && !world.servers.has(machine.serverId)) {
-      world.violate("I8", `${machine.name} is ${machine.state} and its server does not exist`);
-    }
-  }
-  const names = new Set(live.map(({ name }) => name as string));
-  for (const { hostname } of world.devices.values()) {
-    if (!names.has(hostname)) world.violate("I3", `device ${hostname} is left in the tailnet`);
-  }
-  for (const folder of world.states.keys()) {
-    if (folder !== "platform" && !names.has(folder))
-      world.violate("I3", `terraform folder ${folder} is left`);
-  }
-
-  try {
-    assertAudited(store);
-  } catch (error) {
-    world.violate("I10", error instanceof Error ? error.message : String(error));
+  const facts: Facts = {
+    store,
+    servers: [...world.servers.values()].map(({ id, name, deleting, machine }) => ({
+      id,
+      name,
+      deleting,
+      customer: machine.customer,
+      serves: machine.done?.order ?? null,
+      admin: machine.admin,
+    })),
+    devices: [...world.devices.values()].map(({ hostname }) => hostname),
+    folders: [...world.states.keys()].filter((folder) => folder !== "platform"),
+    sessions: [...world.sessions.values()].map(({ id, order }) => ({
+      id,
+      order,
+      acknowledged: acknowledged.has(id),
+    })),
+    isEntitled: (order) => world.isEntitled(order),
+    bill: world.bill,
+    maxTotal: world.maxTotal,
+    touched: [],
+    told: [],
+  };
+  for (const text of broken(facts)) {
+    const [, invariant = "", what = ""] = /^(I\d+): (.*)$/s.exec(text) ?? [];
+    world.violate(invariant, what);
   }
 }

@@ -83,6 +83,8 @@ export class World {
   readonly subscriptions = new Map<string, SimSubscription>();
   /** Whether all fail; when servers were bought, and when a person let the refill go on. */
   readonly builds = { broken: false, bought: [] as number[], resumed: [] as number[] };
+  /** Every server that was ever bought; epoch ms. */
+  readonly bill: { id: number; name: string; from: number; until: number | null }[] = [];
   readonly violations: string[] = [];
   readonly trace: string[] = [];
   /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */

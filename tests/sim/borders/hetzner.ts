@@ -100,6 +100,7 @@ function create(world: World, order: ServerBody): Answer {
   };
   world.servers.set(server.id, server);
   world.builds.bought.push(now);
+  world.bill.push({ id: server.id, name: server.name, from: now, until: null });
   world.note(`server ${server.id} ${server.name} is made`);
   if (world.servers.size > world.maxTotal) {
     world.violate("I7", `${world.servers.size} servers exist, ${world.maxTotal} are allowed`);
@@ -119,6 +120,7 @@ function remove(world: World, server: SimServer): Answer {
   world.onDelete(server);
   void world.clock.delay(world.chance.between(2_000, 8_000)).then(() => {
     world.servers.delete(server.id);
+    for (const line of world.bill) if (line.id === server.id) line.until = world.clock.now();
     world.note(`server ${server.id} ${server.name} is gone`);
   });
   return json(200, { action: actionsOf(world, server)[1] });
