@@ -5,7 +5,7 @@
 import { pino } from "pino";
 import type { Ansible, PlaybookResult, PlaybookRun } from "../../pool/ansible/ansible.ts";
 import type { Cloud, CloudServer, Gate, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
-import { deleteThroughGate } from "../../pool/cloud/delete.ts";
+import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terraform.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { BorderError } from "../../pool/errors.ts";

@@ -1,6 +1,6 @@
 /** The one delete that is not terraform's: of a server that no state file knows any more. */
-import { BorderError } from "../errors.ts";
-import type { GateRun } from "./cloud.ts";
+import { BorderError } from "../../errors.ts";
+import type { GateRun } from "../cloud.ts";
 
 const timeoutMs = 30_000;
 
