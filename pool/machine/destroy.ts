@@ -1,6 +1,7 @@
 /**
- * failed → retiring | releasing → destroyed: the machine goes. First its device leaves the tailnet (that cuts off even
- * a machine which no longer answers), then `terraform destroy` until the cloud says 404, and only then is the row closed.
+ * failed → retiring | releasing → destroyed: the machine goes. First its device is taken out of the tailnet (that cuts off
+ * even a machine which no longer answers), but the server goes whatever Tailscale says: only the server costs money. The
+ * row is closed when the cloud says 404 for the server, and Tailscale for the device.
  */
 
 import { auditedRun } from "../observe/audited-run.ts";
@@ -26,11 +27,9 @@ export const failed: Stage = async (machine, context) => {
 };
 
 export const destroy: Stage = async (machine, context) => {
-  const { store, armed, tailnet, terraform } = context;
+  const { store, armed, terraform } = context;
   armed.drop(machine.name);
-  if (tailnet && machine.tailnetNode) {
-    await tailnet.deleteDevice(machine.tailnetNode, { subject: machine.name, why: `it is ${machine.state}` });
-  }
+  await cutOff(machine, context);
   await runDestroy(machine, context);
   const left = await remaining(machine, context);
   if (left !== null) {
@@ -39,7 +38,7 @@ export const destroy: Stage = async (machine, context) => {
       store.changeMachine(machine.name, machine.state, { serverId: left }, "found by its name");
     return { againInMs: 2_000 };
   }
-  await removeUnknownDevices(machine, context);
+  await removeDevices(machine, context);
   // Before the row is closed, which nobody looks at again: the folder holds the machine's user_data.
   await terraform.forget(machine.name);
   store.recordDestroyed(machine.name);
@@ -51,6 +50,8 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
   const state = await terraform.state(machine.name);
   // A machine that was retired before terraform ever ran has nothing to destroy.
   if (state === null && machine.serverId === null) return;
+  // Destroyed at an earlier look; what is still to be done is not terraform's.
+  if (state?.resources === 0 && !state.empty && (await remaining(machine, context)) === null) return;
   await withPermit(machine, context, { destroy: true }, async (run) => {
     if (state !== null) {
       const why = machine.reason ?? `the machine is ${machine.state}`;
@@ -77,19 +78,31 @@ async function runDestroy(machine: Machine, context: StageContext): Promise<void
   });
 }
 
+/** A try that may fail: what is left of it is done once the server is gone. */
+async function cutOff({ name, state, tailnetNode }: Machine, { tailnet, log }: StageContext): Promise<void> {
+  if (!tailnet || !tailnetNode) return;
+  try {
+    await tailnet.deleteDevice(tailnetNode, { subject: name, why: `it is ${state}` });
+  } catch (err) {
+    log.warn({ machine: name, err }, "the device could not be deleted; the server goes all the same");
+  }
+}
+
 /**
- * A hand-over that failed after its join left a device whose id never reached us: it is known by the machine's name,
- * which no other machine ever has. Asked once the server is gone, when nothing can join any more.
+ * Once the server is gone nothing can join any more: the machine's devices are deleted until Tailscale shows none. A
+ * hand-over that failed after its join left one whose id never reached us; it is known by the machine's name, which no
+ * other machine ever has.
  */
-async function removeUnknownDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
+async function removeDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
+  const { name, order, tailnetNode } = machine;
+  if (!tailnet) return;
+  if (tailnetNode && (await tailnet.device(tailnetNode)) !== null)
+    await tailnet.deleteDevice(tailnetNode, { subject: name, why: "its server is gone" });
   const tag = config().tailnet?.tags[0];
-  if (!tailnet || !tag || machine.order === null || machine.tailnetNode !== null) return;
+  if (!tag || order === null || tailnetNode !== null) return;
   for (const { hostname, nodeId } of await tailnet.devices(tag)) {
-    if (hostname !== machine.name) continue;
-    await tailnet.deleteDevice(nodeId, {
-      subject: machine.name,
-      why: "it joined in a hand-over that failed",
-    });
+    if (hostname !== name) continue;
+    await tailnet.deleteDevice(nodeId, { subject: name, why: "it joined in a hand-over that failed" });
   }
 }
 

@@ -342,7 +342,13 @@ export class FakeTailnet extends Fallible implements Tailnet {
   readonly revoked: string[] = [];
   readonly deleted: string[] = [];
   readonly known = new Map<string, TailnetDevice>();
+  /** Thrown by each call until it is taken away. */
+  down: Error | null = null;
 
+  protected override fail(): void {
+    if (this.down) throw this.down;
+    super.fail();
+  }
   async mintKey(options: Parameters<Tailnet["mintKey"]>[0]) {
     this.minted.push(options);
     this.fail();
@@ -357,11 +363,13 @@ export class FakeTailnet extends Fallible implements Tailnet {
     return this.known.get(nodeId) ?? null;
   }
   async devices() {
+    this.fail();
     return [...this.known.values()];
   }
   async deleteDevice(nodeId: string) {
     this.fail();
     this.deleted.push(nodeId);
+    this.known.delete(nodeId);
   }
   reset(): void {
     this.minted.length = 0;

@@ -234,17 +234,18 @@ describe("a machine and its order", () => {
     });
   });
 
+  const device = (change = {}) => ({
+    nodeId: "node-7",
+    hostname: name,
+    name,
+    addresses: ["100.64.0.7"],
+    tags: [...(life.config.tailnet?.tags ?? [])],
+    authorized: true,
+    connectedToControl: true,
+    ...change,
+  });
+
   describe("while it serves", () => {
-    const device = (change = {}) => ({
-      nodeId: "node-7",
-      hostname: name,
-      name,
-      addresses: ["100.64.0.7"],
-      tags: [...(life.config.tailnet?.tags ?? [])],
-      authorized: true,
-      connectedToControl: true,
-      ...change,
-    });
     beforeEach(serveIt);
 
     it("waits for Tailscale's own word, then makes order and customer labels by a guarded apply", async () => {
@@ -367,12 +368,30 @@ describe("a machine and its order", () => {
       assert.equal(row().state, "destroyed");
     });
 
-    it("does not destroy a machine while its device could not be deleted", async () => {
+    it("destroys the server whatever Tailscale says, and closes the row when the device is gone too", async () => {
       await releasing();
-      life.tailnet.nextError = new BorderError("503", { border: "tailnet", kind: "transient" });
+      life.tailnet.known.set("node-7", device());
+      const outage = () => new BorderError("503", { border: "tailnet", kind: "auth" });
+      life.tailnet.nextError = outage();
       await look();
-      assert.deepEqual(life.terraform.calls, []);
+      assert.deepEqual([life.tailnet.deleted, life.terraform.calls], [[], [`destroy ${name}`]]);
+      life.cloud.list.clear();
+      life.tailnet.down = outage();
+      for (let tries = 0; tries < 12; tries++) assert.ok((await look()).againInMs > 0);
       assert.equal(row().state, "releasing");
+      assert.deepEqual(
+        life.terraform.calls,
+        [`destroy ${name}`],
+        "what is destroyed is not destroyed again each time",
+      );
+      assert.deepEqual(
+        life.store.flags().map((flag) => flag.kind),
+        ["stuck"],
+      );
+      life.tailnet.down = null;
+      await look();
+      assert.equal(row().state, "destroyed");
+      assert.deepEqual([...life.tailnet.known], []);
     });
 
     it("takes a device that joined in a hand-over which failed: it is known by the machine's name", async () => {
