@@ -7,9 +7,10 @@ import type { Logger } from "pino";
 import type { Borders } from "./borders.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
-import { createLoop } from "./loop.ts";
+import { createLoop, type LoopProgress } from "./loop.ts";
 import { createArmedMachines } from "./machine/armed.ts";
 import { reconcile } from "./machine/lifecycle.ts";
+import { machineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
 import { createOrderDesk, type OrderDesk } from "./order/desk.ts";
 import { createPeople, type People } from "./people.ts";
@@ -24,6 +25,7 @@ import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/sto
 import type { Store } from "./store/store.ts";
 import { createCloudSweep } from "./sweep/cloud.ts";
 import { createStripeSweep, type StripeSweep } from "./sweep/stripe.ts";
+import { platformName } from "./terraform/folders.ts";
 
 export interface ControllerOptions {
   readonly store: Store;
@@ -44,12 +46,18 @@ export interface ControllerOptions {
   readonly heartbeatMs?: number;
 }
 
+export interface Progress extends LoopProgress {
+  /** When the minute's work that still runs began (epoch ms); null while none runs. */
+  readonly minuteSince: number | null;
+}
+
 export interface Controller {
   readonly desk: OrderDesk;
   readonly people: People;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   /**
-   * Waits for terraform runs that an earlier daemon left behind, and sees to what all machines share. Before `start`.
+   * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
+   * all machines share. Before `start`.
    * @throws BorderError when the platform stack cannot be applied
    */
   prepare(): Promise<void>;
@@ -63,6 +71,8 @@ export interface Controller {
   resume(pool: string | null, actor: string): Resumed[];
   /** What is to be done once a minute. Never throws: what failed is logged, and done the next time. */
   everyMinute(): Promise<void>;
+  /** What the watchdog is fed by. */
+  progress(): Progress;
   /** No new looks; what can be begun again is ended, terraform and hand-overs finish. */
   stop(): Promise<void>;
   /** Closes the armed connections. */
@@ -143,6 +153,18 @@ export function createController(options: ControllerOptions): Controller {
       log.error({ err }, `could not ${what}`);
     }
   }
+  let minute: { readonly since: number; readonly done: Promise<void> } | null = null;
+
+  async function minutesWork(): Promise<void> {
+    await Promise.all([
+      attempt("compare the cloud with the store", sweep.run),
+      attempt("compare Stripe with the store", stripeSweep.runIfDue),
+      attempt("apply the platform stack", platform.ensure),
+      replenish(),
+      readRecipe(),
+    ]);
+    await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
+  }
   const replenish = () => attempt("mint Tailscale keys", () => keys?.replenish());
   const readRecipe = () => attempt("read the playbook's files", noteRecipe);
 
@@ -159,7 +181,10 @@ export function createController(options: ControllerOptions): Controller {
     async prepare() {
       for (const { name, ended } of await terraform.leftovers()) {
         log.warn({ machine: name }, "a terraform run of an earlier daemon still runs; waiting for it");
-        await ended;
+        // A machine's concerns only that machine: it is looked at when the run has written what it did.
+        const release = name === platformName ? null : loop.hold(machineName(name));
+        if (release) void ended.finally(release);
+        else await ended;
       }
       await platform.ensure();
       await replenish();
@@ -172,18 +197,18 @@ export function createController(options: ControllerOptions): Controller {
     },
     poke: () => loop.poke(),
     async everyMinute() {
-      await Promise.all([
-        attempt("compare the cloud with the store", sweep.run),
-        attempt("compare Stripe with the store", stripeSweep.runIfDue),
-        attempt("apply the platform stack", platform.ensure),
-        replenish(),
-        readRecipe(),
-      ]);
-      await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
+      // The one before still waits for somebody: twice at once would only double what it asks for.
+      if (minute) return;
+      const done = minutesWork().finally(() => {
+        minute = null;
+      });
+      minute = { since: clock.now(), done };
+      await done;
     },
-    stop() {
+    progress: () => ({ ...loop.progress(), minuteSince: minute?.since ?? null }),
+    async stop() {
       stripeSweep.stop();
-      return loop.stop({ abort: true });
+      await Promise.all([loop.stop({ abort: true }), minute?.done]);
     },
     close: () => armed.close(),
   };

@@ -18,6 +18,7 @@ import { createLedger } from "./ledger.ts";
 import { auditDaemon, logAuditHead } from "./observe/audit-head.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { poolStatus } from "./observe/status.ts";
+import { standstill } from "./observe/watchdog.ts";
 import { createOrderNotifier } from "./order/notifier.ts";
 import { systemRandom } from "./random.ts";
 import { Releasers } from "./releasers.ts";
@@ -37,8 +38,15 @@ export interface DaemonOptions {
 export interface Daemon {
   /** Where the API listens. */
   readonly url: string;
-  /** Takes no new work, waits for terraform and hand-overs in flight, closes everything. */
+  /**
+   * Takes no new work, waits for terraform and hand-overs in flight, closes everything. Webhooks are taken, durably, until
+   * the listener is closed; what they claim meanwhile is handed over by the next daemon.
+   */
   stop(): Promise<void>;
+  /** Machines that are being worked on now. */
+  underWay(): readonly string[];
+  /** Why it does not get on any more; null while it does. */
+  standstill(): string | null;
 }
 
 /** Starts everything or nothing. @throws Error naming what could not be started. */
@@ -112,7 +120,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     controller.start();
     releasers.add("controller", controller.stop);
     log.info({ url, stateDir }, "clawpool runs");
-    return { url, stop: () => releasers.release(log) };
+    const { progress } = controller;
+    return {
+      url,
+      stop: () => releasers.release(log),
+      underWay: () => progress().looks.map(({ name }) => name),
+      standstill: () =>
+        standstill(progress(), clock.now(), () => store.putSetting("watchdog/fed", String(clock.now()))),
+    };
   } catch (error) {
     await releasers.release(log);
     throw error;

@@ -21,6 +21,18 @@ export interface LoopOptions {
   readonly heartbeatMs?: number | undefined;
 }
 
+/** What a watchdog can see of the loop: whether it comes round, and looks that should have ended. */
+export interface LoopProgress {
+  /** End of the last round (epoch ms); null before the first. */
+  readonly roundAt: number | null;
+  /** Looks in flight, with the deadline that their machine had when they began (epoch ms; null for none). */
+  readonly looks: readonly {
+    readonly name: MachineName;
+    readonly since: number;
+    readonly deadline: number | null;
+  }[];
+}
+
 export interface Loop {
   /** Look at this machine (or at all that are due) now. */
   poke(name?: MachineName): void;
@@ -28,6 +40,7 @@ export interface Loop {
   /** No new looks; resolves when those in flight have ended. `abort` tells them to end early. */
   stop(options?: { abort?: boolean }): Promise<void>;
   inFlight(): readonly MachineName[];
+  progress(): LoopProgress;
   /** The machine is not looked at until the returned function is called (a person works on it); null if it is in flight. */
   hold(name: MachineName): (() => void) | null;
 }
@@ -35,13 +48,22 @@ export interface Loop {
 /** States that cost minutes and CPU; the others are quick or urgent and never wait for a slot. */
 const builds: readonly MachineState[] = ["creating", "booting", "preparing", "proving"];
 
+interface Look {
+  readonly done: Promise<void>;
+  readonly controller: AbortController;
+  readonly build: boolean;
+  readonly since: number;
+  readonly deadline: number | null;
+}
+
 export function createLoop(options: LoopOptions): Loop {
   const { clock, log } = options;
-  const flying = new Map<MachineName, { done: Promise<void>; controller: AbortController; build: boolean }>();
+  const flying = new Map<MachineName, Look>();
   const due = new Map<MachineName, number>();
   const again = new Set<MachineName>();
   const held = new Set<MachineName>();
   let stopping = false;
+  let roundAt: number | null = null;
   let wake = new AbortController();
   let running: Promise<void> = Promise.resolve();
 
@@ -73,7 +95,9 @@ export function createLoop(options: LoopOptions): Loop {
         flying.delete(name);
         wake.abort();
       });
-    flying.set(name, { done: done.then(() => {}), controller, build: builds.includes(machine.state) });
+    const { deadline } = machine;
+    const build = builds.includes(machine.state);
+    flying.set(name, { done: done.then(() => {}), controller, build, since: clock.now(), deadline });
   }
 
   function round(): number {
@@ -107,6 +131,7 @@ export function createLoop(options: LoopOptions): Loop {
     while (!stopping) {
       wake = new AbortController();
       const nextAt = round();
+      roundAt = clock.now();
       await clock.delay(Math.max(1, nextAt - clock.now()), wake.signal);
     }
   }
@@ -124,6 +149,10 @@ export function createLoop(options: LoopOptions): Loop {
       await Promise.allSettled([...flying.values()].map((look) => look.done));
     },
     inFlight: () => [...flying.keys()],
+    progress: () => ({
+      roundAt,
+      looks: [...flying].map(([name, { since, deadline }]) => ({ name, since, deadline })),
+    }),
     hold(name) {
       if (flying.has(name) || held.has(name)) return null;
       held.add(name);

@@ -4,6 +4,15 @@ import { loadConfig } from "../config/load.ts";
 import { createLog } from "../observe/log.ts";
 import { notifySystemd } from "../observe/systemd.ts";
 
+/** EX_TEMPFAIL of sysexits.h: ended with work under way; the next start goes on where this one stopped. */
+const unfinished = 75;
+
+/**
+ * How long a stop may wait for terraform and hand-overs, in milliseconds. The unit's TimeoutStopSec (900 s) is longer, so
+ * that the end is ours, with a line in the log that says what was still under way.
+ */
+const patienceMs = 840_000;
+
 /** `clawpool serve`: the daemon in the foreground, as systemd wants it. */
 export function registerServe(program: Command): void {
   program
@@ -16,22 +25,24 @@ export function registerServe(program: Command): void {
       const { startDaemon } = await import("../daemon.ts");
       const log = createLog(config.log.level);
       const daemon = await startDaemon({ config, configFile: file, log });
-      const systemd = notifySystemd(log);
+      const systemd = notifySystemd(log, daemon.standstill);
       systemd.ready();
 
       let stopping = false;
+      /** The rows and terraform's folders say what was under way. */
+      const leave = (why: string, signal: NodeJS.Signals): never => {
+        log.warn({ signal, underWay: daemon.underWay() }, `${why}: leaving at once, the next start goes on`);
+        return process.exit(unfinished);
+      };
       const stop = (signal: NodeJS.Signals): void => {
-        if (stopping) {
-          // The rows and terraform's folders say what was under way; the next start goes on from there.
-          log.warn({ signal }, "second signal: leaving at once, the next start goes on where this one stops");
-          process.exit(1);
-        }
+        if (stopping) leave("second signal", signal);
         stopping = true;
         log.info(
-          { signal },
+          { signal, underWay: daemon.underWay() },
           "stopping: no new work; waiting for terraform and hand-overs (a second signal leaves at once)",
         );
         systemd.stopping();
+        setTimeout(() => leave(`not done after ${patienceMs / 1_000} s`, signal), patienceMs).unref();
         daemon.stop().then(
           () => process.exit(0),
           (error: unknown) => {
