@@ -22,8 +22,8 @@ import type { KeyStock, Tailnet } from "./tailnet/tailnet.ts";
 import { createTerraform } from "./terraform/create-terraform.ts";
 import type { Terraform } from "./terraform/terraform.ts";
 
-/** A key outlives the longest hand-over with its repeats, and is worth nothing soon after. */
-const keyLife = { ttlSeconds: 600, minTtlMs: 180_000 };
+/** A key outlives the longest hand-over with its repeats. */
+export const leastKeyLifeMs = 180_000;
 
 /** Where terraform's folders are, below the state folder. */
 export const terraformRoot = (config: Config): string => join(config.stateDir, "terraform");
@@ -56,12 +56,12 @@ export async function openBorders(
   const keys =
     tailnet &&
     createKeyStock({
-      ...keyLife,
+      minTtlMs: leastKeyLifeMs,
       tailnet,
       clock,
       tags: settings.tags,
       size: settings.keyStock,
-      onRevokeFailed: (key, err) => log.warn({ key, err }, "an old Tailscale key was not revoked"),
+      onRevokeFailed: (key, err) => log.warn({ key, err }, "a Tailscale key was not revoked"),
     });
   if (keys) releasers.add("Tailscale keys", () => keys.close());
 

@@ -62,14 +62,16 @@ export const handOver: Stage = async (machine, context) => {
 async function sendDocument(machine: Machine, order: OrderId, context: StageContext) {
   const { store, armed, keys, config } = context;
   const connecting = armed.ensure(machine.name, target(machine, context, "root"));
-  const [connection, key] = await Promise.all([connecting, keys?.take() ?? null]);
-  const { env, gatewayToken } = store.agentSecrets(order);
-  const controlUrl = config().tailnet?.controlUrl;
-  const tailnet: TailnetJoin | null = key
-    ? { key: key.key.expose(), hostname: machine.name, ...(controlUrl ? { controlUrl } : {}) }
-    : null;
-  const { OPENCLAW_MODEL: model, ...variables } = env;
+  connecting.catch(() => {}); // awaited below, after the key
+  const key = (await keys?.take()) ?? null;
   try {
+    const connection = await connecting;
+    const { env, gatewayToken } = store.agentSecrets(order);
+    const controlUrl = config().tailnet?.controlUrl;
+    const tailnet: TailnetJoin | null = key
+      ? { key: key.key.expose(), hostname: machine.name, ...(controlUrl ? { controlUrl } : {}) }
+      : null;
+    const { OPENCLAW_MODEL: model, ...variables } = env;
     const result = await connection.run(
       {
         op: "hand-over",
@@ -87,6 +89,11 @@ async function sendDocument(machine: Machine, order: OrderId, context: StageCont
     );
     refuseUnproved(result.attestation, tailnet !== null);
     return result;
+  } catch (error) {
+    // It may lie unspent on a machine that is the customer's now.
+    const why = "the hand-over that took it failed";
+    if (key) context.tailnet?.revokeKey(key.id, { subject: machine.name, why }).catch(() => {});
+    throw error;
   } finally {
     armed.drop(machine.name);
   }

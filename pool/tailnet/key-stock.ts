@@ -8,13 +8,17 @@ export interface KeyStockOptions {
   readonly tags: readonly string[];
   /** How many keys are held. */
   readonly size: number;
-  /** Life of a key. Default 600: an unredeemed key that leaks is worth nothing ten minutes later. */
+  /**
+   * Life of a key. Default 6 h. Keys are held in memory only, beside the OAuth client's secret that mints any number, so
+   * a shorter life protects nothing; it only has them minted again and again: 400 audit rows a day and key at 10 minutes,
+   * 4 at six hours. Whoever takes a key and does not see it spent revokes it.
+   */
   readonly ttlSeconds?: number;
   /** What a key must have left when it is taken: the time a hand-over may need, with its repeats. */
   readonly minTtlMs: number;
   /** Keys of one-time nodes, e.g. for rehearsals. */
   readonly ephemeral?: boolean;
-  /** Told when an old key could not be revoked, which its short life makes harmless. */
+  /** Told when a key could not be revoked at the end; it expires by itself. */
   readonly onRevokeFailed?: (id: string, error: unknown) => void;
 }
 
@@ -24,11 +28,10 @@ export interface KeyStockOptions {
  * @throws RangeError when keys would be too old for use as soon as they are minted
  */
 export function createKeyStock(options: KeyStockOptions): KeyStock {
-  const { tailnet, clock, tags, size, ttlSeconds = 600, minTtlMs, ephemeral = false } = options;
+  const { tailnet, clock, tags, size, ttlSeconds = 6 * 3_600, minTtlMs, ephemeral = false } = options;
   if (minTtlMs >= ttlSeconds * 1_000) throw new RangeError("minTtlMs must be below ttlSeconds");
   /** Oldest first. */
   let held: AuthKey[] = [];
-  let old: AuthKey[] = [];
   let closed = false;
   let replenishing: Promise<void> | null = null;
 
@@ -38,30 +41,20 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
     return tailnet.mintKey(key, because(why));
   };
   const isFresh = (key: AuthKey) => key.expiresAt - clock.now() >= minTtlMs;
+  /** What is too old for a hand-over expires within `minTtlMs` by itself: no call, no audit row. */
   const sortOut = () => {
-    old.push(...held.filter((key) => !isFresh(key)));
     held = held.filter(isFresh);
   };
-  const revoke = async (keys: readonly AuthKey[]) => {
-    for (const { id } of keys) {
-      const why = closed ? "the daemon stops" : "too old for a hand-over";
-      await tailnet
-        .revokeKey(id, because(why))
-        .catch((error: unknown) => options.onRevokeFailed?.(id, error));
-    }
-  };
+  const revoke = async ({ id }: AuthKey) =>
+    tailnet
+      .revokeKey(id, because("the daemon stops"))
+      .catch((error: unknown) => options.onRevokeFailed?.(id, error));
   const fill = async () => {
     sortOut();
-    const gone = old;
-    old = [];
-    try {
-      // New keys first: they are what a customer may wait for.
-      for (let missing = size - held.length; missing > 0 && !closed; missing--) {
-        const key = await mint(`${missing} of ${size} are missing`);
-        (closed ? gone : held).push(key);
-      }
-    } finally {
-      await revoke(gone);
+    for (let missing = size - held.length; missing > 0 && !closed; missing--) {
+      const key = await mint(`${missing} of ${size} are missing`);
+      if (closed) await revoke(key);
+      else held.push(key);
     }
   };
 
@@ -82,9 +75,9 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
       closed = true;
       // A failure to mint was the caller's of replenish to handle.
       await replenishing?.catch(() => {});
-      const rest = [...old, ...held];
-      [held, old] = [[], []];
-      await revoke(rest);
+      const rest = held;
+      held = [];
+      for (const key of rest) await revoke(key);
     },
   };
 }

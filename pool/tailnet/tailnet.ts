@@ -47,7 +47,7 @@ export interface Tailnet {
 export interface KeyStock {
   /** A key with at least `minTtlMs` to live; from the stock when there is one, else minted now. Never given twice. */
   take(): Promise<AuthKey>;
-  /** Mints up to the wanted number and revokes what grew old. Called by the loop. */
+  /** Mints up to the wanted number; what grew old is dropped and expires. Called by the loop. */
   replenish(): Promise<void>;
   /** Revokes what was not used. */
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 /** One life of the daemon in the simulated world: the production controller, wired with simulated borders. */
 import { pino } from "pino";
+import { leastKeyLifeMs } from "../../pool/borders.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { type Controller, createController } from "../../pool/controller.ts";
@@ -96,8 +97,7 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
         clock: life.clock,
         tags,
         size: keyStock,
-        ttlSeconds: 600,
-        minTtlMs: 180_000,
+        minTtlMs: leastKeyLifeMs,
         onRevokeFailed: () => {},
       }),
     },
