@@ -35,7 +35,8 @@ export function notifySystemd(log: Logger, standstill: () => string | null): Sys
     ready: () => send("--ready", "--status=running"),
     stopping() {
       stopping = true;
-      send("--stopping", "--status=waiting for terraform and hand-overs");
+      // As an assignment: systemd before 253 (Debian 12 has 252) has no --stopping.
+      send("STOPPING=1", "--status=waiting for terraform and hand-overs");
     },
   };
 }
