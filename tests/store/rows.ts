@@ -37,8 +37,13 @@ export const event = (id: string): InboxEvent => ({
 });
 
 /** Takes a machine through every stage until it is ready. */
-export function makeReady(store: Store, name: string, change: Partial<NewMachine> = {}): MachineName {
-  const { name: made } = store.planMachine(newMachine(name, change), caps) ?? newMachine(name);
+export function makeReady(
+  store: Store,
+  name: string,
+  change: Partial<NewMachine> = {},
+  limits = caps,
+): MachineName {
+  const { name: made } = store.planMachine(newMachine(name, change), limits) ?? newMachine(name);
   store.changeMachine(made, "planned", { state: "creating" }, "test");
   store.changeMachine(made, "creating", { state: "booting", ipv4: "192.0.2.1" }, "test");
   store.changeMachine(made, "booting", { state: "preparing" }, "test");
