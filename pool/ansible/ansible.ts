@@ -5,9 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { BorderError, type BorderErrorKind } from "../errors.ts";
+import type { BorderError, BorderErrorKind } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
-import { PlayEvents } from "./events.ts";
+import { ansibleError, PlayEvents } from "./events.ts";
 import { startPlaybook } from "./playbook.ts";
 import { programText } from "./program.ts";
 import { recipeOf } from "./recipe.ts";
@@ -100,9 +100,9 @@ export function createAnsible(options: AnsibleOptions): Ansible {
         });
         if (end.stopped === "aborted") throw aborted(run.machine);
         if (end.stopped === "timeout") {
-          throw new BorderError(
+          throw ansibleError(
+            "timeout",
             `${run.machine}: ansible-playbook took longer than ${run.timeoutMs} ms (in task "${events.current}")`,
-            { border: "ansible", kind: "transient", code: "timeout" },
           );
         }
         const seconds = (performance.now() - startedAt) / 1000;
@@ -114,10 +114,5 @@ export function createAnsible(options: AnsibleOptions): Ansible {
   };
 }
 
-function aborted(machine: string): BorderError {
-  return new BorderError(`${machine}: ansible-playbook was stopped`, {
-    border: "ansible",
-    kind: "transient",
-    code: "aborted",
-  });
-}
+const aborted = (machine: string): BorderError =>
+  ansibleError("aborted", `${machine}: ansible-playbook was stopped`);

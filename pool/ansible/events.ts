@@ -1,5 +1,6 @@
 /** What the callback plugin (ansible/callback_plugins/clawpool_jsonl.py) prints, and what follows from it. */
-import { BorderError, type BorderErrorKind } from "../errors.ts";
+import { kindOf } from "../error-kinds.ts";
+import { BorderError } from "../errors.ts";
 import type { PlaybookFailure, PlaybookResult, PlaybookRun } from "./ansible.ts";
 
 interface PlayEvent {
@@ -40,7 +41,8 @@ export class PlayEvents {
       this.#tasks.push({ name, seconds: event.seconds ?? 0, status });
       this.#onTask?.({ name, status, at: event.at });
       const message = event.message ?? "";
-      if (status === "failed") this.#failure = { task: name, message, kind: failureKind(message) };
+      if (status === "failed")
+        this.#failure = { task: name, message, kind: kindOf("ansible", { text: message }) };
       if (status === "unreachable") this.#unreachable = message;
     } else {
       for (const [key, value] of Object.entries(event.custom?.clawpool_installed ?? {})) {
@@ -54,11 +56,7 @@ export class PlayEvents {
     if (this.#unreachable !== null) throw connectionError(machine, this.#unreachable);
     if (end.code !== 0 && !this.#failure) {
       const said = end.stderr.trim().slice(-2_000);
-      throw new BorderError(`${machine}: ansible-playbook ended with ${end.code}: ${said}`, {
-        border: "ansible",
-        kind: "permanent",
-        code: "playbook",
-      });
+      throw ansibleError("playbook", `${machine}: ansible-playbook ended with ${end.code}: ${said}`);
     }
     const failure = end.code === 0 ? null : this.#failure;
     return { ok: end.code === 0, failure, tasks: this.#tasks, installed: this.#installed };
@@ -75,21 +73,16 @@ function parse(line: string): PlayEvent | null {
   }
 }
 
-/** What apt, curl, npm, pip and git say when the other side or the way to it is the trouble. */
-const networkTrouble =
-  /Temporary failure in name resolution|Could not resolve|Could not connect|Connection (timed out|refused|reset)|Network is unreachable|Failed to (fetch|update apt cache)|ECONNRE(SET|FUSED)|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ERR_SOCKET_TIMEOUT|npm error network|Hash Sum mismatch|HTTP Error 5\d\d|returned error: (429|5\d\d)|Could not get lock/i;
-
-function failureKind(message: string): BorderErrorKind {
-  return networkTrouble.test(message) ? "transient" : "permanent";
+function connectionError(machine: string, message: string): BorderError {
+  const code = /Host key verification failed|HOST IDENTIFICATION HAS CHANGED/.test(message)
+    ? "host_key"
+    : /Permission denied/.test(message)
+      ? "refused"
+      : "unreachable";
+  return ansibleError(code, `${machine}: cannot be reached by SSH: ${message}`);
 }
 
-function connectionError(machine: string, message: string): BorderError {
-  const text = `${machine}: cannot be reached by SSH: ${message}`;
-  if (/Host key verification failed|HOST IDENTIFICATION HAS CHANGED/.test(message)) {
-    return new BorderError(text, { border: "ansible", kind: "permanent", code: "host_key" });
-  }
-  if (/Permission denied/.test(message)) {
-    return new BorderError(text, { border: "ansible", kind: "auth", code: "refused" });
-  }
-  return new BorderError(text, { border: "ansible", kind: "transient", code: "unreachable" });
+/** @param code one that pool/error-kinds.ts knows */
+export function ansibleError(code: string, text: string): BorderError {
+  return new BorderError(text, { border: "ansible", kind: kindOf("ansible", { code }), code });
 }

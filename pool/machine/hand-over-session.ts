@@ -3,6 +3,7 @@
  * Connection, Node's start and the gateway's handshake are paid for before the customer comes.
  */
 import { type Clock, systemClock } from "../clock.ts";
+import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
 import type { RunningExec, Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
 import { type Attestation, encodeFrame, type MachineReply, type MachineRequest } from "./protocol.ts";
@@ -42,8 +43,8 @@ const armTimeoutMs = 10_000;
 /** A restart of the gateway's unit may take 120 s on the machine (ansible/files/machine/host.mjs), then proofs. */
 const runTimeoutMs = 150_000;
 
-const problem = (kind: "transient" | "permanent", code: string, message: string, cause?: unknown) =>
-  new BorderError(message, { border: "machine", kind, code, cause });
+const problem = (code: string, message: string, cause?: unknown) =>
+  new BorderError(message, { border: "machine", kind: kindOf("machine", { code }), code, cause });
 
 /** Opens a connection of its own to `target` (root's forced command), starts the program, waits until it is armed. */
 export async function arm(
@@ -57,11 +58,10 @@ export async function arm(
     const exec = await connection.start(command);
     const replies = parsed(exec);
     const first = await deadline(clock, timeoutMs, "arming", replies.next());
-    if (first.done)
-      throw problem("transient", "ended", `the hand-over program on ${target.host} ended at once`);
+    if (first.done) throw problem("ended", `the hand-over program on ${target.host} ended at once`);
     if (first.value.type === "failed") throw failure(first.value);
     if (first.value.type !== "armed")
-      throw problem("permanent", "protocol", `unexpected ${first.value.type} while arming`);
+      throw problem("protocol", `unexpected ${first.value.type} while arming`);
     return armed(connection, exec, replies, first.value, clock);
   } catch (error) {
     connection.close();
@@ -98,11 +98,7 @@ function armed(
       else return lose(reply.type === "failed" ? failure(reply) : null);
     }
     over.reject(
-      problem(
-        "transient",
-        "ended",
-        `the hand-over program on ${connection.target.host} ended without a result`,
-      ),
+      problem("ended", `the hand-over program on ${connection.target.host} ended without a result`),
     );
     lose(null);
   };
@@ -117,7 +113,7 @@ function armed(
     onStep: (step: Step) => void,
   ): Promise<Extract<MachineReply, { type: T }>> => {
     if (state !== "waiting")
-      throw problem("transient", "not-armed", `the program on ${connection.target.host} is ${state}`);
+      throw problem("not-armed", `the program on ${connection.target.host} is ${state}`);
     state = "used";
     const answer = Promise.withResolvers<Extract<MachineReply, { type: T }>>();
     deliver = (reply) => {
@@ -158,7 +154,11 @@ function armed(
 }
 
 const failure = (reply: Extract<MachineReply, { type: "failed" }>) =>
-  problem(reply.retryable ? "transient" : "permanent", reply.step, reply.reason);
+  new BorderError(reply.reason, {
+    border: "machine",
+    kind: kindOf("machine", { code: reply.retryable ? "retryable" : "refused" }),
+    code: reply.step,
+  });
 
 async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
   for await (const line of exec.lines()) {
@@ -167,7 +167,7 @@ async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
       reply = JSON.parse(line) as MachineReply;
     } catch (error) {
       // The line itself is not told: a program that broke the protocol may have printed anything.
-      throw problem("permanent", "protocol", "the hand-over program said something that is not JSON", error);
+      throw problem("protocol", "the hand-over program said something that is not JSON", error);
     }
     yield reply;
   }
@@ -176,7 +176,7 @@ async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
 async function deadline<T>(clock: Clock, ms: number, what: string, promise: Promise<T>): Promise<T> {
   const over = new AbortController();
   const late = clock.delay(ms, over.signal).then((): T => {
-    throw problem("transient", "timeout", `${what} took more than ${ms} ms`);
+    throw problem("timeout", `${what} took more than ${ms} ms`);
   });
   late.catch(() => {}); // ended early, it loses the race
   return Promise.race([promise, late]).finally(() => over.abort());

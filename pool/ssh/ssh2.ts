@@ -5,7 +5,8 @@
 import { timingSafeEqual } from "node:crypto";
 import { createRequire } from "node:module";
 import type { ClientChannel, ConnectConfig, Client as Ssh2Client } from "ssh2";
-import { BorderError, type BorderErrorKind } from "../errors.ts";
+import { kindOf } from "../error-kinds.ts";
+import { BorderError } from "../errors.ts";
 import { publicKeyBytes } from "./keys.ts";
 import type { ExecResult, RunningExec, Ssh, SshConnection, SshTarget } from "./ssh.ts";
 
@@ -19,8 +20,9 @@ const keepaliveCountMax = 2;
 /** What a command may print before it is cut off: commands here are ours and print little. */
 const maxOutputBytes = 4 * 1024 * 1024;
 
-export function sshError(kind: BorderErrorKind, code: string, message: string, cause?: unknown): BorderError {
-  return new BorderError(message, { border: "ssh", kind, code, cause });
+/** @param code ours (pool/error-kinds.ts), or the socket's */
+function sshError(code: string, message: string, cause?: unknown): BorderError {
+  return new BorderError(message, { border: "ssh", kind: kindOf("ssh", { code }), code, cause });
 }
 
 /** Maps what ssh2 and the socket say. A refused key is `auth`; what a later try may cure is `transient`. */
@@ -28,9 +30,9 @@ function mapped(target: SshTarget, error: unknown): BorderError {
   if (error instanceof BorderError) return error;
   const where = `${target.username}@${target.host}:${target.port}`;
   const { level, code, message } = error as { level?: string; code?: string; message?: string };
-  if (level === "client-authentication") return sshError("auth", "auth", `${where} refuses our key`, error);
-  if (level === "client-timeout") return sshError("transient", "timeout", `${where} does not answer`, error);
-  return sshError("transient", code ?? level ?? "closed", `${where}: ${message ?? "connection lost"}`, error);
+  if (level === "client-authentication") return sshError("auth", `${where} refuses our key`, error);
+  if (level === "client-timeout") return sshError("timeout", `${where} does not answer`, error);
+  return sshError(code ?? level ?? "closed", `${where}: ${message ?? "connection lost"}`, error);
 }
 
 /** The one implementation of `Ssh`; it has no state of its own. */
@@ -53,28 +55,20 @@ function connect(target: SshTarget, options: { timeoutMs?: number } = {}): Promi
   // ssh2's own readyTimeout does not cover a server that stops in the middle of the key exchange of a rekey, and
   // is per phase; this one is for the whole.
   const timer = setTimeout(() => {
-    reject(
-      sshError("transient", "timeout", `no SSH session on ${target.host}:${target.port} in ${deadline} ms`),
-    );
+    reject(sshError("timeout", `no SSH session on ${target.host}:${target.port} in ${deadline} ms`));
     client.destroy();
   }, deadline);
   const fail = (error: unknown) => {
     clearTimeout(timer);
     reject(
       wrongKey
-        ? sshError(
-            "permanent",
-            "host-key",
-            `${target.host}:${target.port} shows another host key than the pinned one`,
-          )
+        ? sshError("host-key", `${target.host}:${target.port} shows another host key than the pinned one`)
         : mapped(target, error),
     );
   };
   // Never removed: ssh2 may emit `error` after `ready` too, and without a listener that ends the process.
   client.on("error", fail);
-  client.on("close", () =>
-    fail(sshError("transient", "closed", `${target.host}:${target.port} closed the connection`)),
-  );
+  client.on("close", () => fail(sshError("closed", `${target.host}:${target.port} closed the connection`)));
   client.on("ready", () => {
     clearTimeout(timer);
     resolve(connection(client, target));
@@ -101,9 +95,7 @@ function connect(target: SshTarget, options: { timeoutMs?: number } = {}): Promi
     client.setNoDelay(true);
   } catch (error) {
     // Thrown before anything is sent: a private key that cannot be parsed.
-    fail(
-      sshError("permanent", "config", `cannot connect to ${target.host}: unusable settings or key`, error),
-    );
+    fail(sshError("config", `cannot connect to ${target.host}: unusable settings or key`, error));
     client.destroy();
   }
   return promise;
@@ -121,20 +113,17 @@ function connection(client: Ssh2Client, target: SshTarget): SshConnection {
   });
   client.on("close", () => {
     alive = false;
-    lost.reject(
-      reason ?? sshError("transient", "closed", `the connection to ${target.host}:${target.port} was closed`),
-    );
+    lost.reject(reason ?? sshError("closed", `the connection to ${target.host}:${target.port} was closed`));
     for (const listener of listeners.splice(0)) listener(reason);
   });
 
   /** The status may come in the same packet as the word that the command runs, so it is listened for in the callback. */
   const start = (command: string): Promise<RunningExec> =>
     new Promise((resolve, reject) => {
-      if (!alive)
-        return reject(sshError("transient", "closed", `the connection to ${target.host} is closed`));
+      if (!alive) return reject(sshError("closed", `the connection to ${target.host} is closed`));
       lost.promise.catch(reject);
       client.exec(command, (error, channel) => {
-        if (error) reject(sshError("transient", "exec", `${target.host} does not start the command`, error));
+        if (error) reject(sshError("exec", `${target.host} does not start the command`, error));
         else resolve(handle(channel, lost.promise));
       });
     });
@@ -152,9 +141,7 @@ function connection(client: Ssh2Client, target: SshTarget): SshConnection {
       const timer = setTimeout(() => {
         over = true;
         running?.close();
-        late.reject(
-          sshError("transient", "timeout", `a command on ${target.host} took more than ${timeoutMs} ms`),
-        );
+        late.reject(sshError("timeout", `a command on ${target.host} took more than ${timeoutMs} ms`));
       }, timeoutMs);
       try {
         const opened = start(command).then((exec) => {

@@ -2,7 +2,8 @@
 import { Stripe } from "stripe";
 import type { z } from "zod";
 import type { Clock } from "../clock.ts";
-import { BorderError, type BorderErrorKind } from "../errors.ts";
+import { kindOf } from "../error-kinds.ts";
+import { BorderError } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { sessionShape, subscriptionShape } from "./shapes.ts";
 import type { Listing, StripeGateway } from "./stripe.ts";
@@ -179,22 +180,21 @@ function borderError(what: string, error: unknown): BorderError {
   if (!(error instanceof Stripe.errors.StripeError)) {
     return new BorderError(`could not ${what}: ${error instanceof Error ? error.message : String(error)}`, {
       border: "stripe",
-      kind: "transient",
+      kind: kindOf("stripe", {}),
       cause: error,
     });
   }
   // Stripe's messages quote parameters back but never a key in full; the key's own error is shortened by Stripe.
   return new BorderError(`could not ${what}: ${error.message}`, {
     border: "stripe",
-    kind: kindOf(error),
+    kind: kindOf("stripe", { status: error.statusCode, code: error.code }),
     code: error.code ?? error.type,
+    retryAfterMs: waitOf(error.headers?.["retry-after"]),
     cause: error,
   });
 }
 
-function kindOf(error: InstanceType<typeof Stripe.errors.StripeError>): BorderErrorKind {
-  if (error.statusCode === 401 || error.statusCode === 403) return "auth";
-  if (error.statusCode === undefined || error.statusCode >= 500) return "transient";
-  if (error.statusCode === 429 || error.statusCode === 409 || error.code === "rate_limit") return "transient";
-  return "permanent";
+/** Stripe asks for whole seconds. */
+function waitOf(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d{1,5}$/.test(header) ? Number(header) * 1_000 : undefined;
 }

@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
-import { BorderError, type BorderErrorKind } from "../errors.ts";
+import { kindOf } from "../error-kinds.ts";
+import { BorderError } from "../errors.ts";
 import { Secret } from "../secrets/secret.ts";
 
 export interface TailnetOptions {
@@ -80,7 +81,7 @@ export function createWire(options: TailnetOptions): Wire {
       const reason = abort.signal.aborted ? `no answer within ${timeoutMs} ms` : cutReason(error);
       throw new BorderError(`${method} ${shown(path)}: ${reason}`, {
         border: "tailnet",
-        kind: "transient",
+        kind: kindOf("tailnet", { code: "no_answer" }),
         code: "no_answer",
       });
     } finally {
@@ -97,11 +98,7 @@ export function createWire(options: TailnetOptions): Wire {
     const headers = { "content-type": "application/x-www-form-urlencoded" };
     const asked = clock.now();
     const answer = await request("POST", "/oauth/token", headers, form.toString());
-    if (answer.status !== 200) {
-      const failure = failed("POST", "/oauth/token", answer);
-      // 400 invalid_client is how some servers say what Tailscale says with 401.
-      throw failure.code === "invalid_client" ? withKind(failure, "auth") : failure;
-    }
+    if (answer.status !== 200) throw failed("POST", "/oauth/token", answer);
     const { access_token, expires_in = 3_600 } = parse("POST", "/oauth/token", tokenShape, answer.body);
     const value = new Secret(access_token);
     token = { value, until: asked + Math.min(tokenUseMs, (expires_in * 1_000 * 5) / 6) };
@@ -155,7 +152,7 @@ function parse<T>(method: string, path: string, shape: z.ZodType<T>, body: strin
   const where = parsed.error.issues[0]?.path.join(".") || "body";
   throw new BorderError(`${method} ${shown(path)}: the answer is not as documented (${where})`, {
     border: "tailnet",
-    kind: "permanent",
+    kind: kindOf("tailnet", { code: "bad_answer" }),
     code: "bad_answer",
   });
 }
@@ -175,29 +172,11 @@ function failed(method: string, path: string, answer: Answer): BorderError {
   ).slice(0, 200);
   return new BorderError(`${method} ${shown(path)}: ${message} (HTTP ${answer.status})`, {
     border: "tailnet",
-    kind: kindOf(answer.status),
+    kind: kindOf("tailnet", { status: answer.status, code: envelope.error }),
     code: envelope.error ?? `http_${answer.status}`,
     retryAfterMs: answer.retryAfterMs,
   });
 }
-
-/** Tailscale documents 504 on the device list as "try again"; it publishes no rate limit, so 429 is taken as it comes. */
-function kindOf(status: number): BorderErrorKind {
-  if (status === 401 || status === 403) return "auth";
-  return status === 408 || status === 429 || status >= 500
-    ? status === 501
-      ? "permanent"
-      : "transient"
-    : "permanent";
-}
-
-const withKind = (error: BorderError, kind: BorderErrorKind): BorderError =>
-  new BorderError(error.message, {
-    border: "tailnet",
-    kind,
-    code: error.code,
-    retryAfterMs: error.retryAfterMs,
-  });
 
 /** Without the query. */
 const shown = (path: string): string => path.split("?")[0] ?? path;

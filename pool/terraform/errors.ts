@@ -1,5 +1,5 @@
 /** What a failed run means to the daemon. The provider passes Hetzner's error codes on inside its texts. */
-import { kindOf } from "../cloud/errors.ts";
+import { kindOf } from "../error-kinds.ts";
 import { BorderError, type BorderErrorKind } from "../errors.ts";
 import type { RunResult } from "./terraform.ts";
 
@@ -35,19 +35,14 @@ const codeInDetail = /^Error code: ([a-z0-9_]+)$/m;
 const statusInDetail = /^Status code: (\d{3})$/m;
 const bareStatus = /server responded with status code (\d{3})$/;
 
-/** No answer, or none in time; and what passes by itself. */
-const passing =
-  /: EOF$|unexpected EOF|connection (?:refused|reset)|i\/o timeout|context (?:canceled|deadline exceeded)|no such host|TLS handshake|actions not found|Error acquiring the state lock/;
-
 export function classify({ summary, detail }: Pick<RunError, "summary" | "detail">): Classified {
   const text = detail && !summary.includes(detail) ? `${summary}: ${detail.trim()}` : summary;
   const bare = bareStatus.exec(summary)?.[1] ?? bareStatus.exec(detail.trim())?.[1];
-  if (bare) return { kind: kindOf(Number(bare), null), code: `http_${bare}`, text };
+  if (bare) return { kind: kindOf("terraform", { status: Number(bare) }), code: `http_${bare}`, text };
   const code = codeInSummary.exec(summary)?.[1] ?? codeInDetail.exec(detail)?.[1];
-  if (code) {
-    // An action that failed says so with a code of its own; another try makes another action.
-    if (code === "action_failed") return { kind: "transient", code, text };
-    return { kind: kindOf(Number(statusInDetail.exec(detail)?.[1] ?? 0), code), code, text };
-  }
-  return { kind: passing.test(text) ? "transient" : "permanent", code: undefined, text };
+  const status = statusInDetail.exec(detail)?.[1];
+  const said = { code, status: status === undefined ? undefined : Number(status), text };
+  // A code without a status: of an answer that was a refusal, whatever its number.
+  if (code && status === undefined) said.status = 400;
+  return { kind: kindOf("terraform", said), code, text };
 }

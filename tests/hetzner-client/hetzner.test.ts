@@ -3,7 +3,6 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { createBudget } from "../../pool/cloud/budget.ts";
 import type { Cloud } from "../../pool/cloud/cloud.ts";
-import { kindOf } from "../../pool/cloud/errors.ts";
 import { createCloud } from "../../pool/cloud/hetzner.ts";
 import { BorderError } from "../../pool/errors.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
@@ -186,24 +185,4 @@ describe("Hetzner client", () => {
       return true;
     });
   });
-
-  for (const [status, code, kind] of [
-    [412, "resource_unavailable", "capacity"],
-    [422, "placement_error", "capacity"],
-    [403, "resource_limit_exceeded", "quota"],
-    [403, "server_limit_reached", "quota"],
-    [403, "maintenance", "transient"],
-    [403, "token_readonly", "auth"],
-    [401, null, "auth"],
-    [409, "conflict", "transient"],
-    [409, "uniqueness_error", "permanent"],
-    [422, "invalid_input", "permanent"],
-    [423, "locked", "transient"],
-    [423, "protected", "permanent"],
-    [429, null, "transient"],
-    [502, null, "transient"],
-    [418, "something_new", "permanent"],
-  ] as const) {
-    it(`calls ${status} ${code ?? "without a code"} ${kind}`, () => assert.equal(kindOf(status, code), kind));
-  }
 });
