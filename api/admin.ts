@@ -14,9 +14,11 @@ import { BorderError } from "../pool/errors.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import { BusyError, type People } from "../pool/people.ts";
 import { UnknownPoolError } from "../pool/sizing/stop.ts";
+import type { StateRepair } from "../pool/state-repair.ts";
 import type { Store } from "../pool/store/store.ts";
 import type { StripeSweep } from "../pool/sweep/stripe.ts";
-import { readJson } from "./body.ts";
+import { stateRoutes } from "./admin-states.ts";
+import { checked, readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
 import { notFound, Problem, problems } from "./problem.ts";
 
@@ -26,6 +28,7 @@ export interface AdminOptions {
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
+  readonly states: StateRepair;
   /** @throws UnknownPoolError */
   readonly resume: Controller["resume"];
   readonly log: Logger;
@@ -38,7 +41,7 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, resume, stripeSweep, log } = options;
+  const { stateDir, store, status, people, resume, states, stripeSweep, log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
@@ -46,6 +49,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(peopleRoutes(people));
   app.use(reconcileRoutes(stripeSweep));
   app.use(resumeRoutes(resume));
+  app.use(stateRoutes(states));
 
   return {
     app,
@@ -161,13 +165,6 @@ function reconcileRoutes(sweep: Pick<StripeSweep, "reconcile">): Middleware {
     }
   });
   return router.routes() as Middleware;
-}
-
-function checked<Shape extends z.ZodType>(shape: Shape, body: unknown): z.output<Shape> {
-  const parsed = shape.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const detail = z.prettifyError(parsed.error);
-  throw new Problem({ status: 422, code: "invalid-field", title: "A field is not as it must be", detail });
 }
 
 /** Whether somebody listens there; a daemon that was killed leaves a socket that nobody answers. */

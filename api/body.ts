@@ -1,6 +1,7 @@
 /** Request bodies: read whole, bounded, and never decompressed (a bomb is smaller than any limit). */
 import type { ParameterizedContext } from "koa";
 import getRawBody from "raw-body";
+import { z } from "zod";
 import { Problem } from "./problem.ts";
 
 /** The bytes of the body. @throws Problem 413 above `limit` bytes, 400 when the sender ends too early. */
@@ -47,4 +48,12 @@ export async function readJson(context: ParameterizedContext, limit: number): Pr
   } catch {
     throw new Problem({ status: 400, code: "malformed", title: "The body is not well-formed JSON in UTF-8" });
   }
+}
+
+/** The body as it must be. @throws Problem 422 that names the field */
+export function checked<Shape extends z.ZodType>(shape: Shape, body: unknown): z.output<Shape> {
+  const parsed = shape.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const detail = z.prettifyError(parsed.error);
+  throw new Problem({ status: 422, code: "invalid-field", title: "A field is not as it must be", detail });
 }

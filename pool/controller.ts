@@ -22,6 +22,7 @@ import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { refill, trim } from "./sizing/refill.ts";
 import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/stop.ts";
+import { createStateRepair, type StateRepair } from "./state-repair.ts";
 import type { Store } from "./store/store.ts";
 import { createCloudSweep } from "./sweep/cloud.ts";
 import { createStripeSweep, type StripeSweep } from "./sweep/stripe.ts";
@@ -55,6 +56,8 @@ export interface Controller {
   readonly desk: OrderDesk;
   readonly people: People;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
+  /** What people do about a refused terraform state. */
+  readonly states: StateRepair;
   /**
    * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
    * all machines share. Before `start`.
@@ -123,6 +126,7 @@ export function createController(options: ControllerOptions): Controller {
     },
   });
   const people = createPeople({ context, gate, loop, platform, terraformRoot: options.terraformRoot });
+  const states = createStateRepair({ context, loop });
   const sweep = createCloudSweep({
     store,
     cloud,
@@ -172,6 +176,7 @@ export function createController(options: ControllerOptions): Controller {
     desk,
     people,
     stripeSweep,
+    states,
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);

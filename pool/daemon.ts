@@ -102,7 +102,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       onStripeRepair: metrics.stripeRepair,
     });
-    const { desk, people, stripeSweep, resume } = controller;
+    const { desk, people, stripeSweep, states, resume } = controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const cron = schedule("* * * * *", () => void controller?.everyMinute());
@@ -112,7 +112,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const socket = await createAdmin({ stateDir, store, status, people, resume, stripeSweep, log }).listen();
+    const socket = await createAdmin({
+      stateDir,
+      store,
+      status,
+      people,
+      resume,
+      stripeSweep,
+      states,
+      log,
+    }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();

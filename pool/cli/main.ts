@@ -9,6 +9,7 @@ import { registerCdktf } from "./people.ts";
 import { registerReconcile } from "./reconcile.ts";
 import { registerResume } from "./resume.ts";
 import { registerServe } from "./serve.ts";
+import { registerState } from "./state.ts";
 import { registerStatus } from "./status.ts";
 
 const program = new Command("clawpool")
@@ -26,6 +27,7 @@ for (const register of [
   registerLists,
   registerResume,
   registerReconcile,
+  registerState,
   registerAudit,
   registerConfig,
   registerCdktf,

@@ -3,7 +3,15 @@
  *
  * Each look first asks what is already there (state file, server id recorded by the gate) and never applies over it:
  * the provider leaves a healthy server *tainted* when a poll failed, and a second apply would delete it and buy another
- * (terraform-provider-hcloud 1.68.0, recorded).
+ * (terraform-provider-hcloud 1.68.0, recorded). What a run left behind is adopted:
+ *
+ *   state \ row's server   none                          known
+ *   none, empty            apply; the gate finds a       import it when it runs
+ *                          server of that name
+ *   server                 booting                       booting; refused when it is another one
+ *   server, tainted        untaint when it runs          untaint when it runs; refused when it is another one
+ *
+ * A server that is gone or is named otherwise fails the machine, whose end then deletes only what is its own.
  */
 import { BorderError } from "../errors.ts";
 import { isSurplus } from "../sizing/budget.ts";
@@ -11,6 +19,7 @@ import { publicKeyOf } from "../ssh/keys.ts";
 import { labels } from "./labels.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { usableState } from "./state.ts";
 import { audited, withPermit } from "./terraform-run.ts";
 import { userData } from "./user-data.ts";
 
@@ -25,16 +34,10 @@ export const create: Stage = async (machine, context) => {
   const { terraform, store, platform, config } = context;
   // max_total was raised: the platform gets its further group within a minute.
   if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
-  const state = await terraform.state(machine.name);
-  if (state?.serverId && state.tainted) return adoptTainted(machine, context);
+  const { state, unmanaged } = await usableState(machine, context);
+  if (state?.serverId && state.tainted) return adoptTainted(machine, state.serverId, context);
   if (state?.serverId) return booting(machine, state.serverId, context);
-  if (machine.serverId !== null) {
-    // The gate saw the server being made, but terraform's state did not survive to hold it. Nobody has used it:
-    // let go of it by its id, and build another under another name.
-    const reason = "the server was made, but terraform's state does not know it";
-    store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
-    return atOnce;
-  }
+  if (unmanaged && machine.serverId !== null) return adoptUnmanaged(machine, machine.serverId, context);
   if (isSurplus(store, config(), machine)) {
     const reason = `refill of pool ${machine.pool} is stopped`;
     store.changeMachine(machine.name, "creating", { state: "retiring", reason }, reason);
@@ -88,20 +91,58 @@ async function booting(machine: Machine, serverId: number, context: StageContext
 }
 
 /** The provider gave up on a poll, the server may be well: look, and take the taint away if it runs. */
-async function adoptTainted(machine: Machine, context: StageContext): Promise<Next> {
-  const { cloud, terraform, store } = context;
-  const state = await terraform.state(machine.name);
-  const server = state?.serverId ? await cloud.server(state.serverId) : null;
-  if (!server) {
-    const reason = "the server that terraform's state names does not exist";
-    store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
-    return atOnce;
-  }
-  if (server.status !== "running") return { againInMs: 2_000 };
+async function adoptTainted(machine: Machine, serverId: number, context: StageContext): Promise<Next> {
+  const next = await untilRunning(machine, serverId, context);
+  if (next) return next;
+  await untaint(machine, "the server runs; a poll failed", context);
+  return atOnce;
+}
+
+/** The gate saw the server being made, and terraform ended before it could save it: the server goes into the state. */
+async function adoptUnmanaged(machine: Machine, serverId: number, context: StageContext): Promise<Next> {
+  const next = await untilRunning(machine, serverId, context);
+  if (next) return next;
+  await importServer(machine, serverId, "the server was made, and the state does not know it", context);
+  return atOnce;
+}
+
+/** Changes nothing at Hetzner, so no order can be harmed. */
+export async function untaint(machine: Machine, why: string, context: StageContext): Promise<void> {
   await withPermit(machine, context, {}, (run) =>
-    audited("untaint", "the server runs; a poll failed", machine, context, run, () =>
-      terraform.untaintServer(machine.name, run),
+    audited("untaint", why, machine, context, run, () => context.terraform.untaintServer(machine.name, run)),
+  );
+}
+
+/** Reads the server into a state that has none; changes nothing at Hetzner. */
+export async function importServer(
+  machine: Machine,
+  serverId: number,
+  why: string,
+  context: StageContext,
+  actor?: string,
+): Promise<void> {
+  const input = stackInput(machine, context);
+  await withPermit(machine, context, {}, (run) =>
+    audited(
+      "import",
+      why,
+      machine,
+      context,
+      run,
+      () => context.terraform.importServer(input, serverId, run),
+      actor,
     ),
   );
+}
+
+/** Null when the server runs; else when to look again, its deadline being the state's, or that it is given up. */
+async function untilRunning(machine: Machine, serverId: number, context: StageContext): Promise<Next | null> {
+  const { cloud, store } = context;
+  const server = await cloud.server(serverId);
+  if (server?.name === machine.name) return server.status === "running" ? null : { againInMs: 2_000 };
+  const reason = server
+    ? `server ${serverId} is named ${server.name}`
+    : `server ${serverId}, which was made for it, does not exist`;
+  store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
   return atOnce;
 }

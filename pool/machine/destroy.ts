@@ -8,6 +8,7 @@ import { auditedRun } from "../observe/audited-run.ts";
 import { judgeFailure } from "../sizing/stop.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
+import { usableOrAside } from "./state.ts";
 import { audited, withPermit } from "./terraform-run.ts";
 
 /** How soon a specimen goes after somebody let it go. */
@@ -47,7 +48,7 @@ export const destroy: Stage = async (machine, context) => {
 
 async function runDestroy(machine: Machine, context: StageContext): Promise<void> {
   const { terraform } = context;
-  const state = await terraform.state(machine.name);
+  const { state } = await usableOrAside(machine, context);
   // A machine that was retired before terraform ever ran has nothing to destroy.
   if (state === null && machine.serverId === null) return;
   // Destroyed at an earlier look; what is still to be done is not terraform's.

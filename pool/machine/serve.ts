@@ -2,9 +2,11 @@
  * serving: what remains to be done for a customer's machine once it serves (Tailscale's own side confirms the
  * enrolment; order and customer become labels), and its end when the order's time has come.
  */
-import { stackInput } from "./create.ts";
+import { strict as assert } from "node:assert";
+import { importServer, stackInput, untaint } from "./create.ts";
 import type { Machine, OrderId } from "./machine.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { usableState } from "./state.ts";
 import { audited, withPermit } from "./terraform-run.ts";
 
 /** How long a device may take to show up connected before a person is told. */
@@ -44,9 +46,15 @@ async function confirmEnrolment(machine: Machine, context: StageContext): Promis
 /** An in-place update by rule: the plan may not delete or replace anything, and the gate holds the same on the wire. */
 async function applyLabels(machine: Machine, context: StageContext): Promise<Next> {
   const { terraform, store } = context;
+  const guard = machine.serverId;
+  assert(guard, `machine ${machine.name} serves without a server`);
+  const { state, unmanaged } = await usableState(machine, context);
+  if (state?.tainted) await untaint(machine, "it serves a customer and must not be replaced", context);
+  if (unmanaged)
+    await importServer(machine, guard, "it serves a customer, and the state does not know it", context);
   await withPermit(machine, context, { update: true }, (run) =>
     audited("label", "order and customer become labels", machine, context, run, () =>
-      terraform.applyMachine(stackInput(machine, context), run, { guard: true }),
+      terraform.applyMachine(stackInput(machine, context), run, { guard }),
     ),
   );
   store.changeMachine(

@@ -5,6 +5,7 @@ import { terraformError } from "../terraform/errors.ts";
 import type { RunResult } from "../terraform/terraform.ts";
 import type { Machine } from "./machine.ts";
 import type { StageContext } from "./stage.ts";
+import { rememberState } from "./state.ts";
 
 type MachinePermit = Extract<RunPermit, { kind: "machine" }>;
 
@@ -33,7 +34,8 @@ export async function withPermit<T>(
 }
 
 /**
- * Runs terraform and audits it as `terraform.<what>`, with what it changed and the calls that it made.
+ * Runs terraform and audits it as `terraform.<what>`, with what it changed and the calls that it made. What it left in
+ * the state is remembered, however it ended.
  *
  * @throws BorderError by terraform's own diagnostics when it failed
  */
@@ -41,13 +43,22 @@ export async function audited(
   what: string,
   why: string,
   machine: Machine,
-  { store }: StageContext,
+  context: Pick<StageContext, "store" | "terraform" | "log">,
   run: GateRun,
   work: () => Promise<RunResult>,
+  actor = "daemon",
 ): Promise<void> {
-  const account = { action: `terraform.${what}`, subject: machine.name, why };
-  const result = await auditedRun(store, account, work, (ended) => runFacts(ended, run));
-  if (!result.ok) throw terraformError(result);
+  const { store, log } = context;
+  const account = { action: `terraform.${what}`, subject: machine.name, why, actor };
+  try {
+    const result = await auditedRun(store, account, work, (ended) => runFacts(ended, run));
+    if (!result.ok) throw terraformError(result);
+  } finally {
+    // Not remembered is harmless: the next look finds a newer state and asks the cloud.
+    await rememberState(machine, context, what === "import").catch((err: unknown) =>
+      log.warn({ machine: machine.name, err }, "the state could not be read after the run"),
+    );
+  }
 }
 
 /** Of a run that ended: what a row keeps. Its log file has everything else. */

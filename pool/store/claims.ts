@@ -152,6 +152,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         const machine = knownMachine(name);
         const change = { state: "destroyed", deadline: null } as const;
         writeMachineChange(context, name, machine.state, change, "the cloud says it is gone");
+        db.prepare("DELETE FROM terraform_state WHERE stack = ?").run(name);
         const order = machine.order ? findOrder(context, "id", machine.order) : null;
         if (order?.machine === name && order.state === "releasing") {
           writeOrder(context, order.id, { state: "released" }, "its machine is gone");

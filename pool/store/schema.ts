@@ -136,6 +136,17 @@ export const migrations: readonly Migration[] = [
     CHECK ((stopped_at IS NULL) = (reason IS NULL) AND (stopped_at IS NULL) = (inputs IS NULL))
   ) STRICT;
   `,
+  `
+  CREATE TABLE terraform_state (
+    stack     TEXT PRIMARY KEY,
+    at        INTEGER NOT NULL,
+    lineage   TEXT NOT NULL,
+    serial    INTEGER NOT NULL,
+    resources INTEGER NOT NULL,
+    server_id INTEGER,
+    document  TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -12,6 +12,7 @@ import { orderVerbs } from "./orders.ts";
 import { refillVerbs } from "./refill.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
+import { stateVerbs } from "./terraform-states.ts";
 
 export interface SqliteStoreOptions extends StoreListeners {
   /** `:memory:` or a path; the file gets mode 0600. */
@@ -39,6 +40,7 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
     ...orderVerbs(context),
     ...claimVerbs(context),
     ...refillVerbs(context),
+    ...stateVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

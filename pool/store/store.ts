@@ -12,6 +12,7 @@ import type {
   OrderId,
 } from "../machine/machine.ts";
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
+import type { KnownState } from "../terraform/state-check.ts";
 import type { AuditHead } from "./audit-chain.ts";
 
 export interface NewMachine {
@@ -164,6 +165,14 @@ export interface Flag {
   readonly text: string;
 }
 
+/** A machine's terraform state as the last run left it. */
+export interface RememberedState extends KnownState {
+  /** When it was found so, epoch ms. */
+  readonly at: number;
+  /** The whole file, to be written back when it is lost. */
+  readonly document: string;
+}
+
 export interface MachineFilter {
   readonly pool?: string;
   readonly states?: readonly MachineState[];
@@ -192,6 +201,12 @@ export interface Store {
     why: string,
     cause?: Cause,
   ): Machine;
+
+  // terraform's state files
+  /** Null when no run has left one, and of a machine that is destroyed. */
+  terraformState(name: MachineName): RememberedState | null;
+  /** Null forgets it: the file was put aside. */
+  rememberState(name: MachineName, state: Omit<RememberedState, "at"> | null): void;
 
   // the failure budget
   /** The pool's newest builds that have ended, in the order of their ends; at most `limit`, ended at `since` or later. */

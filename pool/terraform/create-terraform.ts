@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import { terraformError } from "./errors.ts";
-import { isStackName, platformName, stackFolder } from "./folders.ts";
-import type { LogLine } from "./json-log.ts";
+import { isStackName, platformName, stackFolder, stateFileOf } from "./folders.ts";
+import type { LogLine, PlannedResource } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
+import { guardPlan } from "./plan-guard.ts";
 import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
-import { readPlatformIds, readState } from "./state-file.ts";
+import { adoptErrored, readPlatformIds, readState, setAside, writeState } from "./state-file.ts";
 import { synthMachine, synthPlatform } from "./synth.ts";
 import type { Access, ResourceChange, RunResult, Terraform } from "./terraform.ts";
 
@@ -29,6 +30,7 @@ const init = ["init", "-json", "-no-color", "-input=false"];
 // A person's `cdktf` may hold the state for a moment.
 const common = ["-json", "-input=false", "-lock-timeout=60s"];
 const planFile = "plan.bin";
+const shownPlan = "plan.json";
 
 export function createTerraform(options: TerraformOptions): Terraform {
   const { root, bin, cliConfig, onRun } = options;
@@ -54,33 +56,25 @@ export function createTerraform(options: TerraformOptions): Terraform {
     return turn;
   }
 
-  /** Runs the commands in order until one fails; `check` sees the changes planned so far before the next begins. */
+  /** Runs the commands in order until one fails; `check` sees what was printed so far before the next begins. */
   async function commands(
     name: string,
     folder: string,
     access: Access,
     list: readonly (readonly string[])[],
-    check?: (changes: readonly ResourceChange[]) => void,
+    check?: (lines: readonly LogLine[], command: string | undefined) => void,
   ): Promise<RunResult> {
     const startedAt = clock.now();
     const run = `${new Date(startedAt).toISOString().replace(/[-:.]/g, "")}-${randomBytes(3).toString("hex")}`;
     const lines: LogLine[] = [];
     let last: Outcome = { exitCode: 0, lines: [] };
     for (const args of list) {
-      last = await runTerraform(
-        {
-          bin,
-          folder,
-          run,
-          access,
-          cliConfig,
-          ...(onRun ? { onLine: (line: LogLine) => onRun({ stack: name, run, line }) } : {}),
-        },
-        args,
-      );
+      const onLine = onRun && ((line: LogLine) => onRun({ stack: name, run, line }));
+      const output = args[0] === "show" ? { output: join(folder, shownPlan) } : onLine ? { onLine } : {};
+      last = await runTerraform({ bin, folder, run, access, cliConfig, ...output }, args);
       lines.push(...last.lines);
       if (last.exitCode !== 0) break;
-      check?.(changesIn(lines));
+      check?.(lines, args[0]);
     }
     return {
       run,
@@ -97,21 +91,25 @@ export function createTerraform(options: TerraformOptions): Terraform {
   const apply = ["apply", "-auto-approve", ...common];
 
   return {
-    applyMachine: (input, access, { guard = false } = {}) =>
+    applyMachine: (input, access, { guard } = {}) =>
       inTurn(input.name, async (folder) => {
         await synthMachine(root, input);
-        if (!guard) return commands(input.name, folder, access, [init, apply]);
+        if (guard === undefined) return commands(input.name, folder, access, [init, apply]);
         try {
           const plan = ["plan", `-out=${planFile}`, ...common];
+          const show = ["show", "-json", "-no-color", planFile];
+          const applyPlan = [...apply.filter((arg) => arg !== "-auto-approve"), planFile];
           return await commands(
             input.name,
             folder,
             access,
-            [init, plan, [...apply.filter((arg) => arg !== "-auto-approve"), planFile]],
-            (changes) => refuseLoss(input.name, changes),
+            [init, plan, show, applyPlan],
+            (lines, command) => {
+              if (command === "show") guardPlan({ name: input.name, serverId: guard }, planIn(lines));
+            },
           );
         } finally {
-          await rm(join(folder, planFile), { force: true });
+          for (const file of [planFile, shownPlan]) await rm(join(folder, file), { force: true });
         }
       }),
 
@@ -140,7 +138,30 @@ export function createTerraform(options: TerraformOptions): Terraform {
         return { result, ids: await readPlatformIds(folder) };
       }),
 
-    state: (name) => readState(stackFolder(root, name)),
+    importServer: (input, serverId, access) =>
+      inTurn(input.name, async (folder) => {
+        await synthMachine(root, input);
+        const flags = ["-input=false", "-no-color", "-lock-timeout=60s"];
+        return commands(input.name, folder, access, [
+          init,
+          ["import", ...flags, serverAddress, String(serverId)],
+        ]);
+      }),
+
+    // In turn, so that nobody takes what a run has written so far for its result.
+    state: (name) =>
+      inTurn(name, async (folder) => {
+        await adoptErrored(folder, clock.now());
+        return readState(folder);
+      }),
+
+    stateFile: (name) => stateFileOf(stackFolder(root, name)),
+
+    replaceState: (name, text) =>
+      inTurn(name, async (folder) => {
+        await setAside(folder, clock.now());
+        if (text !== null) await writeState(folder, text);
+      }),
 
     forget: (name) =>
       inTurn(name, async (folder) => {
@@ -176,16 +197,10 @@ export function createTerraform(options: TerraformOptions): Terraform {
   };
 }
 
-/** @throws BorderError permanent `plan-refused` */
-function refuseLoss(name: string, changes: readonly ResourceChange[]): void {
-  const losses = changes.filter(({ action }) => action === "delete" || action === "replace");
-  if (losses.length === 0) return;
-  const list = losses.map(({ action, address }) => `${action} ${address}`).join(", ");
-  throw new BorderError(`machine ${name}: the plan would ${list}; nothing was applied`, {
-    border: "terraform",
-    kind: "permanent",
-    code: "plan-refused",
-  });
+/** The plan that `show` printed last. */
+function planIn(lines: readonly LogLine[]): readonly PlannedResource[] | null {
+  const shown = lines.findLast((line) => line.type === "plan");
+  return shown?.type === "plan" ? shown.resources : null;
 }
 
 /** The plan's changes; an apply of a plan file prints them a second time. */

@@ -12,6 +12,17 @@ export interface Diagnostic {
   readonly address: string | null;
 }
 
+/** A resource in a plan: what happens to it, and its attributes on both sides of that. */
+export interface PlannedResource {
+  readonly address: string;
+  /** `["delete", "create"]` is a replacement. */
+  readonly actions: readonly string[];
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  /** Attributes that only the apply will tell. */
+  readonly unknown: readonly string[];
+}
+
 export type LogLine =
   | { readonly type: "diagnostic"; readonly diagnostic: Diagnostic }
   | { readonly type: "planned_change"; readonly change: ResourceChange }
@@ -22,6 +33,8 @@ export type LogLine =
       readonly id: string | null;
     }
   | { readonly type: "outputs"; readonly values: Readonly<Record<string, unknown>> }
+  /** All of `terraform show -json <plan file>`. */
+  | { readonly type: "plan"; readonly resources: readonly PlannedResource[] }
   /** Any other line of terraform's protocol: progress, versions, summaries. */
   | { readonly type: "other"; readonly name: string; readonly message: string }
   /** Not JSON. */
@@ -35,6 +48,11 @@ export function parseLogLine(line: string): LogLine {
     return { type: "text", text: line };
   }
   if (!isRecord(value)) return { type: "text", text: line };
+  // A plan with no resource at all has no such list.
+  if (typeof value.format_version === "string" && isRecord(value.planned_values)) {
+    const list = Array.isArray(value.resource_changes) ? value.resource_changes : [];
+    return { type: "plan", resources: list.filter(isRecord).map(plannedOf) };
+  }
   switch (value.type) {
     case "diagnostic":
       if (isRecord(value.diagnostic))
@@ -77,6 +95,19 @@ export function parseLog(log: string): LogLine[] {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
+
+function plannedOf(value: Record<string, unknown>): PlannedResource {
+  const change = isRecord(value.change) ? value.change : {};
+  const side = (attributes: unknown) => (isRecord(attributes) ? attributes : null);
+  const unknown = Object.entries(side(change.after_unknown) ?? {}).filter(([, is]) => is === true);
+  return {
+    address: text(value.address),
+    actions: Array.isArray(change.actions) ? change.actions.map(text) : ["unknown"],
+    before: side(change.before),
+    after: side(change.after),
+    unknown: unknown.map(([name]) => name),
+  };
+}
 
 function addressOf(of: Record<string, unknown>): string {
   return isRecord(of.resource) ? text(of.resource.addr) : "";

@@ -37,9 +37,10 @@ export class MachineStack extends TerraformStack {
       firewallIds: [input.platform.firewall],
       placementGroupId: group,
       publicNet: [{ ipv4Enabled: true, ipv6Enabled: true }],
-      // The provider replaces a server for a change of these three, and a pool's new image or key must never do
-      // that to a machine that lives. Old machines are retired by age instead.
-      lifecycle: { ignoreChanges: ["image", "ssh_keys", "user_data"] },
+      // The provider replaces a server for a change of the first three, and a pool's new image or key must never do
+      // that to a machine that lives. Old machines are retired by age instead. An imported state does not have them,
+      // nor `public_net`, for a change of which the provider switches the server off.
+      lifecycle: { ignoreChanges: ["image", "ssh_keys", "user_data", "public_net"] },
     });
     new TerraformOutput(this, "server_id", { value: reference(`${serverAddress}.id`) });
     new TerraformOutput(this, "ipv4", { value: reference(`${serverAddress}.ipv4_address`) });

@@ -21,6 +21,8 @@ export interface Invocation {
   readonly access: Access | null;
   readonly cliConfig: string | null;
   readonly onLine?: (line: LogLine) => void;
+  /** Where the output goes instead of the run's log: a plan has the whole user_data in it, and logs are kept. */
+  readonly output?: string;
 }
 
 export interface Outcome {
@@ -85,7 +87,7 @@ export function terraformEnvironment(
 export async function runTerraform(invocation: Invocation, args: readonly string[]): Promise<Outcome> {
   const { bin, folder, run, access, cliConfig, onLine } = invocation;
   await mkdir(join(folder, "runs"), { recursive: true, mode: 0o700 });
-  const logFile = logFileOf(folder, run);
+  const logFile = invocation.output ?? logFileOf(folder, run);
   const log = openSync(logFile, "a", 0o600);
   const from = statSync(logFile).size;
   const record: RunRecord = { run, command: args[0] ?? "" };

@@ -1,5 +1,6 @@
 /** What terraform's state file says, read without running terraform. */
-import { readFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
 import { BorderError } from "../errors.ts";
 import { stateFileOf } from "./folders.ts";
 import type { PlatformIds, StateSummary } from "./terraform.ts";
@@ -29,7 +30,7 @@ export async function readState(folder: string): Promise<StateSummary | null> {
   const text = await readText(folder);
   if (text === null) return null;
   if (text === "")
-    return { serverId: null, tainted: false, serial: 0, lineage: "", resources: 0, empty: true };
+    return { serverId: null, tainted: false, serial: 0, lineage: "", resources: 0, empty: true, text };
   const { serial, lineage, resources } = parse(folder, text);
   const managed = resources.filter(({ mode }) => mode === "managed");
   const server = managed.find(({ type }) => type === "hcloud_server")?.instances[0];
@@ -40,7 +41,53 @@ export async function readState(folder: string): Promise<StateSummary | null> {
     lineage,
     resources: managed.reduce((sum, { instances }) => sum + instances.length, 0),
     empty: false,
+    text,
   };
+}
+
+/** What terraform writes when it cannot write its state file (a full disk): the whole state, and the only one. */
+const erroredFileOf = (folder: string): string => join(folder, "errored.tfstate");
+
+/**
+ * Puts the state that a run could not save in its place, as `terraform state push` would: only a newer one of the same
+ * lineage, or the first. Any other stays where it is for a person to look at.
+ */
+export async function adoptErrored(folder: string, now: number): Promise<void> {
+  const errored = await readFile(erroredFileOf(folder), "utf8").catch(() => null);
+  if (errored === null) return;
+  let saved: StateDocument;
+  try {
+    saved = parse(folder, errored);
+  } catch {
+    return;
+  }
+  const text = await readText(folder);
+  const before = text ? parse(folder, text) : null;
+  if (before && (before.lineage !== saved.lineage || before.serial >= saved.serial)) return;
+  await setAside(folder, now);
+  await rename(erroredFileOf(folder), stateFileOf(folder));
+}
+
+/** Moves the state file, if there is one, to the run logs, which outlive the machine. */
+export async function setAside(folder: string, now: number): Promise<void> {
+  const runs = join(folder, "runs");
+  await mkdir(runs, { recursive: true, mode: 0o700 });
+  await rename(stateFileOf(folder), join(runs, `terraform.tfstate.${now}`)).catch((error) => {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  });
+}
+
+/** Whole or not at all, and durable. */
+export async function writeState(folder: string, text: string): Promise<void> {
+  const draft = `${stateFileOf(folder)}.draft`;
+  const file = await open(draft, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, stateFileOf(folder));
 }
 
 /** @throws BorderError permanent `no-platform` when the platform's outputs are not (all) in the state */

@@ -64,18 +64,27 @@ export interface StateSummary {
   /** The file exists and has no content: a run was cut off before it saved anything, and what it made only the
    *  cloud knows. Never the same as "nothing was made". */
   readonly empty: boolean;
+  /** The file as it is. */
+  readonly text: string;
 }
 
 export interface Terraform {
-  /** Writes the stack (atomically) and applies it. With `guard`, plans first and refuses (BorderError permanent,
-   *  code `plan-refused`) when the plan contains a delete or a replace. */
-  applyMachine(input: MachineStackInput, access: Access, options?: { guard?: boolean }): Promise<RunResult>;
+  /** Writes the stack (atomically) and applies it. With `guard`, the id of the server that a customer may use, plans
+   *  first and refuses (BorderError permanent, code `plan-refused`) whatever could harm that server: plan-guard.ts. */
+  applyMachine(input: MachineStackInput, access: Access, options?: { guard?: number }): Promise<RunResult>;
   destroyMachine(name: string, access: Access): Promise<RunResult>;
   /** Removes the taint that a failed poll leaves on a healthy server. */
   untaintServer(name: string, access: Access): Promise<RunResult>;
+  /** Takes a server that exists into the stack's state, which must not have one. */
+  importServer(input: MachineStackInput, serverId: number, access: Access): Promise<RunResult>;
   /** Throws the run's BorderError when it was not ok: without ids nothing can follow. */
   applyPlatform(input: PlatformStackInput, access: Access): Promise<{ result: RunResult; ids: PlatformIds }>;
+  /** @throws BorderError permanent `state-unreadable` when the file is not a state */
   state(name: string): Promise<StateSummary | null>;
+  /** Where that file is, for people. */
+  stateFile(name: string): string;
+  /** Puts a state file that must not be used among the run logs; with `text`, writes that state in its place. */
+  replaceState(name: string, text: string | null): Promise<void>;
   /** The folder of a destroyed machine; its logs are kept under `<root>/archive`. */
   forget(name: string): Promise<void>;
   /** Runs that an earlier daemon left behind and that still live; each resolves when its process is gone. */

@@ -59,6 +59,7 @@ describe("the admin socket", () => {
       status,
       people,
       stripeSweep,
+      states: { look: () => assert.fail(), repair: () => assert.fail() },
       resume,
       log: pino({ level: "silent" }),
     });

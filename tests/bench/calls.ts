@@ -87,7 +87,15 @@ async function life(rig: TerraformRig, way: string, machines: number, bare: bool
       return bareRun(rig, name, labels, commands);
     }
     const run = rig.gate.openRun(permit(name));
-    return seconds(must(await rig.terraform.applyMachine(rig.stack(name, labels), run, { guard })));
+    return seconds(
+      must(
+        await rig.terraform.applyMachine(
+          rig.stack(name, labels),
+          run,
+          guard ? { guard: rig.ledger.rows.get(name)?.serverId ?? 0 } : {},
+        ),
+      ),
+    );
   };
   const destroy = async (name: string) => {
     if (bare) return bareRun(rig, name, { order: "o" }, [["destroy", "-json", "-auto-approve"]]);

@@ -41,6 +41,7 @@ describe("clawpool doctor", () => {
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      states: { look: () => assert.fail(), repair: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
       log: pino({ level: "silent" }),

@@ -25,6 +25,7 @@ describe("clawpool status, machines, orders", () => {
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
+      states: { look: () => assert.fail(), repair: () => assert.fail() },
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       log: pino({ level: "silent" }),
     });

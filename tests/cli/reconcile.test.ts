@@ -27,6 +27,7 @@ describe("clawpool reconcile stripe", () => {
       store: life.store,
       status: () => assert.fail(),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      states: { look: () => assert.fail(), repair: () => assert.fail() },
       resume: () => assert.fail(),
       stripeSweep: {
         async reconcile(request) {

@@ -124,7 +124,7 @@ describe("terraform through the gate", function () {
     rig.ledger.rows.set(name, { state: "serving", serverId: id, order: "order", mayDestroy: false });
 
     const labelled = await rig.terraform.applyMachine(rig.stack(name, { order: "o-1" }), run, {
-      guard: true,
+      guard: id ?? 0,
     });
     assert.deepEqual(labelled.errors, []);
 

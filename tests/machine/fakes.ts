@@ -121,9 +121,11 @@ export const failedRun = (summary: string, detail = ""): Partial<RunResult> => (
 });
 
 export class FakeTerraform extends Fallible implements Terraform {
-  readonly applied: { input: MachineStackInput; guard: boolean }[] = [];
+  readonly applied: { input: MachineStackInput; guard: number | null }[] = [];
   readonly calls: string[] = [];
   readonly states = new Map<string, StateSummary>();
+  /** Machines whose state file is damaged. */
+  readonly unreadable = new Set<string>();
   /** Of the next run. */
   nextResult: Partial<RunResult> | null = null;
   /** What an apply that works leaves behind. */
@@ -135,9 +137,9 @@ export class FakeTerraform extends Fallible implements Terraform {
     this.nextResult = null;
     return result;
   }
-  async applyMachine(input: MachineStackInput, _access: unknown, options: { guard?: boolean } = {}) {
+  async applyMachine(input: MachineStackInput, _access: unknown, options: { guard?: number } = {}) {
     this.calls.push(`apply ${input.name} ${input.location}`);
-    this.applied.push({ input, guard: options.guard ?? false });
+    this.applied.push({ input, guard: options.guard ?? null });
     const result = this.#result();
     if (result.ok) this.onApply(input);
     return result;
@@ -146,15 +148,29 @@ export class FakeTerraform extends Fallible implements Terraform {
     this.calls.push(`destroy ${name}`);
     const result = this.#result();
     // As terraform does: the file stays, without resources.
-    if (result.ok) this.states.set(name, stateOf(null));
+    const before = this.states.get(name);
+    if (result.ok) this.states.set(name, stateOf(null, { ...before, serial: (before?.serial ?? 0) + 1 }));
     return result;
   }
   async untaintServer(name: string) {
     this.calls.push(`untaint ${name}`);
     const result = this.#result();
     const state = this.states.get(name);
-    if (result.ok && state) this.states.set(name, { ...state, tainted: false });
+    if (result.ok && state) this.states.set(name, { ...state, tainted: false, serial: state.serial + 1 });
     return result;
+  }
+  async importServer({ name }: MachineStackInput, serverId: number) {
+    this.calls.push(`import ${name} ${serverId}`);
+    const result = this.#result();
+    if (result.ok) this.states.set(name, stateOf(serverId, { lineage: "imported" }));
+    return result;
+  }
+  stateFile = (name: string) => `/terraform/machines/${name}/terraform.tfstate`;
+  async replaceState(name: string, text: string | null) {
+    this.calls.push(`${text === null ? "put aside" : "restore"} ${name}`);
+    this.unreadable.delete(name);
+    if (text === null) this.states.delete(name);
+    else this.states.set(name, JSON.parse(text));
   }
   async applyPlatform() {
     this.calls.push("platform");
@@ -162,7 +178,12 @@ export class FakeTerraform extends Fallible implements Terraform {
     return { result, ids: platformIds };
   }
   async state(name: string) {
-    return this.states.get(name) ?? null;
+    if (this.unreadable.has(name)) {
+      const code = "state-unreadable";
+      throw new BorderError("not a terraform state", { border: "terraform", kind: "permanent", code });
+    }
+    const state = this.states.get(name) ?? null;
+    return state && { ...state, text: JSON.stringify(state) };
   }
   async forget(name: string) {
     this.calls.push(`forget ${name}`);
@@ -174,6 +195,7 @@ export class FakeTerraform extends Fallible implements Terraform {
     this.applied.length = 0;
     this.calls.length = 0;
     this.states.clear();
+    this.unreadable.clear();
     this.nextError = null;
     this.nextResult = null;
     this.onApply = () => {};
@@ -194,13 +216,14 @@ const goodRun: RunResult = {
 export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4] };
 
 export const stateOf = (serverId: number | null, change: Partial<StateSummary> = {}): StateSummary => ({
-  serverId,
   tainted: false,
   serial: 1,
   lineage: "l",
-  resources: serverId === null ? 0 : 1,
   empty: false,
+  text: "",
   ...change,
+  serverId,
+  resources: serverId === null ? 0 : 1,
 });
 
 export class FakeAnsible extends Fallible implements Ansible {

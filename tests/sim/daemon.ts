@@ -81,13 +81,14 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
   const tailnet: Tailnet = through(simulatedTailnet(world));
   const { tags, keyStock } = installation.config.tailnet ?? { tags: [], keyStock: 0 };
   const stripe = simulatedStripe(world);
+  const terraform = simulatedTerraform(world, gate);
   controller = createController({
     store,
     sealer: installation.sealer,
     borders: {
       gate,
       cloud: through(simulatedCloud(world)),
-      terraform: through(simulatedTerraform(world, gate)),
+      terraform: { ...through(terraform), stateFile: terraform.stateFile },
       ansible: through(simulatedAnsible(world)),
       ssh: through(simulatedSsh(world)),
       stripe: { ...through(stripe), verify: stripe.verify },

@@ -116,4 +116,5 @@ const writes: ReadonlySet<string> = new Set<keyof Store>([
   "keepSpecimen",
   "resumeRefill",
   "putSetting",
+  "rememberState",
 ]);

@@ -34,11 +34,14 @@ export interface SimServer {
   readonly machine: SimMachine;
 }
 
+/** What terraform saved in a folder; a file without content is one that a run made and did not live to fill. */
 export interface SimState {
-  serverId: number | null;
-  tainted: boolean;
-  serial: number;
+  readonly lineage: string;
+  readonly serial: number;
+  readonly serverId: number | null;
+  readonly tainted: boolean;
 }
+export const emptyFile: SimState = { lineage: "", serial: 0, serverId: null, tainted: false };
 
 export interface SimSession {
   readonly id: string;
@@ -70,6 +73,8 @@ export class World {
   readonly chance: Chance;
   readonly servers = new Map<number, SimServer>();
   readonly states = new Map<string, SimState>();
+  /** What was saved before, oldest first: what a backup of somebody's would bring back. */
+  readonly oldStates = new Map<string, SimState[]>();
   /** Terraform processes that run, by folder. */
   readonly processes = new Map<string, Promise<void>>();
   readonly devices = new Map<string, { hostname: string; tags: readonly string[] }>();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -41,9 +41,10 @@ describe("terraform runs", function () {
     assert.ok(rig.backend.machines.has(state?.serverId ?? 0));
 
     const labelled = { ...input, labels: { ...input.labels, "clawpool-order": "o-1" } };
-    const changed = await rig.terraform.applyMachine(labelled, rig.access, { guard: true });
+    const guard = state?.serverId ?? 0;
+    const changed = await rig.terraform.applyMachine(labelled, rig.access, { guard });
     assert.deepEqual(changed.changes, [{ address: "hcloud_server.server", action: "update" }]);
-    const nothing = await rig.terraform.applyMachine(labelled, rig.access, { guard: true });
+    const nothing = await rig.terraform.applyMachine(labelled, rig.access, { guard });
     assert.deepEqual([nothing.ok, nothing.changes], [true, []]);
 
     await assert.rejects(rig.terraform.forget(input.name), { code: "state-not-empty" });
@@ -66,7 +67,9 @@ describe("terraform runs", function () {
 
   it("leave no token in any file", async () => {
     const input = machineInput(platform, "claw-test-token");
-    await rig.terraform.applyMachine(input, rig.access, { guard: true });
+    await rig.terraform.applyMachine(input, rig.access);
+    const guard = (await rig.terraform.state(input.name))?.serverId ?? 0;
+    await rig.terraform.applyMachine(input, rig.access, { guard });
     const folder = join(rig.root, "machines", input.name);
     for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
@@ -77,19 +80,74 @@ describe("terraform runs", function () {
     await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
-  it("refuse a plan that would replace the machine, and send nothing", async () => {
+  it("refuse each plan that could harm the machine's user, and send nothing", async () => {
     const input = machineInput(platform, "claw-test-guard");
+    const none = rig.terraform.applyMachine(input, rig.access, { guard: 1 });
+    await assert.rejects(none, { code: "plan-refused", message: /it would create hcloud_server/ });
     await rig.terraform.applyMachine(input, rig.access);
+    const guard = (await rig.terraform.state(input.name))?.serverId ?? 0;
     rig.hetzner.clearCalls();
-    const moved = { ...input, location: "nbg1" };
-    await assert.rejects(rig.terraform.applyMachine(moved, rig.access, { guard: true }), {
-      code: "plan-refused",
-      kind: "permanent",
-    });
+    const plans = [
+      { input: { ...input, location: "nbg1" }, guard, why: /it would delete and create hcloud_server/ },
+      { input: { ...input, serverType: "cx33" }, guard, why: /it would change server_type/ },
+      { input, guard: guard + 1, why: new RegExp(`it is about server ${guard}, not ${guard + 1}`) },
+    ];
+    for (const plan of plans) {
+      await assert.rejects(rig.terraform.applyMachine(plan.input, rig.access, { guard: plan.guard }), {
+        code: "plan-refused",
+        kind: "permanent",
+        message: plan.why,
+      });
+    }
     assert.deepEqual(
       calls().filter((call) => !call.startsWith("GET ")),
       [],
     );
+    await rig.terraform.destroyMachine(input.name, rig.access);
+  });
+
+  it("take a server into the state that lost it, and then find nothing to change but its labels", async () => {
+    const input = machineInput(platform, "claw-test-import");
+    await rig.terraform.applyMachine(input, rig.access);
+    const made = await rig.terraform.state(input.name);
+    const id = made?.serverId ?? 0;
+    await rig.terraform.replaceState(input.name, null);
+    assert.equal(await rig.terraform.state(input.name), null);
+    const imported = await rig.terraform.importServer(input, id, rig.access);
+    assert.deepEqual([imported.ok, imported.errors], [true, []]);
+    const state = await rig.terraform.state(input.name);
+    assert.deepEqual([state?.serverId, state?.tainted, state?.resources], [id, false, 1]);
+    assert.notEqual(state?.lineage, made?.lineage);
+    rig.hetzner.clearCalls();
+    const labelled = { ...input, labels: { ...input.labels, "clawpool-order": "o-1" } };
+    const changed = await rig.terraform.applyMachine(labelled, rig.access, { guard: id });
+    assert.deepEqual([changed.errors, changed.changes.map(({ action }) => action)], [[], ["update"]]);
+    assert.deepEqual(
+      calls().filter((call) => !call.startsWith("GET ")),
+      [`PUT /v1/servers/${id}`],
+    );
+
+    await rig.terraform.replaceState(input.name, made?.text ?? "");
+    assert.deepEqual(await rig.terraform.state(input.name), made);
+    assert.equal((await rig.terraform.destroyMachine(input.name, rig.access)).ok, true);
+    assert.equal(rig.backend.machines.has(id), false);
+  });
+
+  it("save what terraform could not write, before anything else is done with the folder", async () => {
+    const input = machineInput(platform, "claw-test-errored");
+    await rig.terraform.applyMachine(input, rig.access);
+    const state = (await rig.terraform.state(input.name)) ?? assert.fail();
+    const folder = join(rig.root, "machines", input.name);
+    // As on a full disk: the old file stays as it was, the new state goes to errored.tfstate.
+    const newer = JSON.stringify({ ...JSON.parse(state.text), serial: state.serial + 1 });
+    await writeFile(join(folder, "errored.tfstate"), newer);
+    assert.equal((await rig.terraform.state(input.name))?.text, newer);
+    assert.ok(!(await readdir(folder)).includes("errored.tfstate"));
+    // An older one, or another machine's, is not taken.
+    await writeFile(join(folder, "errored.tfstate"), state.text);
+    assert.equal((await rig.terraform.state(input.name))?.text, newer);
+    await writeFile(join(folder, "errored.tfstate"), newer.replace(state.lineage, "another"));
+    assert.equal((await rig.terraform.state(input.name))?.text, newer);
     await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
@@ -123,7 +181,7 @@ describe("terraform runs", function () {
     assert.equal((await rig.terraform.untaintServer(input.name, rig.access)).ok, true);
     const state = await rig.terraform.state(input.name);
     assert.deepEqual([state?.serverId, state?.tainted], [tainted?.serverId, false]);
-    const next = await rig.terraform.applyMachine(input, rig.access, { guard: true });
+    const next = await rig.terraform.applyMachine(input, rig.access, { guard: state?.serverId ?? 0 });
     assert.deepEqual(next.changes, []);
     await rig.terraform.destroyMachine(input.name, rig.access);
   });

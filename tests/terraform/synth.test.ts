@@ -40,7 +40,7 @@ describe("synthesized stacks", () => {
   it("never replace a living machine for a new image, key or user data", async () => {
     const { resource } = await read(await synthMachine(root, machineInput(ids)));
     const server = resource?.hcloud_server?.server;
-    assert.deepEqual(server?.lifecycle?.ignore_changes, ["image", "ssh_keys", "user_data"]);
+    assert.deepEqual(server?.lifecycle?.ignore_changes, ["image", "ssh_keys", "user_data", "public_net"]);
     assert.equal(server?.placement_group_id, 15);
     assert.deepEqual(server?.firewall_ids, [12]);
   });

@@ -1,6 +1,8 @@
 /**
  * terraform as processes of the world: they go on when the daemon that started them is dead, and keep their state in
- * folders. What they do with a state, a taint and a lost gate is what the real one does (docs/terraform.md).
+ * folders. What they do with a state, a taint and a lost gate is what the real one does (docs/terraform.md): the file is
+ * made empty when the first run takes the lock, and filled when a resource is done, so that a process which is killed
+ * before that leaves a server that no state knows.
  */
 import { BorderError } from "../../../pool/errors.ts";
 import type {
@@ -9,7 +11,7 @@ import type {
   StateSummary,
   Terraform,
 } from "../../../pool/terraform/terraform.ts";
-import type { SimState, World } from "../world.ts";
+import { emptyFile, type SimState, type World } from "../world.ts";
 import { GateGone, type SimGate } from "./gate.ts";
 import type { ServerBody } from "./hetzner.ts";
 
@@ -17,35 +19,63 @@ const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4, 5
 
 /** Ends the run with terraform's own words. */
 class Diagnostic extends Error {}
+/** The kernel kills the process, e.g. because memory is short: nothing of this run is saved. */
+class KilledByKernel extends Error {}
+
+/** What a run works on, saved at its end. */
+interface Draft {
+  serverId: number | null;
+  tainted: boolean;
+}
 
 export function simulatedTerraform(world: World, gate: SimGate): Terraform {
-  /** One process in a folder at a time; the folder's lock makes the second wait. */
-  async function process(name: string, work: (state: SimState) => Promise<void>): Promise<RunResult> {
+  async function untilFree(name: string): Promise<void> {
     while (world.processes.has(name)) await world.processes.get(name);
+  }
+
+  function save(name: string, before: SimState, draft: Draft): void {
+    const { serverId, tainted } = before;
+    if (before !== emptyFile && serverId === draft.serverId && tainted === draft.tainted) return;
+    if (before === emptyFile && draft.serverId === null) return;
+    const lineage = before.lineage || `lineage-${world.id()}`;
+    world.states.set(name, { lineage, serial: before.serial + 1, ...draft });
+    if (before === emptyFile) return;
+    const old = world.oldStates.get(name) ?? [];
+    world.oldStates.set(name, [...old, before]);
+  }
+
+  /** One process in a folder at a time; the folder's lock makes the second wait. */
+  async function process(name: string, work: (draft: Draft) => Promise<void>): Promise<RunResult> {
+    await untilFree(name);
     world.events += 1;
     const startedAt = world.clock.now();
     const running = Promise.withResolvers<void>();
     world.processes.set(name, running.promise);
-    const state = world.states.get(name) ?? { serverId: null, tainted: false, serial: 0 };
-    world.states.set(name, state);
+    const before = world.states.get(name) ?? emptyFile;
+    world.states.set(name, before);
+    const draft: Draft = { serverId: before.serverId, tainted: before.tainted };
     let summary: string | null = null;
+    let exitCode: number | null = 0;
     try {
       await world.takes(200, 600);
       if (world.strikes(0.01)) throw new Diagnostic("Plugin did not respond");
-      await work(state);
+      await work(draft);
     } catch (error) {
+      exitCode = 1;
       if (error instanceof GateGone) summary = `Get "http://gate/v1": ${error.message}`;
       else if (error instanceof Diagnostic) summary = error.message;
+      else if (error instanceof KilledByKernel) exitCode = null;
       else throw error;
     } finally {
-      state.serial += 1;
+      if (exitCode === null) world.note(`terraform in ${name} is killed`);
+      else save(name, before, draft);
       world.processes.delete(name);
       running.resolve();
     }
     return {
       run: `run-${world.id()}`,
-      ok: summary === null,
-      exitCode: summary === null ? 0 : 1,
+      ok: exitCode === 0,
+      exitCode,
       changes: [],
       errors: summary === null ? [] : [{ summary, detail: "", address: "hcloud_server.server" }],
       logFile: "",
@@ -54,21 +84,24 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
     };
   }
 
+  const mayBeKilled = (): void => {
+    if (world.strikes(0.006)) throw new KilledByKernel();
+  };
   const refuse = (body: string): never => {
     const { error } = JSON.parse(body) as { error: { code: string; message: string } };
     throw new Diagnostic(`${error.message} (${error.code})`);
   };
 
   /** As any plan begins: what is gone is dropped. */
-  async function refresh(state: SimState, token: string): Promise<void> {
-    if (state.serverId === null) return;
-    const path = `/servers/${state.serverId}`;
-    const reply = await gate.ask(token, { kind: "read-server", id: state.serverId, path }, "");
-    if (reply.status === 404) Object.assign(state, { serverId: null, tainted: false });
+  async function refresh(draft: Draft, token: string): Promise<void> {
+    if (draft.serverId === null) return;
+    const path = `/servers/${draft.serverId}`;
+    const reply = await gate.ask(token, { kind: "read-server", id: draft.serverId, path }, "");
+    if (reply.status === 404) Object.assign(draft, { serverId: null, tainted: false });
     else if (reply.status !== 200) refuse(reply.body);
   }
 
-  async function buy(state: SimState, input: MachineStackInput, token: string): Promise<void> {
+  async function buy(draft: Draft, input: MachineStackInput, token: string): Promise<void> {
     const body: ServerBody = {
       name: input.name,
       server_type: input.serverType,
@@ -77,57 +110,70 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
       user_data: input.userData,
     };
     const order = { name: input.name, labels: { ...input.labels } };
+    mayBeKilled();
     const reply = await gate.ask(token, { kind: "create-server", order }, JSON.stringify(body));
     if (reply.status !== 201) return refuse(reply.body);
-    state.serverId = (JSON.parse(reply.body) as { server: { id: number } }).server.id;
+    mayBeKilled();
+    draft.serverId = (JSON.parse(reply.body) as { server: { id: number } }).server.id;
     // Tainted until its actions are done: a poll that nobody answers leaves it so.
-    state.tainted = true;
+    draft.tainted = true;
     await world.takes(12_000, 20_000);
-    const path = `/servers/${state.serverId}`;
-    const made = await gate.ask(token, { kind: "read-server", id: state.serverId, path }, "");
+    mayBeKilled();
+    const path = `/servers/${draft.serverId}`;
+    const made = await gate.ask(token, { kind: "read-server", id: draft.serverId, path }, "");
     if (made.status !== 200) return refuse(made.body);
-    state.tainted = false;
+    draft.tainted = false;
   }
 
-  async function drop(state: SimState, token: string): Promise<void> {
-    if (state.serverId === null) return;
-    const id = state.serverId;
+  async function drop(draft: Draft, token: string): Promise<void> {
+    if (draft.serverId === null) return;
+    const id = draft.serverId;
     const reply = await gate.ask(token, { kind: "delete-server", id }, "");
     if (reply.status !== 200) return refuse(reply.body);
     while (world.servers.has(id)) await world.clock.delay(1_000);
-    Object.assign(state, { serverId: null, tainted: false });
+    mayBeKilled();
+    Object.assign(draft, { serverId: null, tainted: false });
   }
 
   return {
-    async applyMachine(input, access, { guard = false } = {}) {
+    async applyMachine(input, access, { guard } = {}) {
       const token = access.token.expose();
-      return process(input.name, async (state) => {
-        await refresh(state, token);
-        if (guard && (state.tainted || state.serverId === null)) {
+      return process(input.name, async (draft) => {
+        await refresh(draft, token);
+        if (guard !== undefined && (draft.tainted || draft.serverId !== guard)) {
           throw new BorderError("the plan would replace the server", {
             border: "terraform",
             kind: "permanent",
             code: "plan-refused",
           });
         }
-        if (state.tainted) await drop(state, token);
-        if (state.serverId === null) return buy(state, input, token);
+        if (draft.tainted) await drop(draft, token);
+        if (draft.serverId === null) return buy(draft, input, token);
         const body = JSON.stringify({ labels: input.labels });
-        const reply = await gate.ask(token, { kind: "update-server", id: state.serverId, name: null }, body);
+        const reply = await gate.ask(token, { kind: "update-server", id: draft.serverId, name: null }, body);
         if (reply.status !== 200) refuse(reply.body);
       });
     },
     async destroyMachine(name, access) {
       const token = access.token.expose();
-      return process(name, async (state) => {
-        await refresh(state, token);
-        await drop(state, token);
+      return process(name, async (draft) => {
+        await refresh(draft, token);
+        await drop(draft, token);
       });
     },
     untaintServer: (name) =>
-      process(name, async (state) => {
-        state.tainted = false;
+      process(name, async (draft) => {
+        draft.tainted = false;
       }),
+    async importServer({ name }, serverId, access) {
+      const token = access.token.expose();
+      return process(name, async (draft) => {
+        if (draft.serverId !== null) throw new Diagnostic("Resource already managed by Terraform");
+        draft.serverId = serverId;
+        await refresh(draft, token);
+        if (draft.serverId === null) throw new Diagnostic("Cannot import non-existent remote object");
+      });
+    },
     async applyPlatform() {
       const result = await process("platform", async () => {});
       if (!result.ok) {
@@ -136,16 +182,28 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
       return { result, ids: platformIds };
     },
     async state(name): Promise<StateSummary | null> {
+      await untilFree(name);
       const state = world.states.get(name);
       if (!state) return null;
-      return {
-        ...state,
-        lineage: name,
-        resources: state.serverId === null ? 0 : 1,
-        empty: false,
-      };
+      const resources = state.serverId === null ? 0 : 1;
+      return { ...state, resources, empty: state === emptyFile, text: JSON.stringify(state) };
+    },
+    stateFile: (name) => `/terraform/machines/${name}/terraform.tfstate`,
+    async replaceState(name, text) {
+      await untilFree(name);
+      if (text === null) world.states.delete(name);
+      else world.states.set(name, JSON.parse(text) as SimState);
     },
     async forget(name) {
+      await untilFree(name);
+      if ((world.states.get(name)?.serverId ?? null) !== null) {
+        const code = "state-not-empty";
+        throw new BorderError(`${name}'s state has a server`, {
+          border: "terraform",
+          kind: "permanent",
+          code,
+        });
+      }
       world.states.delete(name);
     },
     async leftovers() {

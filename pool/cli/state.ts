@@ -1,0 +1,54 @@
+import { userInfo } from "node:os";
+import type { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import type { StateReport } from "../state-repair.ts";
+import { askDaemon } from "./admin-client.ts";
+import { table } from "./table.ts";
+
+/** An import runs terraform, and Hetzner may be slow. */
+const timeoutMs = 3 * 60_000;
+
+/** `clawpool state`, `clawpool state restore <machine>`, `clawpool state import <machine>`. */
+export function registerState(program: Command): void {
+  const state = program
+    .command("state")
+    .description("terraform's state of each machine: is it what the last run left")
+    .option("--json", "as JSON")
+    .action(async ({ json }: { json?: boolean }) => {
+      const { stateDir } = loadConfig(program.opts().config);
+      const reports = await askDaemon<StateReport[]>(
+        stateDir,
+        "GET",
+        "/terraform/states",
+        undefined,
+        timeoutMs,
+      );
+      console.log(json ? JSON.stringify(reports, null, 2) : describe(reports));
+      if (reports.some(({ refused }) => refused !== null)) process.exitCode = 1;
+    });
+  const repair = (how: "restore" | "import", description: string, done: string) =>
+    state
+      .command(how)
+      .description(description)
+      .argument("<machine>")
+      .action(async (machine: string) => {
+        const { stateDir } = loadConfig(program.opts().config);
+        const actor = `person:${userInfo().username}`;
+        await askDaemon(stateDir, "POST", "/terraform/states", { machine, how, actor }, timeoutMs);
+        console.log(`${machine}: ${done}; the file that was there is among its run logs`);
+      });
+  repair("restore", "write back the state that the last run left", "its state is as the last run left it");
+  repair("import", "make a new state from the machine's server", "its state was made anew from its server");
+}
+
+function describe(reports: readonly StateReport[]): string {
+  if (reports.length === 0) return "There are no machines.";
+  const rows = reports.map(({ machine, serverId, known, refused }) => [
+    machine,
+    String(serverId ?? "-"),
+    known ? String(known.serial) : "-",
+    refused === null ? "ok" : "REFUSED",
+  ]);
+  const refused = reports.flatMap(({ refused: text }) => (text === null ? [] : [text]));
+  return [table(["MACHINE", "SERVER", "SERIAL", "STATE"], rows), ...refused].join("\n");
+}
