@@ -65,12 +65,12 @@ describe("the whole controller under simulation", function () {
     });
     assert.match(orphan.violations.join(), /I3: server 1 claw-test-orphan costs money/);
 
-    const unserved = await simulate(1, { ...small, buyers: 6 }, ({ world }) => {
+    const unserved = await simulate(2, { ...small, buyers: 6 }, ({ world }) => {
       for (const [id, { machine }] of world.servers) if (machine.customer) world.servers.delete(id);
     });
     assert.match(unserved.violations.join(), /I1: ord_\w+ is paid, running, and 0 machines serve it/);
 
-    const unpaid = await simulate(1, { ...small, buyers: 6 }, ({ world }) => {
+    const unpaid = await simulate(2, { ...small, buyers: 6 }, ({ world }) => {
       for (const subscription of world.subscriptions.values()) subscription.status = "canceled";
     });
     assert.match(unpaid.violations.join(), /I3: ord_\w+ is not paid for/);
