@@ -56,6 +56,9 @@ interface Look {
   readonly deadline: number | null;
 }
 
+/** Why a wait or a look is over; made once, as each `abort()` would make an exception with its stack. */
+const over = new Error("over");
+
 export function createLoop(options: LoopOptions): Loop {
   const { clock, log } = options;
   const flying = new Map<MachineName, Look>();
@@ -72,7 +75,7 @@ export function createLoop(options: LoopOptions): Loop {
       due.set(name, 0);
       if (flying.has(name)) again.add(name);
     }
-    wake.abort();
+    wake.abort(over);
   };
 
   function launch(machine: Machine): void {
@@ -81,7 +84,7 @@ export function createLoop(options: LoopOptions): Loop {
     const untilDeadline = machine.deadline === null ? null : Math.max(0, machine.deadline - clock.now());
     // A stage that hangs past its deadline is told to end; the row is then judged at the next look.
     if (untilDeadline !== null) {
-      void clock.delay(untilDeadline, controller.signal).then(() => controller.abort());
+      void clock.delay(untilDeadline, controller.signal).then(() => controller.abort(over));
     }
     const done = options
       .reconcile(name, controller.signal)
@@ -91,9 +94,9 @@ export function createLoop(options: LoopOptions): Loop {
         due.set(name, clock.now() + 5_000);
       })
       .finally(() => {
-        controller.abort();
+        controller.abort(over);
         flying.delete(name);
-        wake.abort();
+        wake.abort(over);
       });
     const { deadline } = machine;
     const build = builds.includes(machine.state);
@@ -143,9 +146,9 @@ export function createLoop(options: LoopOptions): Loop {
     },
     async stop({ abort = false } = {}) {
       stopping = true;
-      wake.abort();
+      wake.abort(over);
       await running;
-      if (abort) for (const look of flying.values()) look.controller.abort();
+      if (abort) for (const look of flying.values()) look.controller.abort(over);
       await Promise.allSettled([...flying.values()].map((look) => look.done));
     },
     inFlight: () => [...flying.keys()],

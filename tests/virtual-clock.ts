@@ -3,12 +3,20 @@ import type { Clock } from "../pool/clock.ts";
 
 interface Timer {
   readonly at: number;
-  readonly fire: () => void;
+  /** Timers of the same time fire in the order in which they were set. */
+  readonly order: number;
+  /** Null when it fired or was aborted. */
+  fire: (() => void) | null;
 }
+
+const isBefore = (a: Timer, b: Timer): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 export class VirtualClock implements Clock {
   #now = Date.parse("2026-01-01T00:00:00Z");
-  #timers: Timer[] = [];
+  /** A binary heap, the next at the front; what was aborted is thrown out when it gets there. */
+  readonly #timers: Timer[] = [];
+  #set = 0;
+  #waiting = 0;
 
   now(): number {
     return this.#now;
@@ -16,22 +24,23 @@ export class VirtualClock implements Clock {
 
   /** Delays that nobody ended yet. */
   get waiting(): number {
-    return this.#timers.length;
+    return this.#waiting;
   }
 
   delay(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
-      const timer: Timer = { at: this.#now + ms, fire: resolve };
-      this.#timers.push(timer);
-      signal?.addEventListener(
-        "abort",
-        () => {
-          this.#timers = this.#timers.filter((other) => other !== timer);
-          resolve();
-        },
-        { once: true },
-      );
+      const timer: Timer = { at: this.#now + ms, order: this.#set++, fire: resolve };
+      this.#push(timer);
+      this.#waiting += 1;
+      if (!signal) return;
+      const end = () => {
+        if (timer.fire === null) return;
+        timer.fire = null;
+        this.#waiting -= 1;
+        resolve();
+      };
+      signal.addEventListener("abort", end, { once: true });
     });
   }
 
@@ -65,14 +74,46 @@ export class VirtualClock implements Clock {
   }
 
   #next(): Timer | undefined {
-    return this.#timers.reduce<Timer | undefined>((a, b) => (a && a.at <= b.at ? a : b), undefined);
+    while (this.#timers[0]?.fire === null) this.#pop();
+    return this.#timers[0];
   }
 
   async #fire(timer: Timer): Promise<void> {
-    this.#timers = this.#timers.filter((other) => other !== timer);
+    const { fire } = timer;
+    this.#pop();
+    timer.fire = null;
+    this.#waiting -= 1;
     this.#now = Math.max(this.#now, timer.at);
-    timer.fire();
+    fire?.();
     await settled();
+  }
+
+  #push(timer: Timer): void {
+    const timers = this.#timers;
+    let hole = timers.push(timer) - 1;
+    for (;;) {
+      const above = timers[(hole - 1) >> 1];
+      if (hole === 0 || !above || !isBefore(timer, above)) break;
+      timers[hole] = above;
+      hole = (hole - 1) >> 1;
+    }
+    timers[hole] = timer;
+  }
+
+  #pop(): void {
+    const timers = this.#timers;
+    const last = timers.pop();
+    if (!last || timers.length === 0) return;
+    let hole = 0;
+    for (;;) {
+      const [left, right] = [timers[2 * hole + 1], timers[2 * hole + 2]];
+      if (!left) break;
+      const [below, at] = right && isBefore(right, left) ? [right, 2 * hole + 2] : [left, 2 * hole + 1];
+      if (!isBefore(below, last)) break;
+      timers[hole] = below;
+      hole = at;
+    }
+    timers[hole] = last;
   }
 }
 

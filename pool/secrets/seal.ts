@@ -3,7 +3,7 @@
  * text belongs, so that a ciphertext cannot be moved to another row (NIST SP 800-38D; ≤ 2^32 messages a key with
  * random IVs, which an installation never reaches). Rotation: the first key seals, all keys open.
  */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createSecretKey, randomBytes } from "node:crypto";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
 
@@ -36,7 +36,7 @@ export function createSealer(keys: readonly Secret[]): Sealer {
         `sealing key ${index + 1}: want 32 bytes in base64 (openssl rand -base64 32), got ${bytes.length}`,
       );
     }
-    return { id: createHash("sha256").update(bytes).digest("hex").slice(0, 8), bytes };
+    return { id: createHash("sha256").update(bytes).digest("hex").slice(0, 8), key: createSecretKey(bytes) };
   });
   const first = known[0];
   if (!first) throw new Error("no sealing key: want at least one (openssl rand -base64 32)");
@@ -44,7 +44,7 @@ export function createSealer(keys: readonly Secret[]): Sealer {
   return {
     seal(text, place) {
       const iv = randomBytes(12);
-      const cipher = createCipheriv("aes-256-gcm", first.bytes, iv, { authTagLength: tagBytes });
+      const cipher = createCipheriv("aes-256-gcm", first.key, iv, { authTagLength: tagBytes });
       cipher.setAAD(Buffer.from(place, "utf8"));
       const ct = Buffer.concat([cipher.update(text, "utf8"), cipher.final()]);
       const base64 = (bytes: Buffer) => bytes.toString("base64");
@@ -58,10 +58,10 @@ export function createSealer(keys: readonly Secret[]): Sealer {
     },
     open(sealed, place) {
       const { kid, iv, ct, tag } = sealedShape.parse(JSON.parse(sealed));
-      const key = known.find((candidate) => candidate.id === kid);
-      if (!key) throw new Error(`sealed text of ${place} needs sealing key ${kid}, which is not configured`);
+      const by = known.find((candidate) => candidate.id === kid);
+      if (!by) throw new Error(`sealed text of ${place} needs sealing key ${kid}, which is not configured`);
       // authTagLength makes Node refuse the short tags that GCM would otherwise accept.
-      const decipher = createDecipheriv("aes-256-gcm", key.bytes, Buffer.from(iv, "base64"), {
+      const decipher = createDecipheriv("aes-256-gcm", by.key, Buffer.from(iv, "base64"), {
         authTagLength: tagBytes,
       });
       decipher.setAAD(Buffer.from(place, "utf8"));

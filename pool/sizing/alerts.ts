@@ -80,8 +80,7 @@ function cold(store: Store, pool: PoolConfig, now: number): Alert {
   const measured = leadTimeMs(store, pool.plan);
   const floor = `pool ${pool.name} keeps ${pool.minReady} ready`;
   // A pool that is filled for the first time has its time; later an empty one means that the next customer waits.
-  const isFirst =
-    measured === null || !store.machines({ pool: pool.name }).some(({ readyAt }) => readyAt !== null);
+  const isFirst = store.buildTimes({ pool: pool.name }, 1).length === 0;
   if (ready === 0 && !isFirst) return { ...alert, text: `${floor} and has none: the next customer waits` };
   if (now - since < (measured ?? assumedLeadMs)) {
     const told = store.flags().find(({ kind, subject }) => kind === belowFloor && subject === pool.name);

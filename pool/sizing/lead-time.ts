@@ -6,11 +6,6 @@ const newest = 20;
 
 /** Median build time of a plan's newest machines in milliseconds; null before the first. */
 export function leadTimeMs(store: Store, plan: string): number | null {
-  const times = store
-    .machines()
-    .filter((machine) => machine.plan === plan && machine.readyAt !== null)
-    .slice(-newest)
-    .map((machine) => (machine.readyAt ?? 0) - machine.createdAt)
-    .sort((a, b) => a - b);
+  const times = store.buildTimes({ plan }, newest).sort((a, b) => a - b);
   return times[Math.floor(times.length / 2)] ?? null;
 }

@@ -7,7 +7,11 @@ import type { Store } from "../store/store.ts";
 export function serveQueue(store: Store, config: Config): Machine[] {
   const machines: Machine[] = [];
   const locationsOf = (region: string): readonly string[] => config.regions[region] ?? [];
-  for (const pool of config.pools) {
+  // Asked for without a transaction: mostly nobody waits.
+  const plans = new Set(
+    store.orders({ states: ["queued"], limit: Number.MAX_SAFE_INTEGER }).map(({ plan }) => plan),
+  );
+  for (const pool of config.pools.filter(({ plan }) => plans.has(plan))) {
     for (;;) {
       const claimed = store.claimForQueue({ name: pool.name, plan: pool.plan, locationsOf });
       if (!claimed) break;

@@ -5,6 +5,7 @@ import type { Machine } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
 import { type AuditLog, createAuditLog } from "./audit.ts";
+import type { KnownLists } from "./known-lists.ts";
 import type { AuditFacts, Cause } from "./store.ts";
 
 export interface StoreListeners {
@@ -20,6 +21,8 @@ export interface StoreContext {
   readonly auditLog: AuditLog;
   /** Runs `work` as one IMMEDIATE transaction and tells the listeners after it is durable. */
   write<T>(work: () => T): T;
+  /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
+  known<T>(table: "machine" | "orders", key: string, read: () => T): T;
   /** Remembers that this machine's row changed, for `onMachine` after the commit. */
   touched(machine: Machine): void;
 }
@@ -40,9 +43,11 @@ export function createContext(
   clock: Clock,
   sealer: Sealer,
   listeners: StoreListeners,
+  lists: KnownLists,
 ): StoreContext {
   let events: OrderEvent[] = [];
   let machines = new Map<string, Machine>();
+  let writing = false;
 
   const auditLog = createAuditLog(db, clock);
   const history: History = {
@@ -90,11 +95,18 @@ export function createContext(
     history,
     auditLog,
     touched: (machine) => machines.set(machine.name, machine),
+    known: (table, key, read) => (writing ? read() : lists.get(table, key, read)),
     write(work) {
-      if (db.inTransaction) return work();
+      if (writing) return work();
       events = [];
       machines = new Map();
-      const result = db.transaction(work).immediate();
+      writing = true;
+      let result: ReturnType<typeof work>;
+      try {
+        result = db.transaction(work).immediate();
+      } finally {
+        writing = false;
+      }
       const [told, moved] = [events, machines];
       for (const event of told) listeners.onOrderEvent?.(event);
       for (const machine of moved.values()) listeners.onMachine?.(machine);

@@ -22,10 +22,6 @@ type OrderVerbs = Pick<
   | "endSubscription"
 >;
 
-interface OrderRow {
-  [column: string]: unknown;
-}
-
 const columns: Readonly<Record<keyof Order, string>> = {
   id: "id",
   state: "state",
@@ -56,19 +52,17 @@ const told = (Object.keys(columns) as (keyof Order)[]).filter(
 
 const place = (id: string) => `order/${id}/secrets`;
 
-function orderFromRow(row: OrderRow): Order {
-  return Object.fromEntries(
-    Object.entries(columns).map(([field, column]) => [field, row[column]]),
-  ) as unknown as Order;
-}
+/** The rows under the order's own names for its fields. */
+const selectOrder = `SELECT ${Object.entries(columns)
+  .map(([field, column]) => `${column} AS "${field}"`)
+  .join(", ")} FROM orders`;
 
 export function findOrder(
   context: StoreContext,
   column: "id" | "checkout_session" | "subscription",
   value: string,
 ): Order | null {
-  const row = context.db.prepare<[string], OrderRow>(`SELECT * FROM orders WHERE ${column} = ?`).get(value);
-  return row ? orderFromRow(row) : null;
+  return context.db.prepare<[string], Order>(`${selectOrder} WHERE ${column} = ?`).get(value) ?? null;
 }
 
 /** @throws StaleRowError when there is no such order. */
@@ -193,12 +187,12 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
     orders(filter = {}) {
       const states: readonly OrderState[] = filter.states ?? [];
       const where = states.length > 0 ? `WHERE state IN (${states.map(() => "?").join(", ")})` : "";
-      return db
-        .prepare<(string | number)[], OrderRow>(
-          `SELECT * FROM orders ${where} ORDER BY created_at DESC, id DESC LIMIT ?`,
-        )
-        .all(...states, filter.limit ?? 1_000)
-        .map(orderFromRow);
+      const limit = filter.limit ?? 1_000;
+      const sql = `${selectOrder} ${where} ORDER BY created_at DESC, id DESC LIMIT ?`;
+      const read = () => db.prepare<(string | number)[], Order>(sql).all(...states, limit);
+      return states.length > 0
+        ? [...context.known("orders", [sql, ...states, limit].join("\n"), read)]
+        : read();
     },
 
     agentSecrets: (id) => openAgent(context, id),

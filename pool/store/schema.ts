@@ -146,6 +146,12 @@ export const migrations: readonly Migration[] = [
     server_id INTEGER,
     document  TEXT NOT NULL
   ) STRICT;
+  // Rows are never deleted: what is asked for at each look must not go through all that ever were.
+  `
+  CREATE INDEX machine_claimable ON machine (plan, location, ready_at, name)
+    WHERE state = 'ready' AND order_id IS NULL AND withheld = 0;
+  CREATE INDEX machine_built ON machine (plan, created_at) WHERE ready_at IS NOT NULL;
+  CREATE INDEX orders_state ON orders (state, created_at, id);
   `,
 ];
 
@@ -170,6 +176,7 @@ export function prepareDatabase(db: Database): void {
       `store: schema version ${version} is newer than this clawpool knows (${migrations.length}); install the newer release`,
     );
   }
+  if (version === migrations.length) return;
   db.transaction(() => {
     for (const migration of migrations.slice(version)) {
       if (typeof migration === "string") db.exec(migration);

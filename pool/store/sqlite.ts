@@ -7,6 +7,7 @@ import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
 import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreListeners } from "./context.ts";
+import { keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
 import { refillVerbs } from "./refill.ts";
@@ -32,8 +33,8 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   if (options.file === ":memory:") db.pragma("journal_mode = MEMORY");
   else chmodSync(options.file, 0o600);
   prepareDatabase(db);
-  keepStatements(db);
-  const context = createContext(db, options.clock ?? systemClock, options.sealer, options);
+  const lists = keepStatements(db);
+  const context = createContext(db, options.clock ?? systemClock, options.sealer, options, lists);
 
   return {
     ...machineVerbs(context),
@@ -73,15 +74,4 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
       db.close();
     },
   };
-}
-
-/** Compiling a statement takes longer than running it; the verbs use the same hundred again and again. */
-function keepStatements(db: Database.Database): void {
-  const known = new Map<string, Database.Statement>();
-  const prepare = db.prepare.bind(db);
-  db.prepare = ((sql: string) => {
-    const statement = known.get(sql) ?? prepare(sql);
-    known.set(sql, statement);
-    return statement;
-  }) as typeof db.prepare;
 }

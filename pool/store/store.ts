@@ -192,6 +192,11 @@ export interface Store {
   machine(name: MachineName): Machine | null;
   machineByServerId(serverId: number): Machine | null;
   machines(filter?: MachineFilter): Machine[];
+  /** What the newest machines of a plan or pool took from intent to ready, in ms, newest first; at most `limit`. */
+  buildTimes(
+    of: { plan: string; pool?: undefined } | { pool: string; plan?: undefined },
+    limit: number,
+  ): number[];
   machineSecrets(name: MachineName): MachineSecrets;
   /** Applies `change` if the machine is still in `from`; throws StaleRowError if not. */
   changeMachine(
