@@ -85,7 +85,7 @@ export interface Controller {
 export function createController(options: ControllerOptions): Controller {
   const { store, sealer, borders, config, clock, random, log } = options;
   const { gate, cloud, terraform, keys } = borders;
-  const platform = createPlatform({ store, sealer, terraform, gate, config, log });
+  const platform = createPlatform({ store, sealer, terraform, gate, config, random, log });
   const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name), clock);
   const desk = createOrderDesk({
     store,

@@ -8,8 +8,9 @@ import type { Gate } from "./cloud/cloud.ts";
 import type { Config } from "./config/config.ts";
 import { runFacts } from "./machine/terraform-run.ts";
 import { auditedRun } from "./observe/audited-run.ts";
+import type { Random } from "./random.ts";
 import type { Sealer } from "./secrets/seal.ts";
-import { generateKeyPair, publicKeyOf } from "./ssh/keys.ts";
+import { publicKeyOf } from "./ssh/keys.ts";
 import type { Store } from "./store/store.ts";
 import { terraformError } from "./terraform/errors.ts";
 import type { PlatformIds, PlatformStackInput, Terraform } from "./terraform/terraform.ts";
@@ -38,18 +39,23 @@ export function createPlatform(options: {
   terraform: Terraform;
   gate: Gate;
   config: () => Config;
+  random: Pick<Random, "keyPair">;
   log: Logger;
 }): Platform {
-  const { store, sealer, terraform, gate, log } = options;
+  const { store, sealer, terraform, gate, random, log } = options;
   let ids: PlatformIds | null = null;
+
+  let publicKey: string | null = null;
 
   /** Hetzner wants a key with each server, or it mails a root password; no machine is ever entered with this one. */
   function controllerPublicKey(): string {
     const sealed = store.setting(controllerKeySetting);
-    if (sealed) return publicKeyOf(sealer.open(sealed, controllerKeySetting));
-    const pair = generateKeyPair();
-    store.putSetting(controllerKeySetting, sealer.seal(pair.privateKey.expose(), controllerKeySetting));
-    return pair.publicKey;
+    if (!sealed) {
+      const pair = random.keyPair();
+      store.putSetting(controllerKeySetting, sealer.seal(pair.privateKey.expose(), controllerKeySetting));
+      publicKey = pair.publicKey;
+    } else publicKey ??= publicKeyOf(sealer.open(sealed, controllerKeySetting));
+    return publicKey;
   }
 
   const applied = (): { digest: string; ids: PlatformIds } | null =>

@@ -6,6 +6,7 @@ import type { Loop } from "../pool/loop.ts";
 import type { MachineName } from "../pool/machine/machine.ts";
 import { BusyError, createPeople, type People } from "../pool/people.ts";
 import { createPlatform, type Platform } from "../pool/platform.ts";
+import { systemRandom } from "../pool/random.ts";
 import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
 import { generateKeyPair } from "../pool/ssh/keys.ts";
 import { type Life, startLife } from "./machine/fakes.ts";
@@ -59,7 +60,15 @@ describe("people's commands", () => {
     const log = pino({ level: "silent" });
     const sealer = createSealer([newSealingKey()]);
     const { store, terraform, gate } = life;
-    platform = createPlatform({ store, sealer, terraform, gate, config: () => life.config, log });
+    platform = createPlatform({
+      store,
+      sealer,
+      terraform,
+      gate,
+      config: () => life.config,
+      random: systemRandom,
+      log,
+    });
     newPeople = () =>
       createPeople({
         context: life.context,

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { pino } from "pino";
 import { createPlatform, type Platform } from "../pool/platform.ts";
+import { systemRandom } from "../pool/random.ts";
 import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
 import type { PlatformStackInput } from "../pool/terraform/terraform.ts";
 import { FakeTerraform, failedRun, type Life, startLife } from "./machine/fakes.ts";
@@ -32,6 +33,7 @@ describe("the platform", () => {
       terraform,
       gate: life.gate,
       config: () => life.config,
+      random: systemRandom,
       log: pino({ level: "silent" }),
     });
 

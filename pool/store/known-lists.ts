@@ -7,6 +7,8 @@ import type { Database, Statement } from "better-sqlite3";
 export interface KnownLists {
   /** What `read` gave the last time, until `table` is written to: by this connection, or anything by another. */
   get<T>(table: string, key: string, read: () => T): T;
+  /** The database was changed otherwise than by a statement, e.g. rolled back. */
+  forget(): void;
 }
 
 /** `INSERT INTO t`, `INSERT OR REPLACE INTO t`, `UPDATE t`, `DELETE FROM t`. */
@@ -46,6 +48,7 @@ export function keepStatements(db: Database): KnownLists {
   }) as typeof db.prepare;
 
   return {
+    forget: () => known.clear(),
     get<T>(table: string, key: string, read: () => T): T {
       const version = dataVersion?.get();
       if (version !== seen) known.clear();

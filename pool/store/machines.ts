@@ -211,27 +211,23 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
       return row ? machineFromRow(row) : null;
     },
 
-    machines(filter = {}) {
-      const where = ["1 = 1"];
-      const parameters: string[] = [];
+    machines({ live: wanted = false, pool = null, states = null } = {}) {
       // Said even where the states imply it, or SQLite does not use the index of the live ones.
-      const live = filter.live || filter.states?.includes("destroyed") === false;
-      if (live) where.push("state <> 'destroyed'");
-      if (filter.pool !== undefined) {
-        where.push("pool = ?");
-        parameters.push(filter.pool);
-      }
-      if (filter.states) {
-        where.push(`state IN (${filter.states.map(() => "?").join(", ")})`);
-        parameters.push(...filter.states);
-      }
-      const sql = `${selectMachine} WHERE ${where.join(" AND ")} ORDER BY created_at, name`;
-      const read = () =>
-        db
-          .prepare<string[], MachineRow>(sql)
-          .all(...parameters)
+      const live = wanted || states?.includes("destroyed") === false;
+      const read = () => {
+        const where = [
+          live ? "state <> 'destroyed'" : "1 = 1",
+          ...(pool === null ? [] : ["pool = ?"]),
+          ...(states ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
+        ];
+        return db
+          .prepare<string[], MachineRow>(
+            `${selectMachine} WHERE ${where.join(" AND ")} ORDER BY created_at, name`,
+          )
+          .all(...(pool === null ? [] : [pool]), ...(states ?? []))
           .map(machineFromRow);
-      return live ? [...context.known("machine", [sql, ...parameters].join("\n"), read)] : read();
+      };
+      return live ? [...context.known("machine", `${pool}\n${states}`, read)] : read();
     },
 
     buildTimes: (of, limit) =>

@@ -1,5 +1,5 @@
 /** The verbs about orders: making, paying, ending. */
-import type { AgentSecrets, Order, OrderState } from "../order/order.ts";
+import type { AgentSecrets, Order } from "../order/order.ts";
 import { changedFields } from "./audit.ts";
 import { claimMachine } from "./claims.ts";
 import type { StoreContext } from "./context.ts";
@@ -184,15 +184,16 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
     orderBySession: (session) => findOrder(context, "checkout_session", session),
     orderBySubscription: (subscription) => findOrder(context, "subscription", subscription),
 
-    orders(filter = {}) {
-      const states: readonly OrderState[] = filter.states ?? [];
-      const where = states.length > 0 ? `WHERE state IN (${states.map(() => "?").join(", ")})` : "";
-      const limit = filter.limit ?? 1_000;
-      const sql = `${selectOrder} ${where} ORDER BY created_at DESC, id DESC LIMIT ?`;
-      const read = () => db.prepare<(string | number)[], Order>(sql).all(...states, limit);
-      return states.length > 0
-        ? [...context.known("orders", [sql, ...states, limit].join("\n"), read)]
-        : read();
+    orders({ states = [], limit = 1_000 } = {}) {
+      const read = () => {
+        const where = states.length > 0 ? `WHERE state IN (${states.map(() => "?").join(", ")})` : "";
+        return db
+          .prepare<(string | number)[], Order>(
+            `${selectOrder} ${where} ORDER BY created_at DESC, id DESC LIMIT ?`,
+          )
+          .all(...states, limit);
+      };
+      return states.length > 0 ? [...context.known("orders", `${states}\n${limit}`, read)] : read();
     },
 
     agentSecrets: (id) => openAgent(context, id),

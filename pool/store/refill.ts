@@ -58,16 +58,19 @@ export function refillVerbs(context: StoreContext): RefillVerbs {
   }
 
   return {
-    builds: (pool, { since = 0, limit = 1_000 } = {}) =>
-      db
-        .prepare<[string, number, number], BuildRow>(
-          `SELECT * FROM (
-             SELECT name, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
-             FROM machine WHERE pool = ? AND build_ended_at >= ? ORDER BY build_ended_at DESC, name DESC LIMIT ?
-           ) ORDER BY endedAt, name`,
-        )
-        .all(pool, since, limit)
-        .map(({ name, ok, ...row }) => ({ ...row, machine: machineName(name), ok: ok === 1 })),
+    builds(pool, { since = 0, limit = 1_000 } = {}) {
+      const read = () =>
+        db
+          .prepare<[string, number, number], BuildRow>(
+            `SELECT * FROM (
+               SELECT name, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
+               FROM machine WHERE pool = ? AND build_ended_at >= ? ORDER BY build_ended_at DESC, name DESC LIMIT ?
+             ) ORDER BY endedAt, name`,
+          )
+          .all(pool, since, limit)
+          .map(({ name, ok, ...row }) => ({ ...row, machine: machineName(name), ok: ok === 1 }));
+      return since > 0 ? read() : [...context.known("machine", `builds\n${pool}\n${limit}`, read)];
+    },
 
     refill,
 

@@ -7,7 +7,7 @@ import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
 import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreListeners } from "./context.ts";
-import { keepStatements } from "./known-lists.ts";
+import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
 import { refillVerbs } from "./refill.ts";
@@ -33,9 +33,16 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   if (options.file === ":memory:") db.pragma("journal_mode = MEMORY");
   else chmodSync(options.file, 0o600);
   prepareDatabase(db);
-  const lists = keepStatements(db);
-  const context = createContext(db, options.clock ?? systemClock, options.sealer, options, lists);
+  return storeOn(db, keepStatements(db), options);
+}
 
+/** The verbs on a database that is open and prepared. */
+export function storeOn(
+  db: Database.Database,
+  lists: KnownLists,
+  options: Omit<SqliteStoreOptions, "file">,
+): Store {
+  const context = createContext(db, options.clock ?? systemClock, options.sealer, options, lists);
   return {
     ...machineVerbs(context),
     ...orderVerbs(context),

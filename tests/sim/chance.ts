@@ -1,4 +1,6 @@
 /** Chance from a seed: the same seed gives the same run. */
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import type { Random } from "../../pool/random.ts";
 import { generateKeyPair, type SshKeyPair } from "../../pool/ssh/keys.ts";
 
@@ -6,26 +8,22 @@ import { generateKeyPair, type SshKeyPair } from "../../pool/ssh/keys.ts";
 const keyPairs: SshKeyPair[] = Array.from({ length: 512 }, () => generateKeyPair());
 
 export class Chance implements Random {
-  #state: number;
+  readonly #generator: RandomGenerator;
   #keys = 0;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#generator = xoroshiro128plus(seed);
     // Neighbouring seeds begin alike; the first numbers are thrown away.
     for (let i = 0; i < 8; i++) this.number();
   }
 
-  /** Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, passes what a simulation needs. */
-  readonly number = (): number => {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let z = this.#state;
-    z = Math.imul(z ^ (z >>> 15), z | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-  };
+  /** 32 bits of chance are enough for probabilities and pauses. */
+  readonly number = (): number => (this.#generator.next() >>> 0) / 2 ** 32;
 
   bytes(count: number): Buffer {
-    return Buffer.from(Array.from({ length: count }, () => Math.floor(this.number() * 256)));
+    const bytes = Buffer.alloc(count);
+    for (let i = 0; i < count; i++) bytes[i] = this.#generator.next();
+    return bytes;
   }
 
   /** Each at most once in a run of up to 512. */

@@ -5,8 +5,7 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { type Controller, createController } from "../../pool/controller.ts";
 import { createLedger } from "../../pool/ledger.ts";
-import { createSealer, newSealingKey, type Sealer } from "../../pool/secrets/seal.ts";
-import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import type { Sealer } from "../../pool/secrets/seal.ts";
 import type { Store } from "../../pool/store/store.ts";
 import { createKeyStock } from "../../pool/tailnet/key-stock.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
@@ -17,6 +16,7 @@ import { simulatedAnsible, simulatedSsh } from "./borders/machines.ts";
 import { simulatedStripe } from "./borders/stripe.ts";
 import { simulatedTailnet } from "./borders/tailnet.ts";
 import { simulatedTerraform } from "./borders/terraform.ts";
+import { emptyStore, sealer } from "./database.ts";
 import { Incarnation } from "./incarnation.ts";
 import type { World } from "./world.ts";
 
@@ -29,8 +29,9 @@ export interface Installation {
   config: Config;
 }
 
+const parsed = parseConfig(example, "clawpool.yaml", env);
+
 export function install(world: World): Installation {
-  const parsed = parseConfig(example, "clawpool.yaml", env);
   const config: Config = {
     ...parsed,
     maxTotal: 8,
@@ -38,8 +39,7 @@ export function install(world: World): Installation {
     pools: parsed.pools.map((pool) => ({ ...pool, minReady: 2, maxTotal: 8 })),
   };
   world.maxTotal = config.maxTotal;
-  const sealer = createSealer([newSealingKey()]);
-  return { store: openSqliteStore({ file: ":memory:", sealer, clock: world.clock }), sealer, config };
+  return { store: emptyStore(world.clock), sealer, config };
 }
 
 export interface SimDaemon {

@@ -1,47 +1,96 @@
 /**
- * `npm run sim -- --seeds 1000 [--from 1] [--kill-points] [--trace]`: schedules of the whole controller under simulation.
- * A seed that breaks a promise is printed with its trace; the same seed repeats it.
+ * `npm run sim -- --seeds 1000 [--from 1] [--jobs 2] [--kill-points] [--trace]`: schedules of the whole controller under
+ * simulation. A seed that breaks a promise is printed with its trace and the command that repeats it.
  */
+import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { simulate } from "./simulation.ts";
+import { Worker } from "node:worker_threads";
+import type { Report, Task } from "./worker.ts";
 
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
+    jobs: { type: "string", default: String(availableParallelism()) },
     trace: { type: "boolean", default: false },
     "kill-points": { type: "boolean", default: false },
+    "kill-at": { type: "string" },
   },
 });
-const positive = (name: "seeds" | "from"): number => {
-  const number = Number(values[name]);
+const positive = (name: "seeds" | "from" | "jobs" | "kill-at", text = values[name]): number => {
+  const number = Number(text);
   if (!Number.isSafeInteger(number) || number < 1)
-    throw new Error(`--${name}=${values[name]}: want a whole number from 1`);
+    throw new Error(`--${name}=${text}: want a whole number from 1`);
   return number;
 };
-const [seeds, from] = [positive("seeds"), positive("from")];
+const [seeds, from, jobs] = [positive("seeds"), positive("from"), positive("jobs")];
+const killAt = values["kill-at"] === undefined ? null : positive("kill-at");
+
+/** Enough that handing them over costs nothing, few enough that all threads end together. */
+const portion = 20;
 
 const started = performance.now();
-let [runs, events, violations] = [0, 0, 0];
-async function one(seed: number, killAt?: number): Promise<number> {
-  const outcome = await simulate(seed, killAt === undefined ? {} : { kills: [killAt] });
+let [runs, events, violations, points] = [0, 0, 0, 0];
+
+function* tasks(): Generator<Task> {
+  for (let seed = from; seed < from + seeds; seed++)
+    yield { seed, killAt: values["kill-points"] ? 0 : killAt };
+}
+/** Schedules of which it is only now known that they are to be run. */
+const more: Task[] = [];
+
+function note(report: Report): void {
   runs += 1;
-  events += outcome.events;
-  violations += outcome.violations.length;
-  if (outcome.violations.length > 0 || values.trace) {
-    console.log(`seed ${seed}${killAt === undefined ? "" : `, killed at ${killAt}`}`);
-    for (const line of outcome.trace) console.log(`  ${line}`);
+  events += report.events;
+  violations += report.violations.length;
+  if (values["kill-points"] && report.killAt === 0) {
+    points += report.points;
+    for (let point = 1; point <= report.points; point++) more.push({ seed: report.seed, killAt: point });
   }
-  return outcome.points;
+  if (report.trace.length === 0) return;
+  const at = report.killAt ? ` --kill-at ${report.killAt}` : "";
+  for (const line of report.trace) console.log(`  ${line}`);
+  for (const violation of report.violations) console.log(`seed ${report.seed}: ${violation}`);
+  console.log(`again: npm run sim -- --seeds 1 --from ${report.seed}${at} --trace`);
 }
-for (let seed = from; seed < from + seeds; seed++) {
-  if (!values["kill-points"]) {
-    await one(seed);
-    continue;
+
+const source = tasks();
+function next(): Task[] {
+  const batch = more.splice(0, portion);
+  while (batch.length < portion) {
+    const { value, done } = source.next();
+    if (done) break;
+    batch.push(value);
   }
-  const points = await one(seed, 0);
-  for (let point = 1; point <= points; point++) await one(seed, point);
+  return batch;
 }
+
+let busy = 0;
+let reported = Promise.withResolvers<void>();
+
+/** Ends when there is nothing more to do, which nobody knows as long as another is at work. */
+async function work(): Promise<void> {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url));
+  for (let batch = next(); batch.length > 0 || busy > 0; batch = next()) {
+    if (batch.length === 0) {
+      await reported.promise;
+      continue;
+    }
+    busy += 1;
+    worker.postMessage({ tasks: batch, trace: values.trace });
+    const [reports] = (await once(worker, "message")) as [Report[]];
+    busy -= 1;
+    for (const report of reports) note(report);
+    reported.resolve();
+    reported = Promise.withResolvers();
+  }
+  await worker.terminate();
+}
+
+await Promise.all(Array.from({ length: jobs }, work));
+if (values["kill-points"])
+  console.log(`${points} points at which the daemon was killed, in ${seeds} stories`);
 const rate = runs / ((performance.now() - started) / 1000);
 console.log(`${runs} seeds, ${events} events, ${violations} violations, ${rate.toFixed(1)} seeds per second`);
 process.exitCode = violations > 0 ? 1 : 0;

@@ -26,7 +26,7 @@ export class Story {
   readonly installation: Installation;
   /** Sessions whose payment was announced by a webhook that the daemon answered with 200. */
   readonly acknowledged = new Set<string>();
-  readonly buyers: number;
+  buyers = 0;
   daemon: SimDaemon;
   #kills: number[];
   readonly #lost: number;
@@ -35,14 +35,18 @@ export class Story {
   constructor(world: World, installation: Installation, plot: Plot) {
     this.world = world;
     this.installation = installation;
-    this.buyers = plot.buyers;
     this.#kills = [...plot.kills];
     this.#lost = plot.lost ?? 0.12;
     this.daemon = this.#start();
-    for (let i = 0; i < plot.buyers; i++) this.#act(this.#buyer(i, plot.lasts));
+    for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
     void watchRefill(this);
+  }
+
+  /** Another buyer comes, some time within `lasts` ms. */
+  another(lasts: number): void {
+    this.#act(this.#buyer(this.buyers++, lasts));
   }
 
   /** Nobody of the story is under way any more. */

@@ -85,7 +85,7 @@ function create(world: World, order: ServerBody): Answer {
     ipv4: world.freeAddress(),
     createdAt: now,
     // One that never boots is in effect one that takes for ever.
-    bootedAt: world.strikes(0.02) ? Number.POSITIVE_INFINITY : now + world.chance.between(18_000, 40_000),
+    bootedAt: world.strikes(0.02) ? Number.POSITIVE_INFINITY : now + world.chance.between(6_000, 25_000),
     deleting: false,
     machine: {
       hostKey: world.strikes(0.01) ? "ssh-ed25519 AAAAanother" : bootKey,

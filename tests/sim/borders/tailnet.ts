@@ -26,11 +26,11 @@ export function simulatedTailnet(world: World): Tailnet {
       : null;
   };
   return {
-    async mintKey({ tags, expirySeconds, ephemeral = false }) {
+    async mintKey({ tags, expirySeconds }) {
       await call();
       const id = `k${world.id()}`;
       const key = `tskey-auth-${id}`;
-      world.authKeys.set(key, { id, used: false, tags, ephemeral });
+      world.authKeys.set(key, { id, used: false, tags });
       return { id, key: new Secret(key), expiresAt: world.clock.now() + expirySeconds * 1_000 };
     },
     async revokeKey(id) {
