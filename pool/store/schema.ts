@@ -146,6 +146,7 @@ export const migrations: readonly Migration[] = [
     server_id INTEGER,
     document  TEXT NOT NULL
   ) STRICT;
+  `,
   // Rows are never deleted: what is asked for at each look must not go through all that ever were.
   `
   CREATE INDEX machine_claimable ON machine (plan, location, ready_at, name)
