@@ -53,6 +53,7 @@ export async function simulate(
   process.on("unhandledRejection", ignoreKilled);
   try {
     const plot = { ...plotOf(world), ...change };
+    world.calm = plot.script !== undefined;
     const installation = install(world);
     let story: Story | null = null;
     watch(world, () => story as Story);

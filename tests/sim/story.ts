@@ -19,6 +19,8 @@ export interface Plot {
   /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
   readonly lost?: number;
   readonly spell: Spell | null;
+  /** What happens, told instead of drawn: nothing else is done by anybody, and nothing fails by chance. */
+  readonly script?: (story: Story) => Promise<void>;
 }
 
 export class Story {
@@ -39,7 +41,8 @@ export class Story {
     this.#lost = plot.lost ?? 0.12;
     this.daemon = this.#start();
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
-    if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
+    if (plot.script) this.#act(plot.script(this));
+    else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
     void watchRefill(this);
   }
