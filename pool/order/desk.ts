@@ -5,8 +5,9 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
 import type { Random } from "../random.ts";
+import type { Secret } from "../secrets/secret.ts";
 import type { NewOrder, Store } from "../store/store.ts";
-import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
+import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import { instanceMetadataKey, isPaid, objection, orderMetadataKey } from "./confirm.ts";
 import type { Order } from "./order.ts";
 import {
@@ -202,7 +203,9 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     confirmation,
     async webhook(raw, header) {
       const event = stripe.verify(raw, header, config().stripe.webhookSecrets);
-      const outcome = await acceptEvent(event, payments);
+      const outcome = isOtherMode(event, config().stripe.key)
+        ? refuseMode(event, store)
+        : await acceptEvent(event, payments);
       const order = "order" in outcome ? outcome.order.id : undefined;
       const { id, type, object, secretIndex } = event;
       log.info({ event: id, type, object, secretIndex, outcome: outcome.kind, order }, "webhook taken");
@@ -229,6 +232,22 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       return { position, waitMs: buildMs === null ? null : rounds * buildMs };
     },
   };
+}
+
+/** Sandbox and live mode share no objects; an endpoint of the one that has this address is a mistake of its owner. */
+function isOtherMode({ livemode }: StripeEvent, key: Secret): boolean {
+  const [, mode] = /^[a-z]+_(live|test)_/.exec(key.expose()) ?? [];
+  return mode !== undefined && livemode !== null && livemode !== (mode === "live");
+}
+
+function refuseMode({ id, livemode }: StripeEvent, store: Store): WebhookOutcome {
+  const [theirs, ours] = livemode ? ["live mode", "a sandbox"] : ["a sandbox", "live mode"];
+  const text =
+    `Stripe sends events of ${theirs} here, stripe.key is of ${ours}: remove this endpoint there, or its secret from ` +
+    "stripe.webhook_secrets";
+  if (store.flag("stripe-mode", "webhook", text))
+    store.audit("stripe", "event.other-mode", id, { why: text, run: id });
+  return { kind: "ignored" };
 }
 
 /** The model travels as a variable of the environment that no caller can set; the hand-over takes it out again. */

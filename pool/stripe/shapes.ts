@@ -73,6 +73,7 @@ export const snapshotEventShape = z.object({
   id,
   type: z.string().min(1).max(255),
   created: z.number(),
+  livemode: z.boolean().nullish(),
   data: z.object({
     object: z.looseObject({
       id: id.optional(),
@@ -88,6 +89,7 @@ export const thinEventShape = z.object({
   id,
   type: z.string().min(1).max(255),
   created: z.union([z.number(), z.string()]),
+  livemode: z.boolean().nullish(),
   related_object: z.object({ id, type: z.string() }).nullish(),
   snapshot_event: id.nullish(),
 });

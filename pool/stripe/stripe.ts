@@ -61,6 +61,8 @@ export interface StripeEvent {
   readonly status: string | null;
   /** Epoch ms. */
   readonly createdAt: number;
+  /** Of live mode or of a sandbox; null where the event does not say. */
+  readonly livemode: boolean | null;
   /** The checkout session as the event shows it; null in thin events and for other objects. */
   readonly session: CheckoutSession | null;
   /** The bytes that were signed. */

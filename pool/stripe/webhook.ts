@@ -53,7 +53,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
   }
   const snapshot = snapshotEventShape.safeParse(json);
   if (snapshot.success) {
-    const { id, type, created, data } = snapshot.data;
+    const { id, type, created, livemode, data } = snapshot.data;
     const session = data.object.object === "checkout.session" ? sessionShape.safeParse(data.object) : null;
     return {
       id,
@@ -61,6 +61,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
       object: data.object.id ?? null,
       status: typeof data.object.status === "string" ? data.object.status : null,
       createdAt: created * 1000,
+      livemode: livemode ?? null,
       // A session that does not have the shape we know (another API version) is fetched like one of a thin event.
       session: session?.success ? session.data : null,
       body,
@@ -68,7 +69,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
   }
   const thin = thinEventShape.safeParse(json);
   if (thin.success) {
-    const { id, type, created, related_object, snapshot_event } = thin.data;
+    const { id, type, created, livemode, related_object, snapshot_event } = thin.data;
     const createdAt = typeof created === "number" ? created * 1000 : Date.parse(created);
     if (!Number.isFinite(createdAt)) throw new InvalidWebhookError("the event's time is no time");
     return {
@@ -77,6 +78,7 @@ function readEvent(raw: Uint8Array): Omit<StripeEvent, "secretIndex"> {
       object: related_object?.id ?? null,
       status: null,
       createdAt,
+      livemode: livemode ?? null,
       session: null,
       body,
     };

@@ -5,7 +5,7 @@
  */
 import { strict as assert } from "node:assert";
 import type { Controller } from "../../pool/controller.ts";
-import type { Machine, MachineState, OrderId } from "../../pool/machine/machine.ts";
+import type { Machine, MachineState } from "../../pool/machine/machine.ts";
 import type { Order } from "../../pool/order/order.ts";
 import type { WebhookOutcome } from "../../pool/order/payments.ts";
 import type { Store } from "../../pool/store/store.ts";
@@ -135,6 +135,7 @@ function setScene(story: Story): Scene {
         type,
         object: ofSession ? session.id : session.subscription,
         status: null,
+        livemode: false,
         createdAt: clock.now(),
         session: ofSession ? { ...shownSession(session), prices: [] } : null,
         body: "{}",

@@ -176,6 +176,7 @@ export class Story {
       type,
       object: ofSession ? session.id : session.subscription,
       status: null,
+      livemode: false,
       createdAt: clock.now(),
       session: ofSession && !chance.happens(0.3) ? { ...shownSession(session), prices: [] } : null,
       body: "{}",

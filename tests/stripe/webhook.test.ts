@@ -56,6 +56,7 @@ describe("verifyWebhook", () => {
       object: "sub_1",
       status: "canceled",
       createdAt: now,
+      livemode: null,
       session: null,
       body,
       secretIndex: 0,
@@ -94,6 +95,7 @@ describe("verifyWebhook", () => {
       object: "cs_test_1",
       status: null,
       createdAt: Date.parse(thin.created),
+      livemode: false,
       session: null,
       secretIndex: 0,
     });
