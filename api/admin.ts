@@ -9,6 +9,7 @@ import Koa, { type Middleware } from "koa";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { adminSocket } from "../pool/cli/admin-client.ts";
+import type { DestroyByName } from "../pool/confirmed-destroy.ts";
 import type { Controller } from "../pool/controller.ts";
 import { BorderError } from "../pool/errors.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
@@ -17,6 +18,7 @@ import { UnknownPoolError } from "../pool/sizing/stop.ts";
 import type { StateRepair } from "../pool/state-repair.ts";
 import type { Store } from "../pool/store/store.ts";
 import type { StripeSweep } from "../pool/sweep/stripe.ts";
+import { destroyRoutes } from "./admin-destroy.ts";
 import { stateRoutes } from "./admin-states.ts";
 import { checked, readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
@@ -29,6 +31,7 @@ export interface AdminOptions {
   readonly people: Pick<People, "begin" | "end">;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   readonly states: StateRepair;
+  readonly destroyByName: DestroyByName;
   /** @throws UnknownPoolError */
   readonly resume: Controller["resume"];
   readonly log: Logger;
@@ -41,7 +44,7 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, resume, states, stripeSweep, log } = options;
+  const { stateDir, store, status, people, resume, states, destroyByName, stripeSweep, log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
@@ -50,6 +53,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(reconcileRoutes(stripeSweep));
   app.use(resumeRoutes(resume));
   app.use(stateRoutes(states));
+  app.use(destroyRoutes(destroyByName));
 
   return {
     app,

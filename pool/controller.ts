@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import type { Borders } from "./borders.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
+import { createDestroyByName, type DestroyByName } from "./confirmed-destroy.ts";
 import { createLoop, type LoopProgress } from "./loop.ts";
 import { createArmedMachines } from "./machine/armed.ts";
 import { reconcile } from "./machine/lifecycle.ts";
@@ -58,6 +59,7 @@ export interface Controller {
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   /** What people do about a refused terraform state. */
   readonly states: StateRepair;
+  readonly destroyByName: DestroyByName;
   /**
    * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
    * all machines share. Before `start`.
@@ -177,6 +179,7 @@ export function createController(options: ControllerOptions): Controller {
     people,
     stripeSweep,
     states,
+    destroyByName: createDestroyByName({ store, loop }),
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);

@@ -85,7 +85,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const metrics = createMetrics(store, config, clock);
 
     // Who is spoken with.
-    const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
+    const ledger = createLedger(store, clock, (name) => controller?.people.holds(name) ?? false);
     const record: AuditRecorder = (...row) => store.audit("daemon", ...row);
     const borders = await openBorders(options.config, ledger, { clock, log, record }, releasers);
 
@@ -102,7 +102,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       onStripeRepair: metrics.stripeRepair,
     });
-    const { desk, people, stripeSweep, states, resume } = controller;
+    const { desk, people, stripeSweep, states, destroyByName, resume } = controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const cron = schedule("* * * * *", () => void controller?.everyMinute());
@@ -112,16 +112,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const socket = await createAdmin({
-      stateDir,
-      store,
-      status,
-      people,
-      resume,
-      stripeSweep,
-      states,
-      log,
-    }).listen();
+    const asked = { people, resume, stripeSweep, states, destroyByName };
+    const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();

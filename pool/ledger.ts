@@ -1,14 +1,22 @@
 /** What the gate is told of the store: which machine may be bought, changed, destroyed at this moment. */
+import type { Clock } from "./clock.ts";
 import type { GateLedger, RunPermit } from "./cloud/cloud.ts";
+import { keyToDestroy } from "./machine/destroy-keys.ts";
 import type { Machine, MachineName } from "./machine/machine.ts";
 import type { Store } from "./store/store.ts";
 
 /** @param heldByPerson whether a person works on this machine now (`cdktf destroy` on a warm machine is theirs to give). */
-export function createLedger(store: Store, heldByPerson: (name: string) => boolean): GateLedger {
+export function createLedger(
+  store: Store,
+  clock: Clock,
+  heldByPerson: (name: string) => boolean,
+): GateLedger {
   const subject = (run: RunPermit): string => (run.kind === "machine" ? run.machine : run.kind);
   const mayDestroy = (machine: Machine): boolean => {
-    if (machine.state === "releasing" || machine.state === "retiring") return true;
-    return machine.order === null && heldByPerson(machine.name);
+    const goes = machine.state === "releasing" || machine.state === "retiring";
+    if (machine.order === null) return goes || heldByPerson(machine.name);
+    // The row's state is one key. It may be wrong (an old backup, a mistake of ours): the order is the other.
+    return goes && keyToDestroy(machine, store.order(machine.order), clock.now()) !== null;
   };
   return {
     machine(name) {

@@ -160,7 +160,7 @@ describe("people's commands", () => {
   });
 
   it("leave a row of what the gate refused them or mended", () => {
-    const ledger = createLedger(life.store, () => false);
+    const ledger = createLedger(life.store, life.clock, () => false);
     begin("deploy", [one as string]);
     const [permit] = life.gate.permits;
     ledger.recordRefusal(permit ?? assert.fail(), "DELETE /servers/1", "the order is live");
@@ -194,7 +194,7 @@ describe("people's commands", () => {
   });
 
   it("may destroy a machine without an order only while they hold it, and never one with an order", () => {
-    const ledger = createLedger(life.store, (name) => people.holds(name));
+    const ledger = createLedger(life.store, life.clock, (name) => people.holds(name));
     const may = (name = one) => ledger.machine(name as string)?.mayDestroy;
     assert.equal(may(), false);
     const grant = begin("destroy", [one as string]);

@@ -119,6 +119,7 @@ describe("the repair of a terraform state", () => {
         people: { begin: none, end: none },
         stripeSweep: { reconcile: none },
         states: repair,
+        destroyByName: none,
         resume: none,
         log: pino({ level: "silent" }),
       });

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { registerAudit } from "./audit.ts";
 import { registerConfig } from "./config.ts";
+import { registerDestroy } from "./destroy.ts";
 import { registerDoctor } from "./doctor.ts";
 import { registerInit } from "./init.ts";
 import { registerLists } from "./lists.ts";
@@ -28,6 +29,7 @@ for (const register of [
   registerResume,
   registerReconcile,
   registerState,
+  registerDestroy,
   registerAudit,
   registerConfig,
   registerCdktf,

@@ -116,6 +116,8 @@ export interface Machine {
   /** Failed, and kept until then (epoch ms) so that a person can look at it. */
   readonly specimenUntil: number | null;
   readonly order: OrderId | null;
+  /** Who said, by the machine's name, that it goes although its order is live (`person:<name>`). */
+  readonly endConfirmedBy: string | null;
   /** A person works on it: not claimable meanwhile. */
   readonly withheld: boolean;
   /** Counts hand-over attempts' identities: with `order` the idempotency key on the machine. */

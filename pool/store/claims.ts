@@ -1,14 +1,20 @@
 /** The verbs that bind machines to orders and part them again. */
+import { keyToDestroy } from "../machine/destroy-keys.ts";
 import { type Machine, type MachineName, machineName } from "../machine/machine.ts";
 import type { Order } from "../order/order.ts";
 import type { StoreContext } from "./context.ts";
 import { readMachine, writeMachineChange } from "./machines.ts";
 import { findOrder, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
-import { StaleRowError, type Store } from "./store.ts";
+import { type Cause, StaleRowError, type Store } from "./store.ts";
 
 type ClaimVerbs = Pick<
   Store,
-  "claimForQueue" | "recordServing" | "recordHandOverFailure" | "releaseOrder" | "recordDestroyed"
+  | "claimForQueue"
+  | "recordServing"
+  | "recordHandOverFailure"
+  | "releaseOrder"
+  | "confirmEnd"
+  | "recordDestroyed"
 >;
 
 /** After this many machines an order goes to the dead letter: the fault is then in the order, not in the machines. */
@@ -56,6 +62,22 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
     if (!machine) throw new StaleRowError(`machine ${name} is unknown`);
     return machine;
   };
+
+  function release(order: Order, why: string, cause?: Cause): Order {
+    if (!order.machine) throw new StaleRowError(`order ${order.id} has no machine to release`);
+    const machine = knownMachine(order.machine);
+    if (keyToDestroy(machine, order, clock.now()) === null) {
+      throw new Error(
+        `order ${order.id}: neither has its subscription ended and its grace passed, nor did a person confirm its end`,
+      );
+    }
+    if (machine.state !== "releasing") {
+      const change = { state: "releasing", deadline: null } as const;
+      writeMachineChange(context, machine.name, machine.state, change, why, cause);
+    }
+    const ended = { state: "releasing", endedAt: order.endedAt ?? clock.now() } as const;
+    return writeOrder(context, order.id, ended, why, cause);
+  }
 
   return {
     claimForQueue: (pool) =>
@@ -130,21 +152,14 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         return writeOrder(context, order.id, { state: "queued", machine: null }, reason);
       }),
 
-    releaseOrder: (id, why) =>
+    releaseOrder: (id, why) => context.write(() => release(readOrder(context, id), why)),
+
+    confirmEnd: (name, why, cause) =>
       context.write(() => {
-        const order = readOrder(context, id);
-        if (!order.machine) throw new StaleRowError(`order ${id} has no machine to release`);
-        const machine = knownMachine(order.machine);
-        if (machine.state !== "releasing") {
-          writeMachineChange(
-            context,
-            machine.name,
-            machine.state,
-            { state: "releasing", deadline: null },
-            why,
-          );
-        }
-        return writeOrder(context, id, { state: "releasing", endedAt: order.endedAt ?? clock.now() }, why);
+        const machine = knownMachine(name);
+        const order = boundOrder(machine);
+        writeMachineChange(context, name, machine.state, { endConfirmedBy: cause.actor }, why, cause);
+        return release(order, why, cause);
       }),
 
     recordDestroyed: (name) =>

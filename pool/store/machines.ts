@@ -51,6 +51,7 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   failure: "failure",
   specimenUntil: "specimen_until",
   order: "order_id",
+  endConfirmedBy: "end_confirmed_by",
   generation: "generation",
   tailnetNode: "tailnet_node",
   tailnetAddress: "tailnet_address",
@@ -100,7 +101,11 @@ export function writeMachineChange(
   context: StoreContext,
   name: string,
   from: MachineState,
-  change: MachineChange & { readonly order?: string; readonly readyAt?: number },
+  change: MachineChange & {
+    readonly order?: string;
+    readonly readyAt?: number;
+    readonly endConfirmedBy?: string;
+  },
   why: string,
   { actor = "daemon", run = null }: Cause = {},
 ): Machine {

@@ -154,6 +154,7 @@ export const migrations: readonly Migration[] = [
   CREATE INDEX machine_built ON machine (plan, created_at) WHERE ready_at IS NOT NULL;
   CREATE INDEX orders_state ON orders (state, created_at, id);
   `,
+  "ALTER TABLE machine ADD COLUMN end_confirmed_by TEXT",
 ];
 
 /**

@@ -273,8 +273,13 @@ export interface Store {
    * after five machines, and at once when `again` is false.
    */
   recordHandOverFailure(name: MachineName, reason: string, options?: { again?: boolean }): Order;
-  /** Starts the end: machine releasing, order releasing. */
+  /**
+   * Starts the end: machine releasing, order releasing.
+   * @throws Error while nothing says that the machine may go (keyToDestroy)
+   */
   releaseOrder(id: OrderId, why: string): Order;
+  /** A person's word, by the machine's name, that its live order ends: recorded, and the end started. */
+  confirmEnd(name: MachineName, why: string, cause: Cause & { readonly actor: string }): Order;
   /** The cloud answered 404: machine destroyed, its order (if any) released. */
   recordDestroyed(name: MachineName): void;
 

@@ -60,6 +60,7 @@ describe("the admin socket", () => {
       people,
       stripeSweep,
       states: { look: () => assert.fail(), repair: () => assert.fail() },
+      destroyByName: () => assert.fail(),
       resume,
       log: pino({ level: "silent" }),
     });

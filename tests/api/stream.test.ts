@@ -84,7 +84,9 @@ describe("GET /v1/orders/:id/events", () => {
     assert.equal((await stream.next())?.data.state, "running");
     await rig.stripe.console.cancel(subscription.id).sent;
     assert.equal((await stream.next())?.data.state, "releasing");
-    rig.store.releaseOrder(order.id, "test");
+    // Not before the grace is over, except by a person's word.
+    assert.throws(() => rig.store.releaseOrder(order.id, "test"), /grace/);
+    rig.store.confirmEnd(name, "test", { actor: "person:test" });
     rig.store.recordDestroyed(name);
     assert.equal((await stream.next())?.data.state, "released");
     assert.equal(await stream.next(), null);

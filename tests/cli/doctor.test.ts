@@ -42,6 +42,7 @@ describe("clawpool doctor", () => {
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
+      destroyByName: () => assert.fail(),
       stripeSweep: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
       log: pino({ level: "silent" }),

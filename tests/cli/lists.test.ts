@@ -26,6 +26,7 @@ describe("clawpool status, machines, orders", () => {
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
+      destroyByName: () => assert.fail(),
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       log: pino({ level: "silent" }),
     });

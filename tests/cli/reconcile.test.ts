@@ -28,6 +28,7 @@ describe("clawpool reconcile stripe", () => {
       status: () => assert.fail(),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
+      destroyByName: () => assert.fail(),
       resume: () => assert.fail(),
       stripeSweep: {
         async reconcile(request) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../../pool/clock.ts";
 import { createBudget } from "../../pool/cloud/budget.ts";
-import type { Gate } from "../../pool/cloud/cloud.ts";
+import type { Gate, GateLedger } from "../../pool/cloud/cloud.ts";
 import { createGate, type GateTiming } from "../../pool/cloud/gate/gate.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { createTerraform } from "../../pool/terraform/create-terraform.ts";
@@ -36,6 +36,8 @@ export interface TerraformRigOptions {
   readonly profile: "realistic" | "fast";
   readonly clock?: Clock;
   readonly timing?: Partial<GateTiming>;
+  /** Instead of one in memory. */
+  readonly ledger?: GateLedger;
 }
 
 export async function startTerraformRig(options: TerraformRigOptions): Promise<TerraformRig> {
@@ -53,7 +55,7 @@ export async function startTerraformRig(options: TerraformRigOptions): Promise<T
   const bare = { endpoint: hetzner.endpoint, token: new Secret(hetzner.token) };
   const gate = await createGate({
     upstream: bare,
-    ledger,
+    ledger: options.ledger ?? ledger,
     budget: createBudget({ requestsPerHour: 3_600, clock }),
     clock,
     log: { info: () => {}, warn: note, error: note },

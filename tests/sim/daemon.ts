@@ -76,7 +76,7 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
   const store = life.store(installation.store);
   const config = () => installation.config;
   let controller: Controller | null = null;
-  const ledger = createLedger(store, (name) => controller?.people.holds(name) ?? false);
+  const ledger = createLedger(store, life.clock, (name) => controller?.people.holds(name) ?? false);
   const gate = simulatedGate(world, life, ledger, simulatedWire(world));
   const tailnet: Tailnet = through(simulatedTailnet(world));
   const { tags, keyStock } = installation.config.tailnet ?? { tags: [], keyStock: 0 };

@@ -338,6 +338,30 @@ export function storeConformance(name: string, open: () => Store): void {
         assert.equal(store.order(id("o-1"))?.state, "released");
       });
 
+      it("ends by none but two words: Stripe's after the grace, or a person's by the machine's name", () => {
+        const machine = serve();
+        const refused = /neither has its subscription ended and its grace passed, nor did a person confirm/;
+        assert.throws(() => store.releaseOrder(id("o-1"), "a mistake"), refused);
+        const end = { subscription: "sub_o-1", releaseAt: Number.MAX_SAFE_INTEGER, reason: "cancelled" };
+        store.endSubscription(event("evt_end"), end);
+        assert.throws(() => store.releaseOrder(id("o-1"), "too early"), refused);
+        assert.equal(store.machine(machine)?.state, "serving");
+        const order = store.confirmEnd(machine, "a person wants it", { actor: "person:ada", run: "r" });
+        assert.deepEqual([order.state, store.machine(machine)?.state], ["releasing", "releasing"]);
+        assert.equal(store.machine(machine)?.endConfirmedBy, "person:ada");
+        const rows = store.auditRows({ subject: machine }).slice(-2);
+        assert.deepEqual(
+          rows.map(({ actor, action, run }) => [actor, action, run]),
+          [
+            ["person:ada", "machine.changed", "r"],
+            ["person:ada", "machine.releasing", "r"],
+          ],
+        );
+        const warm = makeReady(store, "m-warm");
+        assert.throws(() => store.confirmEnd(warm, "it has no order", { actor: "person:ada" }));
+        assert.equal(store.machine(warm)?.endConfirmedBy, null);
+      });
+
       it("moves to the next machine when a hand-over fails, and to the dead letter after five", () => {
         store.createOrder(newOrder("o-1"));
         for (let attempt = 1; attempt <= 5; attempt++) {
