@@ -6,7 +6,7 @@
 import Database from "better-sqlite3";
 import type { Clock } from "../../pool/clock.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
-import type { StoreListeners } from "../../pool/store/context.ts";
+import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
 import { keepStatements } from "../../pool/store/known-lists.ts";
 import { prepareDatabase } from "../../pool/store/schema.ts";
 import { storeOn } from "../../pool/store/sqlite.ts";
@@ -22,32 +22,82 @@ export const sealer: Sealer = {
   },
 };
 
+/** Told of the transactions of whoever works with the store just now. */
+export interface TransactionWatcher {
+  begins(): void;
+  /** Behind the commit. */
+  ended(changed: boolean): void;
+}
+
+let watcher: TransactionWatcher | null = null;
+
+/** Runs a verb of the store, which is synchronous, with its transactions watched. */
+export function watchTransactions<T>(by: TransactionWatcher, verb: () => T): T {
+  const before = watcher;
+  watcher = by;
+  try {
+    return verb();
+  } finally {
+    watcher = before;
+  }
+}
+
 const db = new Database(":memory:");
 db.pragma("journal_mode = MEMORY");
 prepareDatabase(db);
 const lists = keepStatements(db);
-let current: { clock: Clock; listeners: StoreListeners } | null = null;
+const newRows = db.prepare<[number], StoredAuditRow>("SELECT * FROM audit WHERE seq > ? ORDER BY seq");
+function tellRows(): void {
+  if (!current) return;
+  const rows = newRows.all(current.told);
+  current.told = rows.at(-1)?.seq ?? current.told;
+  if (rows.length > 0) current.store.onWritten(rows);
+}
+const changes = db.prepare<[], number>("SELECT total_changes()").pluck();
+const transaction = db.transaction.bind(db);
+db.transaction = ((work: () => unknown) => {
+  const immediate = transaction(work).immediate;
+  return {
+    immediate() {
+      watcher?.begins();
+      const before = changes.get();
+      const result = immediate();
+      const changed = changes.get() !== before;
+      if (changed) tellRows();
+      watcher?.ended(changed);
+      return result;
+    },
+  };
+}) as unknown as typeof db.transaction;
+let current: { clock: Clock; store: SimStore; told: number } | null = null;
 const clock: Clock = {
   now: () => current?.clock.now() ?? 0,
   delay: async () => {
     throw new Error("the store waits for nothing");
   },
 };
-const verbs = storeOn(db, lists, {
-  clock,
-  sealer,
-  onMachine: (machine) => current?.listeners.onMachine?.(machine),
-  onOrderEvent: (event) => current?.listeners.onOrderEvent?.(event),
-});
+const verbs = storeOn(db, lists, { clock, sealer });
+
+export interface SimStore extends Store {
+  /** Told of the audit rows that each transaction wrote, behind its commit. */
+  onWritten: (rows: readonly StoredAuditRow[]) => void;
+  /** What no verb does, for tests of what watches them. */
+  tamper(sql: string): void;
+}
 
 /** An empty store; the one before, if nobody closed it, ends here. */
-export function emptyStore(at: Clock, listeners: StoreListeners = {}): Store {
+export function emptyStore(at: Clock): SimStore {
   const close = () => {
     if (db.inTransaction) db.exec("ROLLBACK");
     lists.forget();
   };
   close();
   db.exec("BEGIN IMMEDIATE");
-  current = { clock: at, listeners };
-  return { ...verbs, close };
+  const tamper = (sql: string) => {
+    db.exec(sql);
+    lists.forget();
+  };
+  const store: SimStore = { ...verbs, onWritten: () => {}, tamper, close };
+  current = { clock: at, store, told: 0 };
+  return store;
 }

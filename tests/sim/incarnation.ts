@@ -1,17 +1,23 @@
 /**
  * One life of the daemon: from its start to its end or its death. Death is a SIGKILL: nothing of it runs any further,
- * what it asked of others goes on without it. Every call of a border and every transaction of the store is a point at
- * which it may die, before and after; they are counted, so that a test can name each.
+ * what it asked of others goes on without it. Each call of a border and each transaction is two points at which it may
+ * die, before the effect and behind it; they are counted, so that a test can name each. Nobody lists them: whatever
+ * the daemon gets from a border is wrapped, with all that it returns, and so is the database's own way to begin a
+ * transaction.
  */
 import type { Clock } from "../../pool/clock.ts";
+import { Secret } from "../../pool/secrets/secret.ts";
 import type { Store } from "../../pool/store/store.ts";
+import { watchTransactions } from "./database.ts";
 
-/** Thrown out of a transaction that a dead daemon begins. */
+/** Thrown into the code of a dead daemon that calls something at once. */
 export class Killed extends Error {
   override readonly name = "Killed";
 }
 
 const never = new Promise<never>(() => {});
+
+type Method = (...args: unknown[]) => unknown;
 
 export class Incarnation {
   /** Points passed so far. */
@@ -26,7 +32,7 @@ export class Incarnation {
 
   /**
    * @param killAt the point at which it dies; null lets it live
-   * @param count told of each call and each transaction
+   * @param count told of each call of a border, and of each transaction that changed something
    */
   constructor(clock: Clock, killAt: number | null, count: () => void, onDeath: () => void) {
     this.#killAt = killAt;
@@ -63,58 +69,97 @@ export class Incarnation {
     return !this.#dead;
   }
 
-  /** Wraps a border's call. */
+  #point(): void {
+    if (!this.#survives()) throw new Killed();
+  }
+
+  /** A call that is waited for. */
   async call<T>(work: () => Promise<T>): Promise<T> {
     if (!this.#survives()) return never;
     this.#count();
-    const settled = await work().then(
+    return this.#awaited(work());
+  }
+
+  async #awaited<T>(work: Promise<T>): Promise<T> {
+    const settled = await work.then(
       (value) => ({ value }),
       (error: unknown) => ({ error }),
     );
     if (!this.#survives()) return never;
     if ("error" in settled) throw settled.error;
-    return settled.value;
+    return this.#wrap(settled.value);
   }
 
-  /** Wraps every verb of the store. */
-  store(store: Store): Store {
-    const wrapped: Record<string, unknown> = {};
-    for (const [verb, work] of Object.entries(store) as [string, (...args: unknown[]) => unknown][]) {
-      wrapped[verb] = (...args: unknown[]) => {
-        if (!this.#survives()) throw new Killed();
-        const result = work(...args);
-        // Reading changes nothing that could be torn.
-        if (!writes.has(verb)) return result;
-        this.#count();
-        if (!this.#survives()) throw new Killed();
-        return result;
-      };
-    }
-    return wrapped as unknown as Store;
+  /** A border, seen by this life: each of its methods is a call, and so are those of what it returns. */
+  border<T extends object>(border: T): T {
+    const methods = new Map<PropertyKey, Method>();
+    return new Proxy(border, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return this.#wrap(value);
+        const known = methods.get(name) ?? this.#method(target, value as Method);
+        methods.set(name, known);
+        return known;
+      },
+    });
   }
+
+  #method(target: object, method: Method): Method {
+    return (...args) => {
+      if (!this.#survives()) {
+        // Nobody who is dead goes on behind a call that others wait for; one that nobody waits for ends him at once.
+        throw new Killed();
+      }
+      const result = Reflect.apply(method, target, args.map(this.#callback));
+      if (result instanceof Promise) {
+        this.#count();
+        return this.#awaited(result);
+      }
+      this.#point();
+      return this.#wrap(result);
+    };
+  }
+
+  /** What others call back when it is dead reaches nobody. */
+  readonly #callback = (argument: unknown): unknown =>
+    typeof argument === "function"
+      ? (...args: unknown[]) => (this.#dead ? undefined : (argument as Method)(...args))
+      : argument;
+
+  #wrap<T>(value: T): T {
+    if (value instanceof Promise) return this.#awaited(value) as T;
+    if (Array.isArray(value))
+      return value.some(isAlive) ? (value.map((item) => this.#wrap(item)) as T) : value;
+    return isAlive(value) ? (this.border(value) as T) : value;
+  }
+
+  /** The store, seen by this life. */
+  store(store: Store): Store {
+    return new Proxy(store, {
+      get: (target, name) => {
+        const verb: unknown = Reflect.get(target, name, target);
+        if (typeof verb !== "function") return verb;
+        return (...args: unknown[]) => {
+          if (this.#dead) throw new Killed();
+          return watchTransactions(this.#transactions, () => (verb as Method)(...args));
+        };
+      },
+    });
+  }
+
+  readonly #transactions = {
+    begins: () => this.#point(),
+    ended: (changed: boolean) => {
+      if (changed) this.#count();
+      this.#point();
+    },
+  };
 }
 
-const writes: ReadonlySet<string> = new Set<keyof Store>([
-  "planMachine",
-  "changeMachine",
-  "createOrder",
-  "attachCheckout",
-  "keepEvent",
-  "acceptPayment",
-  "expireOrder",
-  "endSubscription",
-  "claimForQueue",
-  "recordServing",
-  "recordHandOverFailure",
-  "releaseOrder",
-  "recordDestroyed",
-  "appendStep",
-  "audit",
-  "flag",
-  "clearFlag",
-  "stopRefill",
-  "keepSpecimen",
-  "resumeRefill",
-  "putSetting",
-  "rememberState",
-]);
+/** Whether something can be asked of it later. */
+function isAlive(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  if (value instanceof Secret || value instanceof Error || ArrayBuffer.isView(value)) return false;
+  if ("next" in value || Symbol.asyncIterator in value) return true;
+  return Object.values(value).some((part) => typeof part === "function" || part instanceof Promise);
+}

@@ -3,20 +3,6 @@ import type { OrderId } from "../../pool/machine/machine.ts";
 import { broken, type Facts, unrest } from "../invariants.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
-import type { SimServer, World } from "./world.ts";
-
-/** Watches the moments at which a promise can be broken for good. */
-export function watch(world: World, story: () => Story): void {
-  world.onDelete = (server: SimServer) => {
-    const { store } = story();
-    const machine =
-      store.machineByServerId(server.id) ?? store.machines().find(({ name }) => name === server.name);
-    const order = machine?.order ? store.order(machine.order) : null;
-    if (order?.state === "running" && order.machine === machine?.name && world.isEntitled(order.id)) {
-      world.violate("I5", `${server.name} serves ${order.id}, which is paid for, and is deleted`);
-    }
-  };
-}
 
 /** What Stripe's objects say has reached the orders, told by a webhook or not. */
 function knowsStripe({ store, world }: Story): boolean {

@@ -2,7 +2,7 @@
 import { settled as allSettled } from "../virtual-clock.ts";
 import { install } from "./daemon.ts";
 import { Killed } from "./incarnation.ts";
-import { isSettled, judge, watch } from "./invariants.ts";
+import { isSettled, judge } from "./invariants.ts";
 import { type Plot, Story } from "./story.ts";
 import { World } from "./world.ts";
 
@@ -55,9 +55,7 @@ export async function simulate(
     const plot = { ...plotOf(world), ...change };
     world.calm = plot.script !== undefined;
     const installation = install(world);
-    let story: Story | null = null;
-    watch(world, () => story as Story);
-    story = new Story(world, installation, plot);
+    const story = new Story(world, installation, plot);
     const first = story.daemon.life;
     let settled = await play(story, plot.lasts);
     // Where little happened another buyer comes, and the faults strike again.
@@ -96,7 +94,10 @@ async function play(story: Story, lasts: number): Promise<boolean> {
   world.calm = true;
   world.note("calm");
   const end = world.clock.now() + patience;
-  while (!isSettled(story) && world.clock.now() < end) await world.clock.advance(20_000);
+  while (!isSettled(story) && world.clock.now() < end) {
+    await world.clock.advance(20_000);
+    if (story.daemon.serving) story.installation.watch.late();
+  }
   return isSettled(story);
 }
 

@@ -1,9 +1,9 @@
 /** The people around the daemon: buyers, Stripe's webhooks, the operator, and whoever pulls the plug. */
 import type { Controller } from "../../pool/controller.ts";
-import type { Store } from "../../pool/store/store.ts";
 import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
+import type { SimStore } from "./database.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import type { SimSession, World } from "./world.ts";
 
@@ -57,7 +57,7 @@ export class Story {
     return this.#open === 0;
   }
 
-  get store(): Store {
+  get store(): SimStore {
     return this.installation.store;
   }
 
@@ -103,7 +103,7 @@ export class Story {
       plan: "small",
       region: "eu-central",
       agent_name: "claw",
-      env: { CLAW_MODEL_API_KEY: "sk-1" },
+      env: { CLAW_MODEL_API_KEY: `sk-of-customer-${number}` },
     };
     let made: { answer: { id: string } } | null = null;
     // The web app repeats a request that nobody answered, with the same key.
@@ -190,7 +190,10 @@ export class Story {
       const taken = await this.#request(({ desk }) => desk.webhook(raw, "signed"));
       if (taken) {
         wanted -= 1;
-        if (pays) this.acknowledged.add(session.id);
+        if (pays) {
+          this.acknowledged.add(session.id);
+          this.installation.watch.acknowledged(session);
+        }
         world.note(`${type} of ${session.order}: ${taken.answer.kind}`);
       }
       if (wanted > 0) await clock.delay(chance.between(0.5, 1) * pause);

@@ -93,13 +93,20 @@ export class World {
   events = 0;
   /** From then on nothing fails any more. */
   calm = false;
-  /** Told of each server that is being deleted. */
+  /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */
+  readonly secrets = new Set<string>();
+  /** Told of each server that is bought, */
+  onMade: (server: SimServer) => void = () => {};
+  /** and of each that is being deleted. */
   onDelete: (server: SimServer) => void = () => {};
   /** How many servers the configuration allows. */
   maxTotal = Number.POSITIVE_INFINITY;
   #ids = 1000;
 
+  readonly seed: number;
+
   constructor(seed: number) {
+    this.seed = seed;
     this.chance = new Chance(seed);
   }
 

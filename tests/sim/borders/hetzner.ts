@@ -102,9 +102,7 @@ function create(world: World, order: ServerBody): Answer {
   world.builds.bought.push(now);
   world.bill.push({ id: server.id, name: server.name, from: now, until: null });
   world.note(`server ${server.id} ${server.name} is made`);
-  if (world.servers.size > world.maxTotal) {
-    world.violate("I7", `${world.servers.size} servers exist, ${world.maxTotal} are allowed`);
-  }
+  world.onMade(server);
   return json(201, {
     server: show(world, server),
     action: actionsOf(world, server)[0],

@@ -112,6 +112,7 @@ function program(
     await world.takes(20, 60);
     const { machine } = server;
     const { order, generation } = request;
+    for (const secret of [request.gatewayToken, ...Object.values(request.env)]) world.secrets.add(secret);
     const again = machine.done?.order === order && machine.done.generation === generation;
     const fail = (reason: string, retryable: boolean) => {
       say({ type: "failed", step: "sim", reason, retryable });
@@ -224,6 +225,7 @@ export function simulatedAnsible(world: World): Ansible {
         return { ...result, ok: false, failure, installed: {} };
       }
       server.machine.prepared = true;
+      for (const secret of Object.values(run.secretVars)) world.secrets.add(secret.expose());
       server.machine.gatewayToken = run.secretVars.clawpool_pool_token?.expose() ?? null;
       return { ...result, ok: true, failure: null, installed: { openclaw: "1" } };
     },

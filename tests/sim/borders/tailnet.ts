@@ -30,6 +30,7 @@ export function simulatedTailnet(world: World): Tailnet {
       await call();
       const id = `k${world.id()}`;
       const key = `tskey-auth-${id}`;
+      world.secrets.add(key);
       world.authKeys.set(key, { id, used: false, tags });
       return { id, key: new Secret(key), expiresAt: world.clock.now() + expirySeconds * 1_000 };
     },

@@ -1,0 +1,193 @@
+/** Each of the ten invariants is broken on purpose, and seen: at the end, and where it can be at the step that breaks it. */
+import { strict as assert } from "node:assert";
+import type { OrderId } from "../../pool/machine/machine.ts";
+import { simulate } from "./simulation.ts";
+import type { Story } from "./story.ts";
+import type { SimServer } from "./world.ts";
+
+const minute = 60_000;
+/** Every buyer pays, nobody dies, and one machine is left that is nobody's. */
+const plot = { buyers: 4, lasts: 3 * minute, kills: [], lost: 0, spell: null };
+
+/** What is reported of a schedule in which `tamper` happened to everything in order. */
+async function reported(tamper: (story: Story) => void, seed = 1): Promise<string> {
+  const { violations } = await simulate(seed, plot, tamper);
+  return violations.join("\n");
+}
+
+function serving({ world }: Story): SimServer {
+  const server = [...world.servers.values()].find(
+    ({ machine }) => machine.customer !== null && world.isEntitled(machine.customer),
+  );
+  return server ?? assert.fail("nobody is served in this schedule; take another seed");
+}
+
+describe("the invariants of the simulation", function () {
+  this.timeout(60_000);
+
+  it("hold where nobody breaks them", async () => {
+    assert.equal(await reported(() => {}), "");
+  });
+
+  it("I1 sees a customer without a machine", async () => {
+    const told = await reported((story) => story.world.servers.delete(serving(story).id));
+    assert.match(told, /^I1: ord_\w+ is paid, running, and 0 machines serve it$/m);
+  });
+
+  it("I1 sees at once that the order of somebody who pays fails without a word", async () => {
+    const told = await reported((story) => {
+      const order = serving(story).machine.customer;
+      story.store.tamper(
+        `DELETE FROM flag; UPDATE orders SET state = 'failed', machine = NULL WHERE id = '${order}'`,
+      );
+      story.store.audit("daemon", "order.failed", String(order), {
+        why: "tampered",
+        before: { state: "running" },
+        after: { state: "failed" },
+      });
+    });
+    assert.match(told, /^I1: ord_\w+ is paid, fails, and nobody is told$/m);
+  });
+
+  it("I2 sees a machine that has seen another customer", async () => {
+    const told = await reported((story) => {
+      serving(story).machine.customer = "ord_another";
+    });
+    assert.match(told, /^I2: claw-test-\w+ has seen order ord_another and is a machine of ord_/m);
+  });
+
+  it("I2 sees at once that a used machine is offered", async () => {
+    const told = await reported(({ store, world }) => {
+      const [ready] = store.machines({ states: ["ready"] });
+      const server = world.servers.get(ready?.serverId ?? 0);
+      assert(ready && server);
+      server.machine.customer = "ord_another";
+      store.audit("daemon", "machine.ready", ready.name, {
+        why: "tampered",
+        before: { state: "ready" },
+        after: { state: "ready" },
+      });
+    });
+    assert.match(told, /^I2: claw-test-\w+ is offered and has seen order ord_another$/m);
+  });
+
+  it("I3 sees a server, a device and a folder that nobody remembers", async () => {
+    const told = await reported(({ world }) => {
+      const [server] = world.servers.values();
+      const [state] = world.states.values();
+      assert(server && state);
+      world.servers.set(1, { ...server, id: 1, name: "claw-test-orphan" });
+      world.devices.set("n1", { hostname: "claw-test-device", tags: [] });
+      world.states.set("claw-test-folder", state);
+    });
+    assert.match(told, /^I3: server 1 claw-test-orphan costs money and has no row$/m);
+    assert.match(told, /^I3: device claw-test-device is left in the tailnet$/m);
+    assert.match(told, /^I3: terraform folder claw-test-folder is left$/m);
+  });
+
+  it("I3 sees at once that a server is bought without an intent, and one who pays for nothing", async () => {
+    const told = await reported((story) => {
+      const { world } = story;
+      world.onMade({ ...serving(story), name: "claw-test-unplanned" });
+      for (const subscription of world.subscriptions.values()) subscription.status = "canceled";
+    });
+    assert.match(told, /^I3: claw-test-unplanned is bought and has no row$/m);
+    assert.match(told, /^I3: ord_\w+ is not paid for/m);
+  });
+
+  it("I4 sees a payment that was acknowledged and is lost", async () => {
+    const told = await reported((story) => {
+      const [session] = story.world.sessions.values();
+      assert(session);
+      const lost = { ...session, id: "cs_lost", order: "ord_lost" };
+      story.world.sessions.set(lost.id, lost);
+      story.acknowledged.add(lost.id);
+      story.installation.watch.acknowledged(lost);
+    });
+    assert.match(told, /^I4: ord_lost was acknowledged and is unknown$/m);
+    assert.match(told, /^I4: the payment of ord_lost was acknowledged and is not known$/m);
+  });
+
+  it("I5 sees that the machine of somebody who pays is deleted", async () => {
+    const told = await reported((story) => story.world.onDelete(serving(story)));
+    assert.match(told, /^I5: claw-test-\w+ serves ord_\w+, which is paid for, and is deleted$/m);
+  });
+
+  it("I5 sees it in the rows, too", async () => {
+    const told = await reported(({ store, world }) => {
+      const ended = store
+        .machines({ states: ["destroyed"] })
+        .find(({ order }) => order && store.order(order)?.servingAt);
+      const session = [...world.sessions.values()].find(({ order }) => order === ended?.order);
+      const subscription = world.subscriptions.get(session?.subscription ?? "");
+      assert(subscription, "nobody cancelled in this schedule; take another seed");
+      subscription.status = "active";
+    }, 2);
+    assert.match(told, /^I5: claw-test-\w+ served ord_\w+, which is paid for, and was destroyed$/m);
+  });
+
+  it("I6 sees a secret in the audit log", async () => {
+    const told = await reported((story) => {
+      const order = serving(story).machine.customer as OrderId;
+      const { gatewayToken } = story.store.agentSecrets(order);
+      story.store.audit("daemon", "order.told", order, { why: `the token is ${gatewayToken}` });
+    });
+    assert.match(told, /^I6: audit row \d+ tells the secret /m);
+  });
+
+  it("I7 sees more servers than are allowed", async () => {
+    const told = await reported(({ world }) => {
+      const from = world.clock.now();
+      for (let id = 1; id <= world.maxTotal + 1; id++)
+        world.bill.push({ id, name: `claw-test-${id}`, from, until: null });
+    });
+    assert.match(told, /^I7: \d+ servers existed at once, 8 are allowed$/m);
+  });
+
+  it("I8 sees a machine whose server is gone, and one that stays behind its deadline", async () => {
+    const told = await reported(({ store, world, installation }) => {
+      const [ready] = store.machines({ states: ["ready"] });
+      assert(ready);
+      world.servers.delete(ready.serverId ?? 0);
+      store.tamper(`UPDATE machine SET deadline = 1 WHERE name = '${ready.name}'`);
+      installation.watch.late();
+    });
+    assert.match(told, /^I8: claw-test-\w+ is ready and its server does not exist$/m);
+    assert.match(told, /^I8: claw-test-\w+ is ready \d+ s behind its deadline$/m);
+  });
+
+  it("I9 sees a machine that serves and lets its builder in", async () => {
+    const told = await reported((story) => {
+      serving(story).machine.admin = true;
+    });
+    assert.match(told, /^I9: claw-test-\w+ serves and still lets its builder in$/m);
+  });
+
+  it("I9 sees at once that another order's document took effect", async () => {
+    const told = await reported((story) => {
+      const server = serving(story);
+      server.machine.done = { order: "ord_another", generation: 1 };
+      story.store.audit("daemon", "machine.serving", server.name, {
+        why: "tampered",
+        before: { state: "serving" },
+        after: { state: "serving" },
+      });
+    });
+    assert.match(told, /^I9: claw-test-\w+ is order ord_\w+'s and attested for ord_another$/m);
+  });
+
+  it("I10 sees a change of state without a row, and a row that was changed", async () => {
+    const told = await reported(({ store }) => {
+      const [ready] = store.machines({ states: ["ready"] });
+      assert(ready);
+      store.audit("daemon", "machine.retiring", ready.name, {
+        why: "tampered",
+        before: { state: "claimed" },
+        after: { state: "retiring" },
+      });
+      store.tamper("DROP TRIGGER audit_no_update; UPDATE audit SET why = 'tampered' WHERE seq = 1");
+    });
+    assert.match(told, /^I10: row \d+: claw-test-\w+ was claimed, and ready in the row before$/m);
+    assert.match(told, /^I10: .*row 1 was edited/ms);
+  });
+});
