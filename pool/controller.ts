@@ -25,8 +25,8 @@ import { refill, trim } from "./sizing/refill.ts";
 import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/stop.ts";
 import { createStateRepair, type StateRepair } from "./state-repair.ts";
 import type { Store } from "./store/store.ts";
-import { createCloudSweep } from "./sweep/cloud.ts";
 import { createStripeSweep, type StripeSweep } from "./sweep/stripe.ts";
+import { createSweeps, type Sweeps } from "./sweep/sweeps.ts";
 import { platformName } from "./terraform/folders.ts";
 
 export interface ControllerOptions {
@@ -60,6 +60,7 @@ export interface Controller {
   /** What people do about a refused terraform state. */
   readonly states: StateRepair;
   readonly destroyByName: DestroyByName;
+  readonly sweeps: Pick<Sweeps, "reconcile" | "ages">;
   /**
    * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
    * all machines share. Before `start`.
@@ -86,7 +87,7 @@ export interface Controller {
 
 export function createController(options: ControllerOptions): Controller {
   const { store, sealer, borders, config, clock, random, log } = options;
-  const { gate, cloud, terraform, keys } = borders;
+  const { gate, terraform, keys } = borders;
   const platform = createPlatform({ store, sealer, terraform, gate, config, random, log });
   const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name), clock);
   const desk = createOrderDesk({
@@ -129,13 +130,6 @@ export function createController(options: ControllerOptions): Controller {
   });
   const people = createPeople({ context, gate, loop, platform, terraformRoot: options.terraformRoot });
   const states = createStateRepair({ context, loop });
-  const sweep = createCloudSweep({
-    store,
-    cloud,
-    instance: () => config().instance,
-    log,
-    poke: loop.poke,
-  });
   const stripeSweep = createStripeSweep({
     store,
     stripe: borders.stripe,
@@ -144,6 +138,16 @@ export function createController(options: ControllerOptions): Controller {
     instance: () => config().instance,
     log,
     onRepair: (kind) => options.onStripeRepair?.(kind),
+  });
+  const sweeps = createSweeps({
+    store,
+    borders,
+    platform: platform.ids,
+    stripeSweep,
+    clock,
+    config,
+    log,
+    poke: loop.poke,
   });
 
   async function noteRecipe(): Promise<void> {
@@ -162,14 +166,9 @@ export function createController(options: ControllerOptions): Controller {
   let minute: { readonly since: number; readonly done: Promise<void> } | null = null;
 
   async function minutesWork(): Promise<void> {
-    await Promise.all([
-      attempt("compare the cloud with the store", sweep.run),
-      attempt("compare Stripe with the store", stripeSweep.runIfDue),
-      attempt("apply the platform stack", platform.ensure),
-      replenish(),
-      readRecipe(),
-    ]);
+    await Promise.all([attempt("apply the platform stack", platform.ensure), replenish(), readRecipe()]);
     await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
+    await attempt("look whether all sweeps do well", sweeps.raiseAlerts);
   }
   const replenish = () => attempt("mint Tailscale keys", () => keys?.replenish());
   const readRecipe = () => attempt("read the playbook's files", noteRecipe);
@@ -180,6 +179,7 @@ export function createController(options: ControllerOptions): Controller {
     stripeSweep,
     states,
     destroyByName: createDestroyByName({ store, loop }),
+    sweeps,
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
@@ -200,8 +200,8 @@ export function createController(options: ControllerOptions): Controller {
     },
     start() {
       loop.start();
-      // Whatever happened while no daemon ran.
-      void attempt("compare Stripe with the store", stripeSweep.runIfDue);
+      // At once: whatever happened while no daemon ran.
+      sweeps.start();
     },
     poke: () => loop.poke(),
     async everyMinute() {
@@ -215,6 +215,7 @@ export function createController(options: ControllerOptions): Controller {
     },
     progress: () => ({ ...loop.progress(), minuteSince: minute?.since ?? null }),
     async stop() {
+      sweeps.stop();
       stripeSweep.stop();
       await Promise.all([loop.stop({ abort: true }), minute?.done]);
     },

@@ -1,13 +1,19 @@
 /** Hetzner Cloud as the daemon uses it: what the terraform runs do not do themselves. Errors are BorderErrors. */
+import type { CloudResource, OwnedKind, PriceList, ResourceKind } from "./resources.ts";
+
 export interface CloudServer {
   readonly id: number;
   readonly name: string;
   readonly status: string;
   readonly ipv4: string | null;
+  /** The primary IP that holds the address; it is billed beside the server. */
+  readonly ipv4Id: number | null;
   readonly location: string;
   readonly serverType: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: number;
+  /** Somebody has forbidden to delete it. */
+  readonly isProtected: boolean;
 }
 
 export interface CloudServerType {
@@ -22,6 +28,9 @@ export interface Cloud {
   server(id: number): Promise<CloudServer | null>;
   serverByName(name: string): Promise<CloudServer | null>;
   servers(labelSelector: string): Promise<CloudServer[]>;
+  resource(kind: ResourceKind, id: number): Promise<CloudResource | null>;
+  resources(kind: ResourceKind, labelSelector: string): Promise<CloudResource[]>;
+  prices(): Promise<PriceList>;
   serverTypes(): Promise<CloudServerType[]>;
   locations(): Promise<string[]>;
 }
@@ -85,6 +94,15 @@ export interface GateLedger {
   recordRepair?(run: RunPermit, what: string): void;
 }
 
+/** Something with our labels that no row knows. */
+export interface Orphan {
+  readonly kind: OwnedKind;
+  readonly id: number;
+  readonly name: string;
+  /** What it must still carry when it is looked at once more before it is deleted. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 export interface Gate {
   /** `http://127.0.0.1:<port>/v1` */
   readonly endpoint: string;
@@ -94,5 +112,13 @@ export interface Gate {
    * @throws BorderError `permanent` when the gate or Hetzner refuses, `transient` when there was no answer
    */
   deleteServer(run: GateRun, serverId: number): Promise<void>;
+  /**
+   * Deletes what no row knows. Looks at it once more first: name and labels must be what they were, nothing may be
+   * attached to a server, nobody may have protected it, and no row may have come to know it.
+   *
+   * @returns `gone` when it was no longer there, `asked` when Hetzner took the order
+   * @throws BorderError `permanent` (code `not-orphan`) when the second look says otherwise, else Hetzner's
+   */
+  deleteOrphan(orphan: Orphan): Promise<"asked" | "gone">;
   close(): Promise<void>;
 }

@@ -9,6 +9,15 @@ import type { Secret } from "../secrets/secret.ts";
 import type { Budget, Priority } from "./budget.ts";
 import type { Cloud } from "./cloud.ts";
 import { borderError, noAnswer } from "./errors.ts";
+import {
+  type CloudResource,
+  cloudResource,
+  collectionOf,
+  priceList,
+  pricingShape,
+  type ResourceKind,
+  resourceShape,
+} from "./resources.ts";
 import { cloudServer, errorOf, paginationShape, serverShape, serverTypeShape } from "./shapes.ts";
 import { type Answer, createWire, json, sendRepeatedly } from "./wire.ts";
 
@@ -65,6 +74,12 @@ export function createCloud(options: CloudOptions): Cloud {
     });
   }
 
+  /** Only Hetzner's own "not found" counts: a bare 404 of something in between must not close a row. */
+  async function single(path: string): Promise<Answer | null> {
+    const answer = await get(path);
+    return answer.status === 404 && errorOf(answer).code === "not_found" ? null : answer;
+  }
+
   async function list<T>(key: string, query: URLSearchParams, item: z.ZodType<T>): Promise<T[]> {
     const found: T[] = [];
     for (let page: number | null = 1; page !== null; ) {
@@ -90,10 +105,8 @@ export function createCloud(options: CloudOptions): Cloud {
   return {
     async server(id) {
       const path = `/servers/${id}`;
-      const answer = await get(path);
-      // Only Hetzner's own "not found" counts: a bare 404 of something in between must not close a row.
-      if (answer.status === 404 && errorOf(answer).code === "not_found") return null;
-      return cloudServer(parse(path, answer, z.object({ server: serverShape })).server);
+      const answer = await single(path);
+      return answer && cloudServer(parse(path, answer, z.object({ server: serverShape })).server);
     },
     async serverByName(name) {
       const servers = await list("servers", new URLSearchParams({ name }), serverShape);
@@ -103,6 +116,23 @@ export function createCloud(options: CloudOptions): Cloud {
     async servers(labelSelector) {
       const query = new URLSearchParams({ label_selector: labelSelector });
       return (await list("servers", query, serverShape)).map(cloudServer);
+    },
+    async resource(kind, id): Promise<CloudResource | null> {
+      const { path: collection, key } = collectionOf(kind);
+      const path = `/${collection}/${id}`;
+      const answer = await single(path);
+      if (!answer) return null;
+      const body = parse(path, answer, z.record(z.string(), z.unknown()));
+      return cloudResource(kind, check(path, body[key], resourceShape));
+    },
+    async resources(kind: ResourceKind, labelSelector: string) {
+      const { path, query } = collectionOf(kind);
+      const asked = new URLSearchParams({ ...query, label_selector: labelSelector });
+      return (await list(path, asked, resourceShape)).map((shown) => cloudResource(kind, shown));
+    },
+    async prices() {
+      const path = "/pricing";
+      return priceList(parse(path, await get(path), pricingShape));
     },
     async serverTypes() {
       const types = await list("server_types", new URLSearchParams(), serverTypeShape);

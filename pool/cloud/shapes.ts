@@ -14,8 +14,9 @@ export const serverShape = z.object({
   created: z.string(),
   labels: z.record(z.string(), z.string()).catch({}),
   locked: z.boolean().catch(false),
+  protection: z.object({ delete: z.boolean() }).nullish().catch(null),
   public_net: z
-    .object({ ipv4: z.object({ ip: z.string() }).nullable() })
+    .object({ ipv4: z.object({ id: z.number().optional(), ip: z.string() }).nullable() })
     .nullable()
     .catch(null),
   server_type: z.object({ name: z.string() }),
@@ -62,9 +63,11 @@ export function cloudServer(server: ServerShape): CloudServer {
     name: server.name,
     status: server.status,
     ipv4: server.public_net?.ipv4?.ip ?? null,
+    ipv4Id: server.public_net?.ipv4?.id ?? null,
     location: server.location.name,
     serverType: server.server_type.name,
     labels: server.labels,
     createdAt: Date.parse(server.created),
+    isProtected: server.protection?.delete ?? false,
   };
 }

@@ -52,6 +52,18 @@ export interface Deadlines {
   readonly handingOverMs: number;
 }
 
+/** How what others have is compared with what the store knows. */
+export interface SweepsConfig {
+  readonly everyMs: number;
+  /** From when something that no row knows was first seen. */
+  readonly orphanGraceMs: number;
+  readonly deletesPerHour: number;
+  /** A list that lacks more than this share (0–1) of our servers is not believed. */
+  readonly vanishShare: number;
+  /** Of a month's cost, in the account's currency. */
+  readonly billTolerance: number;
+}
+
 export interface Config {
   /** Names this installation in labels and machine names: several may share one Hetzner project. */
   readonly instance: string;
@@ -62,6 +74,7 @@ export interface Config {
   readonly maxTotal: number;
   readonly maxParallelBuilds: number;
   readonly deadlines: Deadlines;
+  readonly sweeps: SweepsConfig;
   readonly releaseGraceMs: number;
   readonly api: {
     readonly listen: { host: string; port: number };

@@ -6,7 +6,7 @@ import { closest, distance } from "fastest-levenshtein";
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { Secret } from "../secrets/secret.ts";
-import type { Config, FailureBudget, PoolConfig } from "./config.ts";
+import type { Config, FailureBudget, PoolConfig, SweepsConfig } from "./config.ts";
 import { type ConfigFile, jsonSchema, shape } from "./shape.ts";
 
 /** Everything that is wrong with a file, each with its place; nothing of it was applied. */
@@ -170,6 +170,7 @@ function resolveConfig(
       provingMs: file.deadlines.proving,
       handingOverMs: file.deadlines.handing_over,
     },
+    sweeps: resolveSweeps(file, (key, text) => wrong(["sweeps", key], text)),
     releaseGraceMs: file.release_grace,
     api: {
       listen: { host: host ?? "", port: Number(port) },
@@ -251,6 +252,28 @@ function resolvePool(
     failureBudget: resolveBudget(pool.failure_budget, (key, text) =>
       wrong([...path, "failure_budget", key], text),
     ),
+  };
+}
+
+function resolveSweeps(
+  { sweeps, deadlines }: ConfigFile,
+  wrong: (key: string, text: string) => void,
+): SweepsConfig {
+  if (sweeps.every < 5_000)
+    wrong("every", "looks more often than every 5s would use up Hetzner's API budget");
+  if (sweeps.every > 10 * 60_000) wrong("every", "an orphan is to be found within minutes; want 10m at most");
+  if (sweeps.orphan_grace < deadlines.creating) {
+    wrong(
+      "orphan_grace",
+      "shorter than deadlines.creating: what is just being made must never count as left over",
+    );
+  }
+  return {
+    everyMs: sweeps.every,
+    orphanGraceMs: sweeps.orphan_grace,
+    deletesPerHour: sweeps.deletes_per_hour,
+    vanishShare: sweeps.vanish_share,
+    billTolerance: sweeps.bill_tolerance,
   };
 }
 

@@ -98,6 +98,35 @@ const pool = z.strictObject({
   failure_budget: failureBudget.prefault({}),
 });
 
+const sweeps = z
+  .strictObject({
+    // Seen within 30 s and told a minute later; 120 calls an hour for servers and 240 for the rest, of Hetzner's 3,600.
+    every: duration.default(30 * units.s).describe("between two looks at the cloud's servers"),
+    orphan_grace: duration
+      .default(15 * units.m)
+      .describe("how long something that no row knows is left alone, from when it was first seen"),
+    deletes_per_hour: z
+      .int()
+      .min(0)
+      .max(100)
+      .default(5)
+      .describe("the sweeps delete no more than this, of all kinds together; 0 lets them only tell"),
+    vanish_share: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(0.2)
+      .describe("a list that lacks more than this share of our servers is not believed"),
+    bill_tolerance: z
+      .number()
+      .min(0)
+      .default(0.1)
+      .describe(
+        "a month's cost that the store cannot explain and nobody is told of, in the account's currency",
+      ),
+  })
+  .describe("how what others have is compared with what the daemon knows");
+
 const deadlines = z.strictObject({
   // A stock image is there in about 20 s; stock-outs and slow snapshots take minutes.
   creating: duration.default(10 * units.m),
@@ -129,6 +158,7 @@ export const shape = z.strictObject({
   max_total: z.int().min(1).max(1_000).describe("never more machines than this in all pools together"),
   max_parallel_builds: z.int().min(1).max(50).default(4),
   deadlines: deadlines.prefault({}),
+  sweeps: sweeps.prefault({}),
   release_grace: duration
     .default(24 * units.h)
     .describe("between the end of a subscription and the end of its machine"),

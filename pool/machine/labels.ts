@@ -2,8 +2,17 @@
 import type { Order } from "../order/order.ts";
 import type { Machine } from "./machine.ts";
 
+/** What everything of this installation carries, the platform's stack included. */
+export const ownLabels = (instance: string): Record<string, string> => ({
+  "managed-by": "clawpool",
+  "clawpool-instance": instance,
+});
+
 /** Selects every server of this installation. */
-export const ours = (instance: string): string => `managed-by=clawpool,clawpool-instance=${instance}`;
+export const ours = (instance: string): string =>
+  Object.entries(ownLabels(instance))
+    .map(([label, value]) => `${label}=${value}`)
+    .join(",");
 
 const labelValue = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 
@@ -13,8 +22,7 @@ const labelValue = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
  */
 export function labels(instance: string, machine: Machine, order: Order | null): Record<string, string> {
   const own: Record<string, string> = {
-    "managed-by": "clawpool",
-    "clawpool-instance": instance,
+    ...ownLabels(instance),
     "clawpool-pool": machine.pool,
     "clawpool-machine": machine.name,
   };

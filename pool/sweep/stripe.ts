@@ -60,8 +60,12 @@ export interface StripeReport {
 }
 
 export interface StripeSweep {
-  /** A look and its repairs, when one is due. Never throws: what failed is logged and due again in a minute. */
-  runIfDue(): Promise<void>;
+  /**
+   * A look and its repairs, when one is due. Never throws: what failed is logged and due again in a minute.
+   *
+   * @returns whether the last look did well
+   */
+  runIfDue(): Promise<boolean>;
   /**
    * A look now. `dryRun` changes nothing; `sinceMs` is how far back sessions are listed.
    * @throws BorderError when Stripe cannot be asked
@@ -113,6 +117,7 @@ export function createStripeSweep(options: {
   let dueAt = Number.NEGATIVE_INFINITY;
   let last: Promise<unknown> = Promise.resolve();
   let busy = false;
+  let didWell = false;
 
   async function answered<T>(call: Promise<T>): Promise<T> {
     const answer = await call;
@@ -335,18 +340,21 @@ export function createStripeSweep(options: {
 
   return {
     async runIfDue() {
-      if (busy || clock.now() < dueAt) return;
+      if (busy || clock.now() < dueAt) return didWell;
       busy = true;
       dueAt = clock.now() + everyMs;
       try {
         await inTurn({ dryRun: false, actor: "daemon" });
+        didWell = true;
       } catch (error) {
-        if (stopping.signal.aborted) return;
+        didWell = false;
+        if (stopping.signal.aborted) return didWell;
         dueAt = clock.now() + againMs;
         log.warn({ err: error }, "Stripe could not be compared with the store; nothing is concluded");
       } finally {
         busy = false;
       }
+      return didWell;
     },
     reconcile: inTurn,
     stop: () => stopping.abort(),

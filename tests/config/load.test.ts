@@ -23,6 +23,13 @@ describe("clawpool.yaml", () => {
     assert.deepEqual(config.pools[0]?.locations, ["fsn1", "nbg1", "hel1"]);
     assert.equal(config.pools[0]?.maxAgeMs, 14 * 86_400_000);
     assert.equal(config.deadlines.creatingMs, 600_000);
+    assert.deepEqual(config.sweeps, {
+      everyMs: 30_000,
+      orphanGraceMs: 900_000,
+      deletesPerHour: 5,
+      vanishShare: 0.2,
+      billTolerance: 0.1,
+    });
     assert.deepEqual(config.pools[0]?.failureBudget, {
       run: 5,
       share: 0.5,
@@ -118,6 +125,16 @@ describe("clawpool.yaml", () => {
       "an unknown key of the failure budget",
       (t) => t.replace("min_ready: 3", "min_ready: 3\n    failure_budget: { runs: 3 }"),
       /failure_budget\.runs: unknown key; did you mean run\?/,
+    ],
+    [
+      "a grace in which machines are still being made",
+      (t) => `${t}\nsweeps: { orphan_grace: 5m }\n`,
+      /sweeps\.orphan_grace: shorter than deadlines\.creating/,
+    ],
+    [
+      "looks without a pause",
+      (t) => `${t}\nsweeps: { every: 1s }\n`,
+      /sweeps\.every: looks more often than every 5s/,
     ],
     ["a network that is none", (t) => t.replace("203.0.113.7/32", "203.0.113.7"), /want a CIDR/],
     [

@@ -61,10 +61,12 @@ describe("Hetzner client", () => {
       name: "m-0001",
       status: "running",
       ipv4: "203.0.113.4",
+      ipv4Id: 1_000_005,
       location: "fsn1",
       serverType: "cx23",
       labels: { "managed-by": "poold", pool: "small" },
       createdAt: Date.parse("2026-11-21T07:11:31Z"),
+      isProtected: false,
     });
     assert.equal(await client().server(8), null);
   });

@@ -4,8 +4,6 @@
  */
 import { pino } from "pino";
 import type { Ansible, PlaybookResult, PlaybookRun } from "../../pool/ansible/ansible.ts";
-import type { Cloud, CloudServer, Gate, GateRun, RunPermit } from "../../pool/cloud/cloud.ts";
-import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terraform.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { BorderError } from "../../pool/errors.ts";
@@ -28,91 +26,7 @@ import type {
 } from "../../pool/terraform/terraform.ts";
 import { env, example } from "../config/example.ts";
 import { VirtualClock } from "../virtual-clock.ts";
-
-/** Throws `nextError` once. */
-class Fallible {
-  nextError: Error | null = null;
-
-  protected fail(): void {
-    const error = this.nextError;
-    this.nextError = null;
-    if (error) throw error;
-  }
-}
-
-export class FakeCloud extends Fallible implements Cloud {
-  readonly list = new Map<number, CloudServer>();
-  readonly calls: string[] = [];
-  #lastId = 100;
-
-  put(name: string, change: Partial<CloudServer> = {}): CloudServer {
-    const server: CloudServer = {
-      id: ++this.#lastId,
-      name,
-      status: "running",
-      ipv4: "192.0.2.7",
-      location: "fsn1",
-      serverType: "cx23",
-      labels: {},
-      createdAt: 0,
-      ...change,
-    };
-    this.list.set(server.id, server);
-    return server;
-  }
-  async server(id: number) {
-    this.calls.push(`server ${id}`);
-    this.fail();
-    return this.list.get(id) ?? null;
-  }
-  async serverByName(name: string) {
-    this.calls.push(`server ${name}`);
-    this.fail();
-    return [...this.list.values()].find((server) => server.name === name) ?? null;
-  }
-  async servers(selector: string) {
-    this.calls.push(`servers ${selector}`);
-    this.fail();
-    return [...this.list.values()];
-  }
-  async serverTypes() {
-    return [];
-  }
-  async locations() {
-    return [];
-  }
-  reset(): void {
-    this.list.clear();
-    this.calls.length = 0;
-    this.nextError = null;
-  }
-}
-
-export class FakeGate implements Gate {
-  /** Where runs are told to go; a test that deletes through the gate puts a server of its own here. */
-  endpoint = "http://127.0.0.1:1/v1";
-  readonly permits: RunPermit[] = [];
-  open = 0;
-
-  openRun(permit: RunPermit): GateRun {
-    this.permits.push(permit);
-    this.open += 1;
-    return {
-      endpoint: this.endpoint,
-      token: new Secret("g".repeat(64)),
-      counts: () => ({ upstream: 1, asked: 2 }),
-      close: () => {
-        this.open -= 1;
-      },
-    };
-  }
-  readonly deleteServer = deleteThroughGate;
-  async close(): Promise<void> {}
-  reset(): void {
-    this.permits.length = 0;
-    this.open = 0;
-  }
-}
+import { FakeCloud, FakeGate, Fallible, platformIds } from "./fake-cloud.ts";
 
 export const failedRun = (summary: string, detail = ""): Partial<RunResult> => ({
   ok: false,
@@ -212,8 +126,6 @@ const goodRun: RunResult = {
   startedAt: 0,
   endedAt: 1,
 };
-
-export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4] };
 
 export const stateOf = (serverId: number | null, change: Partial<StateSummary> = {}): StateSummary => ({
   tainted: false,

@@ -37,6 +37,8 @@ export function install(world: World): Installation {
     ...parsed,
     maxTotal: 8,
     releaseGraceMs: 10 * minute,
+    // Half as often as in production: most of what a schedule costs is looks at which all is well.
+    sweeps: { ...parsed.sweeps, everyMs: minute },
     pools: parsed.pools.map((pool) => ({ ...pool, minReady: 2, maxTotal: 8 })),
   };
   world.maxTotal = config.maxTotal;

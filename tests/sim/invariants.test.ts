@@ -1,6 +1,7 @@
 /** Each of the ten invariants is broken on purpose, and seen: at the end, and where it can be at the step that breaks it. */
 import { strict as assert } from "node:assert";
 import type { OrderId } from "../../pool/machine/machine.ts";
+import { ourServers } from "./leftovers.ts";
 import { simulate } from "./simulation.ts";
 import type { Story } from "./story.ts";
 import type { SimServer } from "./world.ts";
@@ -9,17 +10,28 @@ const minute = 60_000;
 /** Every buyer pays, nobody dies, and one machine is left that is nobody's. */
 const plot = { buyers: 4, lasts: 3 * minute, kills: [], lost: 0, spell: null };
 
-/** What is reported of a schedule in which `tamper` happened to everything in order. */
-async function reported(tamper: (story: Story) => void, seed = 1): Promise<string> {
-  const { violations } = await simulate(seed, plot, tamper);
-  return violations.join("\n");
+/** A schedule lacks what a test wants to break. */
+class AnotherSeed extends Error {}
+
+/** What is reported of the first schedule that has what `tamper` wants, once that happened to everything in order. */
+async function reported(tamper: (story: Story) => void): Promise<string> {
+  for (let seed = 1; seed <= 30; seed++) {
+    try {
+      const { violations } = await simulate(seed, plot, tamper);
+      return violations.join("\n");
+    } catch (error) {
+      if (!(error instanceof AnotherSeed)) throw error;
+    }
+  }
+  assert.fail("none of 30 schedules has what is to be broken");
 }
 
 function serving({ world }: Story): SimServer {
   const server = [...world.servers.values()].find(
     ({ machine }) => machine.customer !== null && world.isEntitled(machine.customer),
   );
-  return server ?? assert.fail("nobody is served in this schedule; take another seed");
+  if (!server) throw new AnotherSeed("nobody is served in this schedule");
+  return server;
 }
 
 describe("the invariants of the simulation", function () {
@@ -73,7 +85,7 @@ describe("the invariants of the simulation", function () {
 
   it("I3 sees a server, a device and a folder that nobody remembers", async () => {
     const told = await reported(({ world }) => {
-      const [server] = world.servers.values();
+      const [server] = ourServers(world);
       const [state] = world.states.values();
       assert(server && state);
       world.servers.set(1, { ...server, id: 1, name: "claw-test-orphan" });
@@ -120,9 +132,9 @@ describe("the invariants of the simulation", function () {
         .find(({ order }) => order && store.order(order)?.servingAt);
       const session = [...world.sessions.values()].find(({ order }) => order === ended?.order);
       const subscription = world.subscriptions.get(session?.subscription ?? "");
-      assert(subscription, "nobody cancelled in this schedule; take another seed");
+      if (!subscription) throw new AnotherSeed("nobody cancelled in this schedule");
       subscription.status = "active";
-    }, 2);
+    });
     assert.match(told, /^I5: claw-test-\w+ served ord_\w+, which is paid for, and was destroyed$/m);
   });
 

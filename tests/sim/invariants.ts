@@ -1,6 +1,7 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { broken, type Facts, unrest } from "../invariants.ts";
+import { ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
 
@@ -26,7 +27,7 @@ const poolFlags: readonly string[] = ["refill-stopped", "below-floor"];
 export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
-  if (world.processes.size > 0 || !knowsStripe(story)) return false;
+  if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
   const [pool] = installation.config.pools;
   if (!pool || unrest(store, pool).length > 0) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
@@ -38,9 +39,10 @@ export function isSettled(story: Story): boolean {
 export function judge(story: Story): void {
   const { store, world, acknowledged } = story;
   judgeSpending(story);
+  for (const what of strays(world)) world.violate("I3", `${what} turned up and is still there`);
   const facts: Facts = {
     store,
-    servers: [...world.servers.values()].map(({ id, name, deleting, machine }) => ({
+    servers: ourServers(world).map(({ id, name, deleting, machine }) => ({
       id,
       name,
       deleting,
@@ -58,7 +60,7 @@ export function judge(story: Story): void {
     isEntitled: (order) => world.isEntitled(order),
     bill: world.bill,
     maxTotal: world.maxTotal,
-    touched: [],
+    touched: touchedNeighbours(world),
     told: [],
   };
   for (const text of broken(facts)) {

@@ -31,7 +31,8 @@ export function plotOf({ chance }: World): Plot {
   const lasts = (long ? chance.between(5, 25) : chance.between(1, 6)) * minute;
   const from = chance.between(0, lasts / 2);
   const spell = chance.happens(long ? 0.25 : 0.05) ? { from, until: chance.between(from, lasts) } : null;
-  return { buyers: long ? chance.integer(2, 6) : chance.integer(1, 2), lasts, kills, spell };
+  const strays = chance.happens(long ? 0.5 : 0.02) ? chance.integer(1, 3) : 0;
+  return { buyers: long ? chance.integer(2, 6) : chance.integer(1, 2), lasts, kills, spell, strays };
 }
 
 /**

@@ -4,6 +4,7 @@ import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
+import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import type { SimSession, World } from "./world.ts";
 
@@ -21,6 +22,10 @@ export interface Plot {
   readonly spell: Spell | null;
   /** What happens, told instead of drawn: nothing else is done by anybody, and nothing fails by chance. */
   readonly script?: (story: Story) => Promise<void>;
+  /** Things with our labels that turn up without a row; 0 unless told otherwise. */
+  readonly strays?: number;
+  /** Between two looks at the cloud, in ms. */
+  readonly sweepEveryMs?: number;
 }
 
 export class Story {
@@ -39,11 +44,16 @@ export class Story {
     this.installation = installation;
     this.#kills = [...plot.kills];
     this.#lost = plot.lost ?? 0.12;
+    const { config } = installation;
+    const { sweepEveryMs: everyMs = config.sweeps.everyMs } = plot;
+    installation.config = { ...config, sweeps: { ...config.sweeps, everyMs } };
+    settleNeighbours(world);
     this.daemon = this.#start();
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (plot.script) this.#act(plot.script(this));
     else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
+    if (plot.strays) this.#act(leaveBehind(world, plot.strays, plot.lasts));
     void watchRefill(this);
   }
 

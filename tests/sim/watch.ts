@@ -6,6 +6,7 @@ import type { Machine, MachineName, OrderId } from "../../pool/machine/machine.t
 import { auditRow } from "../../pool/store/audit.ts";
 import { ChainCheck, type StoredAuditRow } from "../../pool/store/audit-chain.ts";
 import type { AuditRow, Store } from "../../pool/store/store.ts";
+import { ourServers } from "./leftovers.ts";
 import type { SimServer, SimSession, World } from "./world.ts";
 
 /** For so long a deadline may have passed before somebody looks: a daemon starts again within a minute. */
@@ -23,6 +24,8 @@ export class Watch {
   constructor(world: World, store: Store) {
     this.#world = world;
     this.#store = store;
+    world.isComparing = () => store.setting("sweep/cloud") !== null;
+    world.isRemembered = (name) => (store.machine(name as MachineName)?.state ?? "destroyed") !== "destroyed";
     world.onMade = (server) => this.#made(server);
     world.onDelete = (server) => this.#deleted(server);
   }
@@ -118,9 +121,9 @@ export class Watch {
   #made({ name }: SimServer): void {
     const row = this.#store.machine(name as MachineName);
     if (!row || row.state === "destroyed") this.#world.violate("I3", `${name} is bought and has no row`);
-    const { servers, maxTotal } = this.#world;
-    if (servers.size > maxTotal)
-      this.#world.violate("I7", `${servers.size} servers exist, ${maxTotal} are allowed`);
+    const { strays, maxTotal } = this.#world;
+    const bought = ourServers(this.#world).filter(({ id }) => !strays.has(`server ${id}`)).length;
+    if (bought > maxTotal) this.#world.violate("I7", `${bought} servers exist, ${maxTotal} are allowed`);
   }
 
   /** I5: never one that serves who pays. */

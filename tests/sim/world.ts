@@ -4,6 +4,7 @@
  */
 import { VirtualClock } from "../virtual-clock.ts";
 import { Chance } from "./chance.ts";
+import type { SimResource } from "./leftovers.ts";
 
 /** A VM's inside, as far as the controller sees it over SSH. */
 export interface SimMachine {
@@ -72,6 +73,16 @@ export class World {
   readonly clock = new WholeClock();
   readonly chance: Chance;
   readonly servers = new Map<number, SimServer>();
+  /** Volumes, addresses, keys and snapshots, without the platform's. */
+  readonly resources = new Map<number, SimResource>();
+  /** What turned up with our labels and without a row, as `server 1004`, and when (epoch ms). */
+  readonly strays = new Map<string, number>();
+  /** What is somebody else's, as it was at the beginning. */
+  neighbours: readonly string[] = [];
+  /** Whether a live row has this name. */
+  isRemembered: (name: string) => boolean = () => true;
+  /** Whether the daemon has begun to compare the cloud with its rows. */
+  isComparing: () => boolean = () => false;
   readonly states = new Map<string, SimState>();
   /** What was saved before, oldest first: what a backup of somebody's would bring back. */
   readonly oldStates = new Map<string, SimState[]>();

@@ -18,6 +18,7 @@ import { createServer } from "./create.ts";
 import { deleteResource, deleteServer } from "./delete.ts";
 import { deleteThroughGate } from "./delete-without-terraform.ts";
 import { createMemory } from "./memory.ts";
+import { deleteOrphan } from "./orphan.ts";
 import { decide, type JudgedPermit, judge, type Row, unnamed } from "./permits.ts";
 import { createPolls } from "./polls.ts";
 import { errorReply, type Reply, replyJson, replyOf } from "./reply.ts";
@@ -284,6 +285,17 @@ export async function createGate(options: GateOptions): Promise<Gate> {
     endpoint,
     openRun: (permit) => runs.open(permit, endpoint),
     deleteServer: deleteThroughGate,
+    deleteOrphan(orphan) {
+      const until = clock.now() + timing.deadlineMs;
+      return deleteOrphan(orphan, {
+        wire,
+        clock,
+        ledger,
+        deadline: () => Math.min(until, closesAt ?? until),
+        priority: "person",
+        repaired: (what) => log.warn({ orphan }, `gate: ${what}`),
+      });
+    },
     close() {
       closing ??= (async () => {
         closesAt = clock.now() + timing.closeMs;

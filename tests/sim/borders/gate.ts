@@ -5,6 +5,7 @@
 import type { Gate, GateLedger, RunPermit } from "../../../pool/cloud/cloud.ts";
 import { createServer } from "../../../pool/cloud/gate/create.ts";
 import { deleteServer } from "../../../pool/cloud/gate/delete.ts";
+import { deleteOrphan } from "../../../pool/cloud/gate/orphan.ts";
 import { decide, judge, unnamed } from "../../../pool/cloud/gate/permits.ts";
 import { errorReply, type Reply } from "../../../pool/cloud/gate/reply.ts";
 import type { GateRequest } from "../../../pool/cloud/gate/request.ts";
@@ -101,6 +102,19 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
       const kind = reply.status === 423 && reply.body.includes("locked") ? "transient" : "permanent";
       throw new BorderError(`DELETE server ${serverId}: ${reply.body}`, { border: "cloud", kind });
     },
+    deleteOrphan: (orphan) =>
+      life.call(() => {
+        const until = clock.now() + deadlineMs;
+        const repaired = (what: string) => world.note(`gate: ${what}`);
+        return deleteOrphan(orphan, {
+          wire,
+          clock,
+          ledger,
+          deadline: () => until,
+          priority: "person",
+          repaired,
+        });
+      }),
     close: async () => runs.clear(),
     async ask(token, request, body) {
       const gone = life.died.then(() => {

@@ -1,9 +1,13 @@
 /** Hetzner as a wire (what the gate's own code speaks with) and as the daemon's cloud border. */
 import type { Cloud, CloudServer } from "../../../pool/cloud/cloud.ts";
+import { type CloudResource, collectionOf, priceList, resourceKinds } from "../../../pool/cloud/resources.ts";
 import { cloudServer, serverShape } from "../../../pool/cloud/shapes.ts";
 import type { Answer, Call, Sent, Wire } from "../../../pool/cloud/wire.ts";
 import { BorderError } from "../../../pool/errors.ts";
+import { ownLabels } from "../../../pool/machine/labels.ts";
+import { carryOutLate, type SimResource } from "../leftovers.ts";
 import type { SimServer, World } from "../world.ts";
+import { platformIds } from "./terraform.ts";
 
 /** What a `POST /servers` of the simulated terraform carries. */
 export interface ServerBody {
@@ -33,6 +37,11 @@ export function simulatedWire(world: World): Wire {
       if (world.strikes(0.02)) return { kind: "lost", reason: "cut before it arrived" };
       if (world.strikes(0.02)) return error(503, "unavailable");
       if (world.strikes(0.01)) return error(429, "rate_limit_exceeded");
+      if (call.method === "POST" && world.strikes(0.01)) {
+        world.note(`${call.method} ${call.path} is carried out late`);
+        void carryOutLate(world, () => order(world, JSON.parse(call.body ?? "") as ServerBody, true));
+        return { kind: "lost", reason: "cut before it was carried out" };
+      }
       const answer = answerTo(world, call);
       await world.takes(40, 200);
       if (world.strikes(0.03)) {
@@ -47,6 +56,8 @@ export function simulatedWire(world: World): Wire {
 function answerTo(world: World, { method, path, body }: Call): Answer {
   const url = new URL(path, "http://hetzner");
   const [, collection, id, sub] = url.pathname.split("/");
+  const kind = resourceKinds.find((one) => collectionOf(one).path === collection);
+  if (kind) return answerToResource(world, kind, method, Number(id));
   if (collection !== "servers") throw world.unknown(`the simulated Hetzner has no ${method} ${path}`);
   if (method === "POST" && id === undefined) return create(world, JSON.parse(body ?? "") as ServerBody);
   if (method === "GET" && id === undefined) {
@@ -65,23 +76,50 @@ function answerTo(world: World, { method, path, body }: Call): Answer {
   throw world.unknown(`the simulated Hetzner has no ${method} ${path}`);
 }
 
+function answerToResource(world: World, kind: SimResource["kind"], method: string, id: number): Answer {
+  const resource = world.resources.get(id);
+  if (resource?.kind !== kind) return error(404, "not_found");
+  if (method === "GET") return json(200, { [collectionOf(kind).key]: resource });
+  if (method !== "DELETE") throw world.unknown(`the simulated Hetzner has no ${method} of a ${kind}`);
+  world.resources.delete(id);
+  world.note(`${kind} ${id} ${resource.name} is gone`);
+  return json(204, null);
+}
+
 const hostKeyOf = /ed25519_public: ssh-ed25519\s+(\S+)/;
 
-function create(world: World, order: ServerBody): Answer {
-  if ([...world.servers.values()].some(({ name }) => name === order.name))
-    return error(409, "uniqueness_error");
+function create(world: World, body: ServerBody): Answer {
+  if (isTaken(world, body.name)) return error(409, "uniqueness_error");
   if (world.strikes(0.04)) return error(412, "resource_unavailable", "error during placement");
   if (world.strikes(0.005)) return error(403, "resource_limit_exceeded", "server limit exceeded");
-  const [, key] = hostKeyOf.exec(order.user_data) ?? [];
+  const server = order(world, body);
+  if (!server) return error(409, "uniqueness_error");
+  return json(201, {
+    server: show(world, server),
+    action: actionsOf(world, server)[0],
+    next_actions: [],
+    root_password: null,
+  });
+}
+
+const isTaken = (world: World, name: string) => [...world.servers.values()].some((one) => one.name === name);
+
+/**
+ * @param late so late that nobody may remember it; then nobody bought it
+ * @returns null when the name is taken
+ */
+function order(world: World, body: ServerBody, late = false): SimServer | null {
+  if (isTaken(world, body.name)) return null;
+  const [, key] = hostKeyOf.exec(body.user_data) ?? [];
   const bootKey = `ssh-ed25519 ${key}`;
   if (!key) throw world.unknown("user_data has no host key");
   const now = world.clock.now();
   const server: SimServer = {
     id: world.id(),
-    name: order.name,
-    labels: { ...order.labels },
-    location: order.location,
-    serverType: order.server_type,
+    name: body.name,
+    labels: { ...body.labels },
+    location: body.location,
+    serverType: body.server_type,
     ipv4: world.freeAddress(),
     createdAt: now,
     // One that never boots is in effect one that takes for ever.
@@ -99,16 +137,12 @@ function create(world: World, order: ServerBody): Answer {
     },
   };
   world.servers.set(server.id, server);
+  world.note(`server ${server.id} ${server.name} is made`);
+  if (late && !world.isRemembered(server.name)) return server;
   world.builds.bought.push(now);
   world.bill.push({ id: server.id, name: server.name, from: now, until: null });
-  world.note(`server ${server.id} ${server.name} is made`);
   world.onMade(server);
-  return json(201, {
-    server: show(world, server),
-    action: actionsOf(world, server)[0],
-    next_actions: [],
-    root_password: null,
-  });
+  return server;
 }
 
 function remove(world: World, server: SimServer): Answer {
@@ -154,6 +188,45 @@ const show = (world: World, server: SimServer) => ({
   location: { name: server.location },
 });
 
+const selected = (selector: string) => {
+  const wanted = selector.split(",").map((part) => part.split("="));
+  return ({ labels }: { readonly labels: Readonly<Record<string, string>> }) =>
+    wanted.every(([key = "", value]) => labels[key] === value);
+};
+
+const shown = ({ id, kind, name, labels, createdAt }: SimResource): CloudResource => ({
+  kind,
+  id,
+  name,
+  labels,
+  createdAt,
+  server: null,
+  isProtected: false,
+  location: "fsn1",
+  type: kind === "primary_ip" ? "ipv4" : kind,
+  gigabytes: 10,
+});
+
+const platformResources: readonly CloudResource[] = [
+  ["ssh_key", platformIds.sshKey] as const,
+  ["firewall", platformIds.firewall] as const,
+  ["network", platformIds.network] as const,
+  ...platformIds.placementGroups.map((id) => ["placement_group", id] as const),
+].map(([kind, id]) => shown({ id, kind, name: "clawpool-test", labels: ownLabels("test"), createdAt: 0 }));
+
+const price = (hourly: number, monthly: number) => [
+  { location: "fsn1", price_hourly: { net: hourly }, price_monthly: { net: monthly } },
+];
+const prices = priceList({
+  pricing: {
+    currency: "EUR",
+    image: { price_per_gb_month: { net: 0.0143 } },
+    volume: { price_per_gb_month: { net: 0.0572 } },
+    primary_ips: [{ type: "ipv4", prices: price(0.0008, 0.5) }],
+    server_types: [{ name: "cx23", prices: price(0.0088, 5.49) }],
+  },
+});
+
 /** The daemon's own reads. A list may be empty, short or fail. */
 export function simulatedCloud(world: World): Cloud {
   const look = async () => {
@@ -166,6 +239,7 @@ export function simulatedCloud(world: World): Cloud {
       });
     }
   };
+  const known = (): CloudResource[] => [...platformResources, ...[...world.resources.values()].map(shown)];
   const seen = (server: SimServer): CloudServer => cloudServer(serverShape.parse(show(world, server)));
   return {
     async server(id) {
@@ -181,11 +255,26 @@ export function simulatedCloud(world: World): Cloud {
     async servers(selector) {
       await look();
       if (world.strikes(0.05)) return [];
-      const wanted = selector.split(",").map((part) => part.split("="));
-      const servers = [...world.servers.values()].filter(({ labels }) =>
-        wanted.every(([key = "", value]) => labels[key] === value),
+      // An API that does not know the selector gives everything there is.
+      const servers = [...world.servers.values()].filter(
+        world.strikes(0.01) ? () => true : selected(selector),
       );
       return servers.filter(() => !world.strikes(0.02)).map(seen);
+    },
+    async resource(kind, id) {
+      await look();
+      return known().find((one) => one.kind === kind && one.id === id) ?? null;
+    },
+    async resources(kind, selector) {
+      await look();
+      if (world.strikes(0.05)) return [];
+      return known()
+        .filter((one) => one.kind === kind && selected(selector)(one))
+        .filter(() => !world.strikes(0.02));
+    },
+    async prices() {
+      await look();
+      return prices;
     },
     serverTypes: async () => [],
     locations: async () => [],

@@ -15,7 +15,7 @@ import { emptyFile, type SimState, type World } from "../world.ts";
 import { GateGone, type SimGate } from "./gate.ts";
 import type { ServerBody } from "./hetzner.ts";
 
-const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4, 5, 6, 7] };
+export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4, 5, 6, 7] };
 
 /** Ends the run with terraform's own words. */
 class Diagnostic extends Error {}

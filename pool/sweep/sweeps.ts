@@ -1,0 +1,88 @@
+/** Every comparison with what others have, wired by hand: what looks when, and what a person may have looked at now. */
+import type { Logger } from "pino";
+import type { Borders } from "../borders.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { MachineName } from "../machine/machine.ts";
+import type { Store } from "../store/store.ts";
+import type { PlatformIds } from "../terraform/terraform.ts";
+import { createCloudSweep } from "./cloud.ts";
+import { createDeletions } from "./deletions.ts";
+import { createSchedule, type ScheduledSweep, type SweepSchedule } from "./schedule.ts";
+import type { StripeSweep } from "./stripe.ts";
+import type { Sweep, SweepName, SweepReport, SweepRequest } from "./sweep.ts";
+
+const minuteMs = 60_000;
+
+export interface Sweeps extends SweepSchedule {
+  /**
+   * A look now, behind the one that may be under way.
+   *
+   * @throws BorderError when the other side cannot be asked; nothing is concluded then
+   */
+  reconcile(name: SweepName, request: SweepRequest): Promise<SweepReport>;
+}
+
+export interface SweepsOptions {
+  readonly store: Store;
+  readonly borders: Pick<Borders, "cloud" | "gate">;
+  readonly platform: () => PlatformIds;
+  readonly stripeSweep: Pick<StripeSweep, "runIfDue">;
+  readonly clock: Clock;
+  readonly config: () => Config;
+  readonly log: Logger;
+  readonly poke: (name: MachineName) => void;
+}
+
+export function createSweeps(options: SweepsOptions): Sweeps {
+  const { store, borders, clock, config, stripeSweep } = options;
+  const deletions = createDeletions({ store, clock, perHour: () => config().sweeps.deletesPerHour });
+  const cloud = createCloudSweep({ ...options, ...borders, deletions });
+  const sweeps: Readonly<Record<SweepName, Sweep>> = { cloud };
+
+  /** One look of a sweep at a time: a person's waits for the daemon's own, and the reverse. */
+  const turns = new Map<SweepName, Promise<unknown>>();
+  function inTurn(name: SweepName, request: SweepRequest, signal: AbortSignal): Promise<SweepReport> {
+    const before = turns.get(name) ?? Promise.resolve();
+    const turn = before.then(() => sweeps[name].run(request, signal));
+    turns.set(
+      name,
+      turn.catch(() => {}),
+    );
+    return turn;
+  }
+  const own = (name: SweepName, rest: Omit<ScheduledSweep, "name" | "look">): ScheduledSweep => ({
+    ...rest,
+    name,
+    look: (signal) => inTurn(name, { dryRun: false, actor: "daemon" }, signal),
+  });
+
+  const schedule = createSchedule({
+    ...options,
+    sweeps: [
+      own("cloud", {
+        everyMs: () => config().sweeps.everyMs,
+        deadlineMs: 5 * minuteMs,
+        staleMs: 15 * minuteMs,
+      }),
+      // It says itself when it is due, every 14 minutes.
+      {
+        name: "stripe",
+        everyMs: () => minuteMs,
+        deadlineMs: 20 * minuteMs,
+        staleMs: 45 * minuteMs,
+        look: stripeSweep.runIfDue,
+      },
+    ],
+  });
+  const stopping = new AbortController();
+
+  return {
+    ...schedule,
+    reconcile: (name, request) => inTurn(name, request, stopping.signal),
+    stop() {
+      stopping.abort();
+      schedule.stop();
+    },
+  };
+}
