@@ -12,8 +12,10 @@ import { adminSocket } from "../pool/cli/admin-client.ts";
 import type { DestroyByName } from "../pool/confirmed-destroy.ts";
 import type { Controller } from "../pool/controller.ts";
 import { BorderError } from "../pool/errors.ts";
+import type { MachineName } from "../pool/machine/machine.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import { BusyError, type People } from "../pool/people.ts";
+import { ReleaseError } from "../pool/recovery/release.ts";
 import { UnknownPoolError } from "../pool/sizing/stop.ts";
 import type { StateRepair } from "../pool/state-repair.ts";
 import type { Store } from "../pool/store/store.ts";
@@ -29,6 +31,7 @@ export interface AdminOptions {
   readonly store: Store;
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
+  readonly recovery: Controller["recovery"];
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   readonly states: StateRepair;
   readonly destroyByName: DestroyByName;
@@ -44,7 +47,8 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, resume, states, destroyByName, stripeSweep, log } = options;
+  const { stateDir, store, status, people, resume, states, destroyByName, stripeSweep, recovery, log } =
+    options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
@@ -54,6 +58,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(resumeRoutes(resume));
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
+  app.use(recoveryRoutes(recovery));
 
   return {
     app,
@@ -170,6 +175,43 @@ function reconcileRoutes(sweep: Pick<StripeSweep, "reconcile">): Middleware {
   });
   return router.routes() as Middleware;
 }
+
+const lookShape = z.strictObject({ actor: z.string().min(1).max(100) });
+const releaseShape = z.strictObject({
+  machine: z.string().min(1).max(64).nullable(),
+  retire: z.boolean(),
+  actor: z.string().min(1).max(100),
+});
+
+function recoveryRoutes(recovery: Controller["recovery"]): Middleware {
+  const router = new Router();
+  router.get("/recovery", (context) => {
+    context.body = recovery.status();
+  });
+  router.post("/recovery/look", async (context) => {
+    const { actor } = checked(lookShape, await readJson(context, 4 * 1024));
+    try {
+      context.body = await recovery.look(actor);
+    } catch (error) {
+      if (error instanceof ReleaseError) throw notReleased(error);
+      if (!(error instanceof BorderError)) throw error;
+      const title = "Not all could be asked; nothing was concluded";
+      throw new Problem({ status: 502, code: error.border, title, detail: `${title}: ${error.message}` });
+    }
+  });
+  router.post("/recovery/release", async (context) => {
+    const { machine, ...request } = checked(releaseShape, await readJson(context, 4 * 1024));
+    try {
+      context.body = recovery.release({ ...request, machine: machine as MachineName | null });
+    } catch (error) {
+      throw error instanceof ReleaseError ? notReleased(error) : error;
+    }
+  });
+  return router.routes() as Middleware;
+}
+
+const notReleased = ({ message: detail }: ReleaseError): Problem =>
+  new Problem({ status: 409, code: "not-released", title: "Nothing was released", detail });
 
 /** Whether somebody listens there; a daemon that was killed leaves a socket that nobody answers. */
 function answers(path: string): Promise<boolean> {

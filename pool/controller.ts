@@ -17,6 +17,10 @@ import { createOrderDesk, type OrderDesk } from "./order/desk.ts";
 import { createPeople, type People } from "./people.ts";
 import { createPlatform } from "./platform.ts";
 import type { Random } from "./random.ts";
+import { type RecoveryStatus, readFindings, recoveryStatus } from "./recovery/findings.ts";
+import { inspect } from "./recovery/inspect.ts";
+import type { Records } from "./recovery/records.ts";
+import { type Released, ReleaseError, type ReleaseRequest, release } from "./recovery/release.ts";
 import type { Sealer } from "./secrets/seal.ts";
 import { raiseAlerts } from "./sizing/alerts.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
@@ -39,6 +43,8 @@ export interface ControllerOptions {
   readonly terraformRoot: string;
   /** Hash of what machines are prepared by: another one starts a refill again that was stopped. */
   readonly recipe?: () => Promise<string>;
+  /** What of the rows is kept outside of the store. */
+  readonly records: Pick<Records, "machines" | "orders">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -75,6 +81,14 @@ export interface Controller {
    * @throws UnknownPoolError
    */
   resume(pool: string | null, actor: string): Resumed[];
+  /** What came back from a backup, or was rebuilt, waits here for a person. */
+  readonly recovery: {
+    status(): RecoveryStatus;
+    /** Looks at everything again. @throws BorderError when the cloud or Stripe cannot be asked */
+    look(actor: string): Promise<RecoveryStatus>;
+    /** @throws ReleaseError */
+    release(request: ReleaseRequest): Released;
+  };
   /** What is to be done once a minute. Never throws: what failed is logged, and done the next time. */
   everyMinute(): Promise<void>;
   /** What the watchdog is fed by. */
@@ -116,11 +130,12 @@ export function createController(options: ControllerOptions): Controller {
   const loop = createLoop({
     clock,
     log,
-    live: () => store.machines({ live: true }),
+    live: () => store.machines({ live: true }).filter(({ held }) => held === null),
     reconcile: (name, signal) => reconcile(name, context, signal),
     maxParallelBuilds: () => config().maxParallelBuilds,
     heartbeatMs: options.heartbeatMs,
     afterRound() {
+      if (store.quarantine()) return;
       const claimed = serveQueue(store, config());
       const retired = trim(store, config());
       for (const name of resumeChanged({ store, config, clock, log })) loop.poke(name);
@@ -150,6 +165,17 @@ export function createController(options: ControllerOptions): Controller {
     poke: loop.poke,
   });
 
+  const inspection = { ...context, stripe: borders.stripe, records: options.records };
+  /** One look at a time: two would write each other's rows. */
+  let looking: Promise<void> = Promise.resolve();
+  function look(actor: string): Promise<void> {
+    looking = looking.catch(() => {}).then(() => inspect(inspection, actor));
+    return looking;
+  }
+  async function lookIfHeld(): Promise<void> {
+    if (store.quarantine() && !readFindings(store)) await look("daemon");
+  }
+
   async function noteRecipe(): Promise<void> {
     const recipe = await options.recipe?.();
     if (recipe && recipe !== store.setting(recipeSetting)) store.putSetting(recipeSetting, recipe);
@@ -166,7 +192,12 @@ export function createController(options: ControllerOptions): Controller {
   let minute: { readonly since: number; readonly done: Promise<void> } | null = null;
 
   async function minutesWork(): Promise<void> {
-    await Promise.all([attempt("apply the platform stack", platform.ensure), replenish(), readRecipe()]);
+    await Promise.all([
+      attempt("look at what is in quarantine", lookIfHeld),
+      attempt("apply the platform stack", platform.ensure),
+      replenish(),
+      readRecipe(),
+    ]);
     await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
     await attempt("look whether all sweeps do well", sweeps.raiseAlerts);
   }
@@ -194,6 +225,7 @@ export function createController(options: ControllerOptions): Controller {
         if (release) void ended.finally(release);
         else await ended;
       }
+      await attempt("look at what is in quarantine", lookIfHeld);
       await platform.ensure();
       await replenish();
       await readRecipe();
@@ -204,6 +236,20 @@ export function createController(options: ControllerOptions): Controller {
       sweeps.start();
     },
     poke: () => loop.poke(),
+    recovery: {
+      status: () => recoveryStatus(store),
+      async look(actor) {
+        if (!store.quarantine()) throw new ReleaseError("nothing is in quarantine");
+        await look(actor);
+        return recoveryStatus(store);
+      },
+      release(request) {
+        const released = release({ store, config, clock }, request);
+        for (const { name } of released.machines) loop.poke(name);
+        loop.poke();
+        return released;
+      },
+    },
     async everyMinute() {
       // The one before still waits for somebody: twice at once would only double what it asks for.
       if (minute) return;

@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
 import { recipeOf } from "./ansible/recipe.ts";
+import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
@@ -21,10 +22,13 @@ import { poolStatus } from "./observe/status.ts";
 import { standstill } from "./observe/watchdog.ts";
 import { createOrderNotifier } from "./order/notifier.ts";
 import { systemRandom } from "./random.ts";
+import { openStore, refuseLostStore } from "./recovery/open-store.ts";
+import { openRecordFiles } from "./recovery/record-files.ts";
+import { createRecords } from "./recovery/records.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
 import { lockInstance } from "./store/instance-lock.ts";
-import { openSqliteStore } from "./store/sqlite.ts";
+import { contradiction, noteWitness } from "./store/witness.ts";
 import type { AuditRecorder } from "./tailnet/audited.ts";
 
 export interface DaemonOptions {
@@ -64,16 +68,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // What is remembered.
     const notifier = createOrderNotifier();
     const sealer = createSealer(options.config.sealingKeys);
-    const store = openSqliteStore({
-      file: join(stateDir, "clawpool.sqlite"),
+    await refuseLostStore(options.config, clock);
+    const store = openStore(stateDir, {
       sealer,
       clock,
+      onMachine: (machine) => records.machineChanged(machine),
       onOrderEvent(event) {
         notifier.notify(event.order);
         metrics.orderEvent(event);
+        if (event.type === "state") records.orderChanged(event.order);
       },
     });
     releasers.add("store", () => store.close());
+    const doubt = contradiction(stateDir, store);
+    if (doubt) store.enterQuarantine(doubt);
+    const records = createRecords({ store, sealer, files: openRecordFiles(stateDir), log });
+    await records.catchUp();
+    releasers.add("records", records.settled);
+    releasers.add("witness", () => noteWitness(stateDir, store));
     auditDaemon(store, options.config, log, releasers);
     const config = watchConfig(options.config, options.configFile, log, releasers, {
       applied(change) {
@@ -82,7 +94,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       },
       refused: (why) => store.audit("daemon", "config.refused", "configuration", { why }),
     });
-    const metrics = createMetrics(store, config, clock);
+    const metrics = createMetrics(store, config, clock, () => backups.lastAt());
 
     // Who is spoken with.
     const ledger = createLedger(store, clock, (name) => controller?.people.holds(name) ?? false);
@@ -96,23 +108,29 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       borders,
       config,
       terraformRoot: terraformRoot(options.config),
+      records,
       recipe: () => recipeOf(options.config.prepare),
       clock,
       random: systemRandom,
       log,
       onStripeRepair: metrics.stripeRepair,
     });
-    const { desk, people, stripeSweep, states, destroyByName, resume } = controller;
+    const { desk, people, stripeSweep, states, destroyByName, resume, recovery } = controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
-    const cron = schedule("* * * * *", () => void controller?.everyMinute());
+    const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
+    const cron = schedule("* * * * *", () => {
+      void controller?.everyMinute();
+      void backups.runIfDue();
+      noteWitness(stateDir, store).catch((err) => log.error({ err }, "the store's head could not be noted"));
+    });
     releasers.add("cron", () => cron.destroy());
     const hourly = schedule("0 * * * *", () => logAuditHead(store, log));
     releasers.add("hourly cron", () => hourly.destroy());
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const asked = { people, resume, stripeSweep, states, destroyByName };
+    const asked = { people, resume, stripeSweep, states, destroyByName, recovery };
     const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });

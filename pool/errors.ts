@@ -37,3 +37,11 @@ export class BorderError extends Error {
     this.retryAfterMs = details.retryAfterMs;
   }
 }
+
+/**
+ * The daemon does not start, because only a person can say how to go on; the text names the remedy. `clawpool serve` ends
+ * with exit status 78 then, and systemd does not try again.
+ */
+export class NeedsPersonError extends Error {
+  override readonly name = "NeedsPersonError";
+}

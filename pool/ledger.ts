@@ -21,7 +21,8 @@ export function createLedger(
   return {
     machine(name) {
       const machine = store.machine(name as MachineName);
-      if (!machine) return null;
+      // One that is held may be another than its row says: to the gate it has none.
+      if (!machine || machine.held !== null) return null;
       const { state, serverId, order } = machine;
       return { state, serverId, order, mayDestroy: mayDestroy(machine) };
     },

@@ -23,11 +23,24 @@ export const placementGroupsFor = (machines: number): number =>
   Math.max(1, Math.ceil(machines / placementGroupSize));
 
 const controllerKeySetting = "platform/controller-key";
+/** The setting that holds the key's public half, when the store was rebuilt and has no other. */
+const recalledKey = "platform/controller-public-key";
+/** The setting that holds the stack's ids, and of what inputs they are. */
 const appliedSetting = "platform/applied";
 
+/** Takes what all machines share from terraform's own state, when the store has forgotten it. */
+export async function recallPlatform(store: Store, terraform: Pick<Terraform, "platform">): Promise<void> {
+  if (store.setting(appliedSetting) !== null) return;
+  const found = await terraform.platform();
+  if (!found) return;
+  store.putSetting(recalledKey, found.controllerPublicKey);
+  // Without a digest it is applied again, once the quarantine is over: with what it has, that changes nothing.
+  store.putSetting(appliedSetting, JSON.stringify({ digest: "", ids: found.ids }));
+}
+
 export interface Platform {
-  /** Applies the stack if its inputs changed. @throws BorderError as terraform's. */
-  ensure(): Promise<PlatformIds>;
+  /** Applies the stack if its inputs changed; in quarantine never. @throws BorderError as terraform's. */
+  ensure(): Promise<void>;
   /** @throws Error before the first `ensure`. */
   ids(): PlatformIds;
   inputs(): PlatformStackInput;
@@ -51,6 +64,9 @@ export function createPlatform(options: {
   function controllerPublicKey(): string {
     const sealed = store.setting(controllerKeySetting);
     if (!sealed) {
+      // Another one would make terraform delete the key of the platform that exists.
+      const recalled = store.setting(recalledKey);
+      if (recalled) return recalled;
       const pair = random.keyPair();
       store.putSetting(controllerKeySetting, sealer.seal(pair.privateKey.expose(), controllerKeySetting));
       publicKey = pair.publicKey;
@@ -84,10 +100,12 @@ export function createPlatform(options: {
       const input = inputs();
       const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
       const before = applied();
-      if (before?.digest === digest) {
+      // Nothing is bought or replaced meanwhile; machines that a person releases need the ids.
+      if (before && (before.digest === digest || store.quarantine())) {
         ids = before.ids;
-        return ids;
+        return;
       }
+      if (store.quarantine()) return log.warn("no platform stack is known; none is applied in quarantine");
       const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });
       try {
         const why = before ? "the platform's inputs changed" : "the platform was never applied";
@@ -105,7 +123,6 @@ export function createPlatform(options: {
       }
       store.putSetting(appliedSetting, JSON.stringify({ digest, ids }));
       log.info({ ids }, "platform stack applied");
-      return ids;
     },
   };
 }

@@ -121,6 +121,7 @@ describe("destroying a machine by name", () => {
         stripeSweep: { reconcile: none },
         states: { look: none, repair: none },
         destroyByName: destroy,
+        recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
         resume: none,
         log: pino({ level: "silent" }),
       });

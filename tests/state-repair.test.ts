@@ -120,6 +120,7 @@ describe("the repair of a terraform state", () => {
         stripeSweep: { reconcile: none },
         states: repair,
         destroyByName: none,
+        recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
         resume: none,
         log: pino({ level: "silent" }),
       });

@@ -1,6 +1,7 @@
 /** The `clawpool` command: one file for each subcommand, here only the list. */
 import { Command } from "commander";
 import { registerAudit } from "./audit.ts";
+import { registerBackup } from "./backup.ts";
 import { registerConfig } from "./config.ts";
 import { registerDestroy } from "./destroy.ts";
 import { registerDoctor } from "./doctor.ts";
@@ -8,6 +9,7 @@ import { registerInit } from "./init.ts";
 import { registerLists } from "./lists.ts";
 import { registerCdktf } from "./people.ts";
 import { registerReconcile } from "./reconcile.ts";
+import { registerRecover } from "./recover.ts";
 import { registerResume } from "./resume.ts";
 import { registerServe } from "./serve.ts";
 import { registerState } from "./state.ts";
@@ -30,6 +32,8 @@ for (const register of [
   registerReconcile,
   registerState,
   registerDestroy,
+  registerBackup,
+  registerRecover,
   registerAudit,
   registerConfig,
   registerCdktf,

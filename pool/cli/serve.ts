@@ -1,11 +1,29 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { loadConfig } from "../config/load.ts";
+import { ConfigError, loadConfig } from "../config/load.ts";
+import { NeedsPersonError } from "../errors.ts";
 import { createLog } from "../observe/log.ts";
 import { notifySystemd } from "../observe/systemd.ts";
 
 /** EX_TEMPFAIL of sysexits.h: ended with work under way; the next start goes on where this one stopped. */
 const unfinished = 75;
+
+/** EX_CONFIG: starting again does not help, and the unit's RestartPreventExitStatus keeps systemd from it. */
+const needsPerson = 78;
+
+function refuse({ message }: Error): never {
+  console.error(`clawpool: ${message}`);
+  return process.exit(needsPerson);
+}
+
+function needed<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof ConfigError) refuse(error);
+    throw error;
+  }
+}
 
 /**
  * How long a stop may wait for terraform and hand-overs, in milliseconds. The unit's TimeoutStopSec (900 s) is longer, so
@@ -20,11 +38,14 @@ export function registerServe(program: Command): void {
     .description("run the daemon")
     .action(async () => {
       const file = resolve(program.opts().config);
-      const config = loadConfig(file);
+      const config = needed(() => loadConfig(file));
       // Loaded here alone: it takes as long as everything that the other commands need.
       const { startDaemon } = await import("../daemon.ts");
       const log = createLog(config.log.level);
-      const daemon = await startDaemon({ config, configFile: file, log });
+      const daemon = await startDaemon({ config, configFile: file, log }).catch((error) => {
+        if (error instanceof NeedsPersonError) return refuse(error);
+        throw error;
+      });
       const systemd = notifySystemd(log, daemon.standstill);
       systemd.ready();
 

@@ -46,6 +46,10 @@ export function describe(status: PoolStatus): string {
     if (refill.stopped !== null) return [`${name}: refill stopped: ${refill.stopped.reason}`];
     return refill.pausedUntil === null ? [] : [`${name}: waits after ${refill.failures} failed builds`];
   });
+  if (status.quarantine) {
+    const { why, held } = status.quarantine;
+    paused.unshift(`QUARANTINE: ${why}; ${held} machines held. See \`clawpool recover status\``);
+  }
   const notes = paused.length > 0 ? `\n\n${paused.join("\n")}` : "";
   const flags = status.flags.map((flag) => `  ! ${flag.kind} ${flag.subject}: ${flag.text}`);
   return flags.length > 0 ? `${pools}${notes}\n\nNeeds a person:\n${flags.join("\n")}` : `${pools}${notes}`;

@@ -114,5 +114,13 @@ export interface Config {
   readonly agent: { readonly model: string; readonly gatewayPort: number };
   /** 32 bytes that seal secrets in the store, and older ones that still open them. */
   readonly sealingKeys: readonly Secret[];
+  readonly backup: {
+    /** Null: `backups` in the state folder. */
+    readonly directory: string | null;
+    /** 0: none but by hand. */
+    readonly everyMs: number;
+    /** How many of the newest are kept. */
+    readonly keep: number;
+  };
   readonly log: { readonly level: string };
 }

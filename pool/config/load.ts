@@ -204,6 +204,7 @@ function resolveConfig(
     },
     agent: { model: file.agent.model, gatewayPort: file.agent.gateway_port },
     sealingKeys: secrets(file.sealing_keys, ["sealing_keys"]),
+    backup: resolveBackup(file.backup, (text) => wrong(["backup", "every"], text)),
     log: { level: file.log.level },
   };
 }
@@ -275,6 +276,14 @@ function resolveSweeps(
     vanishShare: sweeps.vanish_share,
     billTolerance: sweeps.bill_tolerance,
   };
+}
+
+function resolveBackup(
+  { directory, every: everyMs, keep }: ConfigFile["backup"],
+  wrong: (text: string) => void,
+): Config["backup"] {
+  if (everyMs > 0 && everyMs < 60_000) wrong('one a minute is the most, e.g. "10m", "1h"; "0s" makes none');
+  return { directory, everyMs, keep };
 }
 
 function resolveBudget(

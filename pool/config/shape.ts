@@ -224,6 +224,19 @@ export const shape = z.strictObject({
     })
     .prefault({}),
   sealing_keys: z.array(secret).min(1).describe("32 bytes in base64 each; the first seals, all open"),
+  backup: z
+    .strictObject({
+      directory: z
+        .string()
+        .startsWith("/", "want an absolute path")
+        .nullable()
+        .default(null)
+        .describe("default: backups in state_dir, which does not outlive its disk"),
+      every: duration.default(units.h).describe('"0s" makes none; `clawpool backup` always does'),
+      keep: z.int().min(1).max(10_000).default(48).describe("so many of the newest"),
+    })
+    .prefault({})
+    .describe("backups of the store, terraform's states and the sealed records"),
   log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
 });
 

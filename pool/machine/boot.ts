@@ -6,6 +6,7 @@
 import { BorderError } from "../errors.ts";
 import { Secret } from "../secrets/secret.ts";
 import type { SshConnection, SshTarget } from "../ssh/ssh.ts";
+import type { Store } from "../store/store.ts";
 import { address, type Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 import { controllerUser, firstBoot } from "./user-data.ts";
@@ -17,7 +18,10 @@ const firstBootMs = 180_000;
 /** Where and as whom the controller logs in. root gets only the hand-over program (a forced command). */
 export function target(
   machine: Machine,
-  { store, config }: Pick<StageContext, "store" | "config">,
+  {
+    store,
+    config,
+  }: { readonly store: Pick<Store, "machineSecrets">; readonly config: StageContext["config"] },
   username: string,
 ): SshTarget {
   if (!machine.hostKey) throw new Error(`machine ${machine.name} has no pinned host key`);

@@ -120,6 +120,11 @@ export interface Machine {
   readonly endConfirmedBy: string | null;
   /** A person works on it: not claimable meanwhile. */
   readonly withheld: boolean;
+  /**
+   * Why nobody works on it until a person releases it, in words: its row came back from a backup, or was made anew.
+   * Null for all others. A held machine is not looked at, not claimed, and the gate lets nothing happen to it.
+   */
+  readonly held: string | null;
   /** Counts hand-over attempts' identities: with `order` the idempotency key on the machine. */
   readonly generation: number;
   readonly tailnetNode: string | null;
@@ -134,7 +139,7 @@ export interface Machine {
 
 /** The one predicate for "claimable": count, list, claim and metrics all use it (the store has it as SQL too). */
 export function isClaimable(machine: Machine): boolean {
-  return machine.state === "ready" && machine.order === null && !machine.withheld;
+  return machine.state === "ready" && machine.order === null && !machine.withheld && machine.held === null;
 }
 
 export function address(machine: Machine): string {

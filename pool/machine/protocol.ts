@@ -63,6 +63,14 @@ export interface Attestation {
   readonly way: "reload" | "config" | "restart" | "unchanged";
 }
 
+/** The order of which a machine has seen anything; once written, a machine never forgets it. */
+export interface HandedOver {
+  readonly order: string;
+  readonly generation: number;
+  /** The hand-over was attested. */
+  readonly done: boolean;
+}
+
 export type MachineReply =
   | { readonly type: "armed"; readonly program: string; readonly gateway: boolean }
   | { readonly type: "step"; readonly step: string; readonly ms: number }
@@ -73,6 +81,8 @@ export type MachineReply =
       readonly gateway: boolean;
       readonly tailnet: string;
       readonly version: string | null;
+      /** Null: it never saw a customer's. Absent: it cannot tell (an older program, or its note cannot be read). */
+      readonly handedOver?: HandedOver | null;
     }
   | { readonly type: "failed"; readonly step: string; readonly reason: string; readonly retryable: boolean };
 

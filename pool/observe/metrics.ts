@@ -16,7 +16,13 @@ export interface Metrics {
   stripeRepair(kind: string): void;
 }
 
-export function createMetrics(store: Store, config: () => Config, clock: Clock): Metrics {
+/** @param lastBackupAt epoch ms of the newest good backup; null before the first */
+export function createMetrics(
+  store: Store,
+  config: () => Config,
+  clock: Clock,
+  lastBackupAt: () => number | null = () => null,
+): Metrics {
   const registry = new Registry();
   const registers = [registry];
 
@@ -78,6 +84,31 @@ export function createMetrics(store: Store, config: () => Config, clock: Clock):
     registers,
     collect() {
       this.set(store.flags().length);
+    },
+  });
+  new Gauge({
+    name: "clawpool_backup_age_seconds",
+    help: "Age of the newest good backup by the clock; -1 before the first",
+    registers,
+    collect() {
+      const at = lastBackupAt();
+      this.set(at === null ? -1 : (clock.now() - at) / 1_000);
+    },
+  });
+  new Gauge({
+    name: "clawpool_quarantine",
+    help: "1 while nothing is bought, claimed or destroyed because the store was restored or rebuilt",
+    registers,
+    collect() {
+      this.set(store.quarantine() ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: "clawpool_machines_held",
+    help: "Machines that wait for a person to release them",
+    registers,
+    collect() {
+      this.set(store.machines({ live: true }).filter(({ held }) => held !== null).length);
     },
   });
   const perPool = (name: string, help: string, value: (pool: PoolConfig) => number) =>

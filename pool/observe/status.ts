@@ -34,12 +34,16 @@ export interface PoolStatus {
       readonly specimen: string | null;
     };
   }[];
+  /** Null in order; else why nothing is bought, claimed or destroyed, and how many machines a person must release. */
+  readonly quarantine: { readonly why: string; readonly held: number } | null;
   readonly flags: readonly Flag[];
 }
 
 export function poolStatus(store: Store, config: Config, clock: Clock): PoolStatus {
   const live = store.machines({ live: true });
   const queued = store.orders({ states: ["queued"] });
+  const held = live.filter((machine) => machine.held !== null).length;
+  const why = store.quarantine()?.why ?? (held > 0 ? "some machines were not released" : null);
   return {
     instance: config.instance,
     pools: config.pools.map((pool) => {
@@ -61,6 +65,7 @@ export function poolStatus(store: Store, config: Config, clock: Clock): PoolStat
         refill: refillStatus(store, pool, machines, clock.now()),
       };
     }),
+    quarantine: why === null ? null : { why, held },
     flags: store.flags(),
   };
 }

@@ -36,7 +36,7 @@ export function createSealer(keys: readonly Secret[]): Sealer {
         `sealing key ${index + 1}: want 32 bytes in base64 (openssl rand -base64 32), got ${bytes.length}`,
       );
     }
-    return { id: createHash("sha256").update(bytes).digest("hex").slice(0, 8), key: createSecretKey(bytes) };
+    return { id: keyId(bytes), key: createSecretKey(bytes) };
   });
   const first = known[0];
   if (!first) throw new Error("no sealing key: want at least one (openssl rand -base64 32)");
@@ -74,6 +74,12 @@ export function createSealer(keys: readonly Secret[]): Sealer {
     },
   };
 }
+
+/** What sealed texts name these keys by (`kid`). */
+export const sealingKeyIds = (keys: readonly Secret[]): string[] =>
+  keys.map((key) => keyId(Buffer.from(key.expose(), "base64")));
+
+const keyId = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex").slice(0, 8);
 
 /** A new sealing key. */
 export function newSealingKey(): Secret {

@@ -17,7 +17,7 @@ const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 /** How many machines the pool lacks. */
 export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number): number {
   const coming = machines.filter(
-    (machine) => machine.pool === pool.name && comingStates.includes(machine.state),
+    (machine) => machine.pool === pool.name && machine.held === null && comingStates.includes(machine.state),
   );
   return Math.max(0, pool.minReady + queued - coming.length);
 }
@@ -25,7 +25,7 @@ export function missing(pool: PoolConfig, machines: readonly Machine[], queued: 
 /** Retires what the pool has too much of: after a smaller `min_ready`, or an order that ended while it waited. */
 export function trim(store: Store, config: Config): Machine[] {
   return config.pools.flatMap((pool) => {
-    const ready = store.machines({ pool: pool.name, states: ["ready"] });
+    const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(({ held }) => held === null);
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
     const surplus = Math.max(0, ready.length - pool.minReady - queued);
     const reason = `the pool keeps ${pool.minReady}`;

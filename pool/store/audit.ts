@@ -16,6 +16,7 @@ export interface AuditLog {
   append(actor: string, action: string, subject: string, facts: AuditFacts): void;
   rows(filter: { readonly subject?: string; readonly limit?: number }): AuditRow[];
   head(): AuditHead | null;
+  hash(seq: number): string | null;
 }
 
 export function createAuditLog(db: Database, clock: Clock): AuditLog {
@@ -48,17 +49,20 @@ export function createAuditLog(db: Database, clock: Clock): AuditLog {
     },
     rows: ({ subject = null, limit = 1_000 }) => rows.all(subject, subject, limit).map(auditRow),
     head: () => last.get() ?? null,
+    hash: (seq) =>
+      db.prepare<[number], { hash: string }>("SELECT hash FROM audit WHERE seq = ?").get(seq)?.hash ?? null,
   };
 }
 
 export function auditVerbs(
   log: AuditLog,
   write: <T>(work: () => T) => T,
-): Pick<Store, "audit" | "auditRows" | "auditHead"> {
+): Pick<Store, "audit" | "auditRows" | "auditHead" | "auditHash"> {
   return {
     audit: (actor, action, subject, facts) => write(() => log.append(actor, action, subject, facts)),
     auditRows: (filter = {}) => log.rows(filter),
     auditHead: () => log.head(),
+    auditHash: (seq) => log.hash(seq),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Order } from "../order/order.ts";
 import type { StoreContext } from "./context.ts";
 import { readMachine, writeMachineChange } from "./machines.ts";
 import { findOrder, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
+import { readQuarantine } from "./quarantine.ts";
 import { type Cause, StaleRowError, type Store } from "./store.ts";
 
 type ClaimVerbs = Pick<
@@ -21,7 +22,7 @@ type ClaimVerbs = Pick<
 const maxHandOvers = 5;
 
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
-const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0";
+const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND held IS NULL";
 
 /** Binds the oldest claimable machine of the order's plan in the first location that has one; null if none has. */
 export function claimMachine(
@@ -30,6 +31,7 @@ export function claimMachine(
   locations: readonly string[],
   pool?: string,
 ): { order: Order; machine: Machine } | null {
+  if (readQuarantine(context)) return null;
   for (const location of locations) {
     const row = context.db
       .prepare<[string, string, string | null, string | null], { name: string }>(

@@ -7,6 +7,7 @@ import {
 } from "../machine/machine.ts";
 import { changedFields } from "./audit.ts";
 import type { StoreContext } from "./context.ts";
+import { readQuarantine } from "./quarantine.ts";
 import { type Cause, type MachineChange, StaleRowError, type Store } from "./store.ts";
 
 type MachineVerbs = Pick<
@@ -28,7 +29,7 @@ interface MachineRow {
   installed: unknown;
 }
 
-const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
+export const machineColumns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   name: "name",
   state: "state",
   pool: "pool",
@@ -58,6 +59,7 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
   enrolled: "enrolled",
   labelled: "labelled",
   withheld: "withheld",
+  held: "held",
   reason: "reason",
 };
 
@@ -66,12 +68,12 @@ const columns: Readonly<Record<keyof Omit<Machine, "installed">, string>> = {
  * each look would be most of the log.
  */
 const bookkeeping: readonly (keyof Machine)[] = ["nextLookAt", "deadline", "stateSince", "buildEndedAt"];
-const told = ([...Object.keys(columns), "installed"] as (keyof Machine)[]).filter(
+export const toldOfMachines = ([...Object.keys(machineColumns), "installed"] as (keyof Machine)[]).filter(
   (field) => !bookkeeping.includes(field),
 );
 
 /** The rows under the machine's own names for its fields: rows are read far more often than written. */
-const selectMachine = `SELECT ${Object.entries(columns)
+const selectMachine = `SELECT ${Object.entries(machineColumns)
   .map(([field, column]) => `${column} AS "${field}"`)
   .join(", ")}, installed FROM machine`;
 
@@ -84,7 +86,7 @@ function machineFromRow(row: MachineRow): Machine {
 }
 
 /** Where a machine's secrets belong; part of what is authenticated. */
-const place = (name: string) => `machine/${name}/secrets`;
+export const machinePlace = (name: string) => `machine/${name}/secrets`;
 
 export function readMachine(context: StoreContext, name: string): Machine | null {
   const row = context.db.prepare<[string], MachineRow>(`${selectMachine} WHERE name = ?`).get(name);
@@ -105,6 +107,7 @@ export function writeMachineChange(
     readonly order?: string;
     readonly readyAt?: number;
     readonly endConfirmedBy?: string;
+    readonly held?: null;
   },
   why: string,
   { actor = "daemon", run = null }: Cause = {},
@@ -118,14 +121,17 @@ export function writeMachineChange(
   for (const [field, value] of Object.entries(plain)) {
     // SQLite has no booleans.
     const stored = typeof value === "boolean" ? Number(value) : value;
-    if (value !== undefined) set[columns[field as keyof typeof columns]] = stored;
+    if (value !== undefined) set[machineColumns[field as keyof typeof machineColumns]] = stored;
   }
   if (installed) set.installed = JSON.stringify(installed);
   if (poolToken) {
     const secrets = { ...openSecrets(context, name), poolToken };
-    set.secrets = context.sealer.seal(JSON.stringify(secrets), place(name));
+    set.secrets = context.sealer.seal(JSON.stringify(secrets), machinePlace(name));
   }
   const moved = change.state !== undefined && change.state !== from;
+  if (moved && before.held !== null && change.held !== null) {
+    throw new StaleRowError(`machine ${name} is held: ${before.held}`);
+  }
   if (change.state !== undefined && moved) {
     assertTransition(name, from, change.state);
     set.state_since = context.clock.now();
@@ -143,7 +149,7 @@ export function writeMachineChange(
       .run({ ...set, name });
   }
   const after = readMachine(context, name) as Machine;
-  const changed = changedFields(before, after, told);
+  const changed = changedFields(before, after, toldOfMachines);
   if (changed || poolToken) {
     const action = moved ? `machine.${change.state}` : "machine.changed";
     const facts = {
@@ -159,12 +165,12 @@ export function writeMachineChange(
   return after;
 }
 
-function openSecrets(context: StoreContext, name: string): MachineSecrets {
+export function openSecrets(context: StoreContext, name: string): MachineSecrets {
   const row = context.db
     .prepare<[string], { secrets: string }>("SELECT secrets FROM machine WHERE name = ?")
     .get(name);
   if (!row) throw new StaleRowError(`machine ${name} is unknown`);
-  return JSON.parse(context.sealer.open(row.secrets, place(name)));
+  return JSON.parse(context.sealer.open(row.secrets, machinePlace(name)));
 }
 
 export function machineVerbs(context: StoreContext): MachineVerbs {
@@ -181,6 +187,7 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
   return {
     planMachine: (machine, caps, why = "the pool wants another machine") =>
       context.write(() => {
+        if (readQuarantine(context)) return null;
         if (liveCount("AND pool = ?", machine.pool) >= caps.maxTotal || liveCount("") >= caps.maxTotalAll)
           return null;
         db.prepare(
@@ -199,7 +206,7 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
           clock.now(),
           machine.deadline,
           machine.hostKey,
-          context.sealer.seal(JSON.stringify(machine.secrets), place(machine.name)),
+          context.sealer.seal(JSON.stringify(machine.secrets), machinePlace(machine.name)),
         );
         const { pool, plan, location, serverType, image } = machine;
         const after = { state: "planned", pool, plan, location, serverType, image };

@@ -22,7 +22,7 @@ type OrderVerbs = Pick<
   | "endSubscription"
 >;
 
-const columns: Readonly<Record<keyof Order, string>> = {
+export const orderColumns: Readonly<Record<keyof Order, string>> = {
   id: "id",
   state: "state",
   customer: "customer",
@@ -46,14 +46,14 @@ const columns: Readonly<Record<keyof Order, string>> = {
  * Fields whose change the audit log tells: not the customer's words, and not the address at which somebody can pay.
  * The log is kept for ever.
  */
-const told = (Object.keys(columns) as (keyof Order)[]).filter(
+export const toldOfOrders = (Object.keys(orderColumns) as (keyof Order)[]).filter(
   (field) => !["customer", "agentName", "checkoutUrl"].includes(field),
 );
 
 const place = (id: string) => `order/${id}/secrets`;
 
 /** The rows under the order's own names for its fields. */
-const selectOrder = `SELECT ${Object.entries(columns)
+const selectOrder = `SELECT ${Object.entries(orderColumns)
   .map(([field, column]) => `${column} AS "${field}"`)
   .join(", ")} FROM orders`;
 
@@ -85,7 +85,7 @@ export function writeOrder(
 ): Order {
   const before = readOrder(context, id);
   const fields = Object.entries(change).filter(([, value]) => value !== undefined);
-  const assignments = fields.map(([field]) => `${columns[field as keyof Order]} = @${field}`);
+  const assignments = fields.map(([field]) => `${orderColumns[field as keyof Order]} = @${field}`);
   if (assignments.length > 0) {
     context.db
       .prepare(`UPDATE orders SET ${assignments.join(", ")} WHERE id = @row`)
@@ -93,7 +93,7 @@ export function writeOrder(
   }
   const after = readOrder(context, id);
   const moved = after.state !== before.state;
-  const changed = changedFields(before, after, told);
+  const changed = changedFields(before, after, toldOfOrders);
   if (changed) {
     const action = moved ? `order.${after.state}` : "order.changed";
     context.history.audit(actor, action, id, { why, run, ...changed });

@@ -155,6 +155,7 @@ export const migrations: readonly Migration[] = [
   CREATE INDEX orders_state ON orders (state, created_at, id);
   `,
   "ALTER TABLE machine ADD COLUMN end_confirmed_by TEXT",
+  "ALTER TABLE machine ADD COLUMN held TEXT",
 ];
 
 /**

@@ -10,6 +10,7 @@ import { createContext, type StoreListeners } from "./context.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
+import { recoveryVerbs } from "./recovery.ts";
 import { refillVerbs } from "./refill.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
@@ -49,6 +50,7 @@ export function storeOn(
     ...claimVerbs(context),
     ...refillVerbs(context),
     ...stateVerbs(context),
+    ...recoveryVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

@@ -14,6 +14,7 @@ import type {
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
 import type { KnownState } from "../terraform/state-check.ts";
 import type { AuditHead } from "./audit-chain.ts";
+import type { Quarantine } from "./quarantine.ts";
 
 export interface NewMachine {
   readonly name: MachineName;
@@ -173,6 +174,21 @@ export interface RememberedState extends KnownState {
   readonly document: string;
 }
 
+/** A machine's row as the evidence has it; it must be held. */
+export interface RecoveredMachine {
+  readonly machine: Machine & { readonly held: string };
+  /** Null keeps those of the row that is there. */
+  readonly secrets: MachineSecrets | null;
+  readonly why: string;
+}
+
+export interface RecoveredOrder {
+  readonly order: Order;
+  /** Null keeps those of the row that is there. */
+  readonly secrets: AgentSecrets | null;
+  readonly why: string;
+}
+
 export interface MachineFilter {
   readonly pool?: string;
   readonly states?: readonly MachineState[];
@@ -283,6 +299,25 @@ export interface Store {
   /** The cloud answered 404: machine destroyed, its order (if any) released. */
   recordDestroyed(name: MachineName): void;
 
+  // quarantine: nothing is bought, claimed or destroyed for rows that may be older than the world
+  quarantine(): Quarantine | null;
+  /** Holds every live machine; nothing changes when it is in quarantine already. */
+  enterQuarantine(why: string, cause?: Cause): void;
+  /** Writes all these rows, new or instead of what was there. @throws StaleRowError outside of a quarantine. */
+  recover(rows: {
+    readonly machines: readonly RecoveredMachine[];
+    readonly orders: readonly RecoveredOrder[];
+  }): void;
+  /** The machine is worked on again, in the state that `change` names or the one that it has. */
+  releaseMachine(
+    name: MachineName,
+    change: Pick<MachineChange, "state" | "deadline" | "reason">,
+    why: string,
+    cause?: Cause,
+  ): Machine;
+  /** Machines that are still held stay so. */
+  endQuarantine(why: string, cause?: Cause): void;
+
   // history
   appendStep(order: OrderId, data: OrderEvent["data"]): OrderEvent;
   orderEvents(order: OrderId, afterSeq: number): OrderEvent[];
@@ -291,6 +326,8 @@ export interface Store {
   auditRows(filter?: { subject?: string; limit?: number }): AuditRow[];
   /** The last row, for comparing later: a cut-off log looks sound by itself. Null while there is none. */
   auditHead(): AuditHead | null;
+  /** The hash of the row of this number; null when there is none. */
+  auditHash(seq: number): string | null;
   /** Something a person must look at. @returns true when that is news. */
   flag(kind: string, subject: string, text: string): boolean;
   /** What was flagged is over. @returns false when it was not flagged. */

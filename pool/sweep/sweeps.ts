@@ -44,7 +44,11 @@ export function createSweeps(options: SweepsOptions): Sweeps {
   const turns = new Map<SweepName, Promise<unknown>>();
   function inTurn(name: SweepName, request: SweepRequest, signal: AbortSignal): Promise<SweepReport> {
     const before = turns.get(name) ?? Promise.resolve();
-    const turn = before.then(() => sweeps[name].run(request, signal));
+    const turn = before.then(() => {
+      // Rows that may be older than the world do not say what is left over: recovery compares them first.
+      const dryRun = request.dryRun || store.quarantine() !== null;
+      return sweeps[name].run({ ...request, dryRun }, signal);
+    });
     turns.set(
       name,
       turn.catch(() => {}),

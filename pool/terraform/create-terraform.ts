@@ -10,7 +10,16 @@ import type { LogLine, PlannedResource } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
 import { guardPlan } from "./plan-guard.ts";
 import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
-import { adoptErrored, readPlatformIds, readState, setAside, writeState } from "./state-file.ts";
+
+import {
+  adoptErrored,
+  readControllerPublicKey,
+  readPlatformIds,
+  readState,
+  setAside,
+  writeState,
+} from "./state-file.ts";
+
 import { synthMachine, synthPlatform } from "./synth.ts";
 import type { Access, ResourceChange, RunResult, Terraform } from "./terraform.ts";
 
@@ -88,6 +97,9 @@ export function createTerraform(options: TerraformOptions): Terraform {
     };
   }
 
+  const machineFolders = async (): Promise<string[]> =>
+    (await readdir(join(root, "machines")).catch(() => [])).filter(isStackName);
+
   const apply = ["apply", "-auto-approve", ...common];
 
   return {
@@ -163,6 +175,21 @@ export function createTerraform(options: TerraformOptions): Terraform {
         if (text !== null) await writeState(folder, text);
       }),
 
+    folders: machineFolders,
+
+    async platform() {
+      const folder = stackFolder(root, platformName);
+      try {
+        return {
+          ids: await readPlatformIds(folder),
+          controllerPublicKey: await readControllerPublicKey(folder),
+        };
+      } catch (error) {
+        if (error instanceof BorderError && error.code === "no-platform") return null;
+        throw error;
+      }
+    },
+
     forget: (name) =>
       inTurn(name, async (folder) => {
         const state = await readState(folder);
@@ -185,7 +212,7 @@ export function createTerraform(options: TerraformOptions): Terraform {
       }),
 
     leftovers: async () => {
-      const machines = (await readdir(join(root, "machines")).catch(() => [])).filter(isStackName);
+      const machines = await machineFolders();
       const found: { name: string; ended: Promise<void> }[] = [];
       for (const name of [platformName, ...machines]) {
         const folder = stackFolder(root, name);

@@ -14,7 +14,7 @@ interface StateDocument {
     readonly type: string;
     readonly instances: readonly {
       readonly status?: string;
-      readonly attributes?: { readonly id?: string };
+      readonly attributes?: { readonly id?: string; readonly public_key?: string };
     }[];
   }[];
 }
@@ -110,6 +110,19 @@ export async function readPlatformIds(folder: string): Promise<PlatformIds> {
     network: number("network_id"),
     placementGroups: Array.isArray(groups) ? groups.map(Number) : [],
   };
+}
+
+/** @throws BorderError permanent `no-platform` when the state has no key */
+export async function readControllerPublicKey(folder: string): Promise<string> {
+  const text = await readText(folder);
+  const keys = text ? parse(folder, text).resources.filter(({ type }) => type === "hcloud_ssh_key") : [];
+  const key = keys[0]?.instances[0]?.attributes?.public_key;
+  if (key) return key;
+  throw new BorderError("the platform's state has no SSH key", {
+    border: "terraform",
+    kind: "permanent",
+    code: "no-platform",
+  });
 }
 
 async function readText(folder: string): Promise<string | null> {

@@ -85,6 +85,10 @@ export interface Terraform {
   stateFile(name: string): string;
   /** Puts a state file that must not be used among the run logs; with `text`, writes that state in its place. */
   replaceState(name: string, text: string | null): Promise<void>;
+  /** Names of the machines that have a folder. */
+  folders(): Promise<readonly string[]>;
+  /** What the platform's state says; null when there is none, or not all of it. */
+  platform(): Promise<{ readonly ids: PlatformIds; readonly controllerPublicKey: string } | null>;
   /** The folder of a destroyed machine; its logs are kept under `<root>/archive`. */
   forget(name: string): Promise<void>;
   /** Runs that an earlier daemon left behind and that still live; each resolves when its process is gone. */

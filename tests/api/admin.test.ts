@@ -47,7 +47,7 @@ describe("the admin socket", () => {
         return { findings: [], since: 1, sessions: 2, subscriptions: 3, gaps: [] };
       },
     };
-    const status = () => ({ instance: "test", pools: [], flags: [] });
+    const status = () => ({ instance: "test", pools: [], quarantine: null, flags: [] });
     const resume = (pool: string | null, actor: string) => {
       if (pool === "none") throw new UnknownPoolError("there is no pool none");
       resumed.push([pool, actor]);
@@ -62,6 +62,7 @@ describe("the admin socket", () => {
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
       resume,
+      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       log: pino({ level: "silent" }),
     });
     listening = await admin.listen();
@@ -79,7 +80,12 @@ describe("the admin socket", () => {
   it("answers with status, orders, machines, and one machine with its history", async () => {
     makeReady(rig.store, "claw-a");
     const { id } = await rig.desk.create(orderBody());
-    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), { instance: "test", pools: [], flags: [] });
+    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), {
+      instance: "test",
+      pools: [],
+      quarantine: null,
+      flags: [],
+    });
     const [order] = await askDaemon<{ id: string }[]>(stateDir, "GET", "/orders");
     assert.equal(order?.id, id);
     const [machine] = await askDaemon<{ name: string }[]>(stateDir, "GET", "/machines");
@@ -159,6 +165,11 @@ describe("the admin socket", () => {
     await new Promise<void>((resolve) => dead.close(() => resolve()));
     renameSync(`${path}.kept`, path);
     listening = await admin.listen();
-    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), { instance: "test", pools: [], flags: [] });
+    assert.deepEqual(await askDaemon(stateDir, "GET", "/status"), {
+      instance: "test",
+      pools: [],
+      quarantine: null,
+      flags: [],
+    });
   });
 });

@@ -27,7 +27,12 @@ export async function startApi({
   retryDelaysMs?: readonly number[];
 } = {}): Promise<ApiRig> {
   const rig = await startDesk({ retryDelaysMs });
-  const status = (): PoolStatus => ({ instance: "test", pools: [], flags: rig.store.flags() });
+  const status = (): PoolStatus => ({
+    instance: "test",
+    pools: [],
+    quarantine: null,
+    flags: rig.store.flags(),
+  });
   const api = createApi({
     desk: rig.desk,
     store: rig.store,

@@ -45,6 +45,7 @@ describe("clawpool doctor", () => {
       destroyByName: () => assert.fail(),
       stripeSweep: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
+      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       log: pino({ level: "silent" }),
     });
     socket = await admin.listen();

@@ -27,6 +27,7 @@ describe("clawpool status, machines, orders", () => {
       stripeSweep: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
+      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       log: pino({ level: "silent" }),
     });

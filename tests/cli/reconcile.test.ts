@@ -30,6 +30,7 @@ describe("clawpool reconcile stripe", () => {
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
       resume: () => assert.fail(),
+      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       stripeSweep: {
         async reconcile(request) {
           asked.push(request);

@@ -98,7 +98,7 @@ const api = createApi({
   config: () => config,
   log: pino({ level: "silent" }),
   events: notifier,
-  status: () => ({ instance: config.instance, pools: [], flags: store.flags() }),
+  status: () => ({ instance: config.instance, pools: [], quarantine: null, flags: store.flags() }),
 });
 const { url } = await api.listen();
 console.log(url);

@@ -99,6 +99,12 @@ export class FakeTerraform extends Fallible implements Terraform {
     const state = this.states.get(name) ?? null;
     return state && { ...state, text: JSON.stringify(state) };
   }
+  async folders() {
+    return [...this.states.keys()];
+  }
+  async platform() {
+    return { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" };
+  }
   async forget(name: string) {
     this.calls.push(`forget ${name}`);
   }

@@ -297,7 +297,7 @@ describe("the hand-over program", function () {
   });
 
   it("tells health, and repairs by a restart", async () => {
-    const healthy = { type: "health", unit: "active", gateway: true, version: "stand-in" };
+    const healthy = { type: "health", unit: "active", gateway: true, version: "stand-in", handedOver: null };
     const { tailnet, ...health } = await (await program()).inspect("health");
     assert.deepEqual(health, healthy);
     assert.ok(["Running", "NeedsLogin"].includes(tailnet));
@@ -341,6 +341,8 @@ describe("the hand-over program", function () {
     });
     const health = await (await program()).inspect("health");
     assert.equal(health.gateway, true, "root's forced command remains");
+    assert.deepEqual(Object.keys(health.handedOver ?? {}), ["order", "generation", "done"]);
+    assert.equal(health.handedOver?.done, true, "it tells whose it is, for ever");
   });
 
   /** After a boot the gateway needs a moment; the program tells when it has a control connection. */

@@ -31,14 +31,17 @@ describe("what is seen of the pools", () => {
   it("has the documented metrics, each with a help text", async () => {
     const all = await metrics.registry.getMetricsAsJSON();
     assert.deepEqual(all.map(({ name, type }) => [name, type]).sort(), [
+      ["clawpool_backup_age_seconds", "gauge"],
       ["clawpool_below_floor", "gauge"],
       ["clawpool_build_failure_ratio", "gauge"],
       ["clawpool_claimable", "gauge"],
       ["clawpool_flags", "gauge"],
       ["clawpool_handover_seconds", "histogram"],
       ["clawpool_machines", "gauge"],
+      ["clawpool_machines_held", "gauge"],
       ["clawpool_orders_queued", "gauge"],
       ["clawpool_pool_target", "gauge"],
+      ["clawpool_quarantine", "gauge"],
       ["clawpool_refill_stopped", "gauge"],
       ["clawpool_stripe_repairs_total", "counter"],
       ["clawpool_webhooks_total", "counter"],

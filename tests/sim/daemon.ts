@@ -5,6 +5,8 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { type Controller, createController } from "../../pool/controller.ts";
 import { createLedger } from "../../pool/ledger.ts";
+
+import { createRecords, type Records } from "../../pool/recovery/records.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
 import { createKeyStock } from "../../pool/tailnet/key-stock.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
@@ -12,6 +14,7 @@ import { env, example } from "../config/example.ts";
 import { simulatedGate } from "./borders/gate.ts";
 import { simulatedCloud, simulatedWire } from "./borders/hetzner.ts";
 import { simulatedAnsible, simulatedSsh } from "./borders/machines.ts";
+import { simulatedRecordFiles } from "./borders/records.ts";
 import { simulatedStripe } from "./borders/stripe.ts";
 import { simulatedTailnet } from "./borders/tailnet.ts";
 import { simulatedTerraform } from "./borders/terraform.ts";
@@ -26,6 +29,8 @@ const minute = 60_000;
 export interface Installation {
   readonly store: SimStore;
   readonly watch: Watch;
+  /** What of the rows is kept beside the database. */
+  readonly records: Records;
   readonly sealer: Sealer;
   config: Config;
 }
@@ -42,10 +47,15 @@ export function install(world: World): Installation {
     pools: parsed.pools.map((pool) => ({ ...pool, minReady: 2, maxTotal: 8 })),
   };
   world.maxTotal = config.maxTotal;
-  const store = emptyStore(world.clock);
+  const store = emptyStore(world.clock, {
+    onMachine: (machine) => records.machineChanged(machine),
+    onOrderEvent: ({ type, order }) => type === "state" && records.orderChanged(order),
+  });
   const watch = new Watch(world, store);
   store.onWritten = (rows) => watch.wrote(rows);
-  return { store, watch, sealer, config };
+  const files = simulatedRecordFiles(world);
+  const records = createRecords({ store, sealer, files, log: pino({ level: "silent" }) });
+  return { store, watch, records, sealer, config };
 }
 
 export interface SimDaemon {
@@ -102,6 +112,7 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
     },
     config,
     terraformRoot: "/terraform",
+    records: installation.records,
     clock: life.clock,
     random: world.chance,
     log: world.seed % heardEvery === 0 ? logTo(installation.watch) : pino({ level: "silent" }),

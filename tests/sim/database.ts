@@ -7,6 +7,7 @@ import Database from "better-sqlite3";
 import type { Clock } from "../../pool/clock.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
 import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
+import type { StoreListeners } from "../../pool/store/context.ts";
 import { keepStatements } from "../../pool/store/known-lists.ts";
 import { prepareDatabase } from "../../pool/store/schema.ts";
 import { storeOn } from "../../pool/store/sqlite.ts";
@@ -69,35 +70,52 @@ db.transaction = ((work: () => unknown) => {
     },
   };
 }) as unknown as typeof db.transaction;
-let current: { clock: Clock; store: SimStore; told: number } | null = null;
+let current: { clock: Clock; store: SimStore; listeners: StoreListeners; told: number } | null = null;
 const clock: Clock = {
   now: () => current?.clock.now() ?? 0,
   delay: async () => {
     throw new Error("the store waits for nothing");
   },
 };
-const verbs = storeOn(db, lists, { clock, sealer });
+const verbs = storeOn(db, lists, {
+  clock,
+  sealer,
+  onMachine: (machine) => current?.listeners.onMachine?.(machine),
+  onOrderEvent: (event) => current?.listeners.onOrderEvent?.(event),
+});
 
 export interface SimStore extends Store {
   /** Told of the audit rows that each transaction wrote, behind its commit. */
   onWritten: (rows: readonly StoredAuditRow[]) => void;
   /** What no verb does, for tests of what watches them. */
   tamper(sql: string): void;
+  /** Remembers what is in it now, as a backup does. */
+  mark(): void;
+  /** Brings that back, or with `empty` nothing: what was written since is forgotten. */
+  rewind(empty?: boolean): void;
 }
 
 /** An empty store; the one before, if nobody closed it, ends here. */
-export function emptyStore(at: Clock): SimStore {
+export function emptyStore(at: Clock, listeners: StoreListeners = {}): SimStore {
   const close = () => {
     if (db.inTransaction) db.exec("ROLLBACK");
     lists.forget();
   };
   close();
-  db.exec("BEGIN IMMEDIATE");
+  db.exec("BEGIN IMMEDIATE; SAVEPOINT empty");
+  const rewind = (empty = false) => {
+    db.exec(`ROLLBACK TO ${empty ? "empty" : "backup"}`);
+    lists.forget();
+    if (current) current.told = verbs.auditHead()?.seq ?? 0;
+  };
+  const mark = () => {
+    db.exec("SAVEPOINT backup");
+  };
   const tamper = (sql: string) => {
     db.exec(sql);
     lists.forget();
   };
-  const store: SimStore = { ...verbs, onWritten: () => {}, tamper, close };
-  current = { clock: at, store, told: 0 };
+  const store: SimStore = { ...verbs, onWritten: () => {}, tamper, mark, rewind, close };
+  current = { clock: at, store, listeners, told: 0 };
   return store;
 }

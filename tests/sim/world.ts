@@ -89,6 +89,8 @@ export class World {
   /** Terraform processes that run, by folder. */
   readonly processes = new Map<string, Promise<void>>();
   readonly devices = new Map<string, { hostname: string; tags: readonly string[] }>();
+  /** Files beside the database, by name. */
+  readonly records = new Map<string, string>();
   readonly authKeys = new Map<string, { id: string; used: boolean; tags: readonly string[] }>();
   /** Stripe's idempotency keys and what each made. */
   readonly idempotent = new Map<string, string>();

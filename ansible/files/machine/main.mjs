@@ -18,8 +18,18 @@ import { localApi } from "./tailnet.mjs";
 
 const programVersion = "1";
 
+/** The order that this machine has seen; null when it has seen none, undefined when its note cannot be read. */
+function handedOver(facts) {
+  return readFile(facts.stateFile, "utf8")
+    .then((text) => {
+      const { order, generation, rehearsal, done } = JSON.parse(text);
+      return rehearsal ? null : { order, generation, done };
+    })
+    .catch((error) => (error.code === "ENOENT" ? null : undefined));
+}
+
 async function health(facts) {
-  const [unit, uptime, tailnet, installed] = await Promise.all([
+  const [unit, uptime, tailnet, installed, seen] = await Promise.all([
     unitState(facts),
     gatewayUptime(facts.gateway),
     facts.tailscaleSocket === null
@@ -29,8 +39,10 @@ async function health(facts) {
           () => "unreachable",
         ),
     readFile(facts.installedFile, "utf8").then(JSON.parse, () => null),
+    handedOver(facts),
   ]);
-  return { type: "health", unit, gateway: uptime !== null, tailnet, version: installed?.openclaw ?? null };
+  const version = installed?.openclaw ?? null;
+  return { type: "health", unit, gateway: uptime !== null, tailnet, version, handedOver: seen };
 }
 
 /**

@@ -194,6 +194,9 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
       if (text === null) world.states.delete(name);
       else world.states.set(name, JSON.parse(text) as SimState);
     },
+    folders: async () => [...world.states.keys()].filter((name) => name !== "platform"),
+    platform: async () =>
+      world.states.has("platform") ? { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" } : null,
     async forget(name) {
       await untilFree(name);
       if ((world.states.get(name)?.serverId ?? null) !== null) {

@@ -1,0 +1,285 @@
+/**
+ * Looks at everything that tells of machines and orders (the cloud's labels, terraform's states, the sealed records, the
+ * machines' own notes, Stripe), judges each machine, and writes the rows as the evidence has them, held. It asks and
+ * writes rows; it changes nothing outside. Any number of times: the last look counts.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { Cloud, CloudServer } from "../cloud/cloud.ts";
+import type { Config } from "../config/config.ts";
+import { target } from "../machine/boot.ts";
+import { arm } from "../machine/hand-over-session.ts";
+import { ours } from "../machine/labels.ts";
+import { type Machine, type MachineName, machineName, type OrderId } from "../machine/machine.ts";
+import type { HandedOver } from "../machine/protocol.ts";
+import { hasEnded } from "../order/payments.ts";
+import { recallPlatform } from "../platform.ts";
+import type { Random } from "../random.ts";
+import type { Ssh } from "../ssh/ssh.ts";
+import type { RecoveredMachine, Store } from "../store/store.ts";
+import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
+import type { Terraform } from "../terraform/terraform.ts";
+import { noteFindings } from "./findings.ts";
+import { type Evidence, judgeMachine, type Surroundings, type Verdict } from "./judge.ts";
+import { alignOrders, type KnownOrder, newestOrder, orderFromStripe, orderOfObject } from "./orders.ts";
+import type { MachineRecord, Records } from "./records.ts";
+
+export interface InspectContext {
+  readonly store: Store;
+  readonly cloud: Cloud;
+  readonly terraform: Pick<Terraform, "folders" | "platform">;
+  readonly ssh: Ssh;
+  readonly stripe: StripeGateway;
+  readonly records: Pick<Records, "machines" | "orders">;
+  readonly config: () => Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** More than an installation has; beyond it the oldest are told as a gap. */
+const mostListed = 10_000;
+/** Of all machines together: each takes a connection, and one that does not answer ten seconds. */
+const atOnce = 10;
+
+/**
+ * Asks everything and writes what it found; see `readFindings`.
+ *
+ * @throws BorderError when cloud or Stripe cannot be asked: on half of the evidence nothing is concluded
+ */
+export async function inspect(context: InspectContext, actor: string): Promise<void> {
+  const { store, config, clock } = context;
+  const held = (machine: Machine | null) => machine === null || machine.held !== null;
+  const [servers, folders, machineRecords, orderRecords, paid] = await Promise.all([
+    context.cloud.servers(ours(config().instance)),
+    context.terraform.folders(),
+    context.records.machines(),
+    context.records.orders(),
+    askStripe(context),
+  ]);
+  await recallPlatform(context.store, context.terraform);
+
+  const names = new Set<string>([
+    ...store.machines({ live: true }).map(({ name }) => name),
+    ...servers.map(({ name }) => name),
+    ...folders,
+    ...machineRecords.keys(),
+  ]);
+  const evidence: Evidence[] = [];
+  const queue = [...names].flatMap((name) => named(name)).filter((name) => held(store.machine(name)));
+  const worker = async () => {
+    for (let name = queue.shift(); name; name = queue.shift()) {
+      evidence.push(await look(name, context, servers, machineRecords.get(name) ?? null));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  evidence.sort((a, b) => (a.name < b.name ? -1 : 1));
+
+  const orders = new Map<string, KnownOrder>();
+  for (const order of store.orders({ limit: 1_000_000 }))
+    orders.set(order.id, { order, secrets: null, bare: false });
+  for (const [id, record] of orderRecords) {
+    const known = newestOrder(orders.get(id)?.order ?? null, record);
+    if (known) orders.set(id, known);
+  }
+  const around: Surroundings = {
+    now: clock.now(),
+    knows: (order) => orders.has(order) || paid.has(order),
+    entitled: (order) => paid.get(order)?.entitled ?? false,
+    holders: (order) =>
+      evidence
+        .filter(({ said }) => said !== null && said !== "unreachable" && said.order === order)
+        .map(({ name }) => name),
+    fromLabels: (server) => fromLabels(server, context),
+  };
+  const verdicts = evidence.flatMap((one) => {
+    const verdict = judgeMachine(one, around);
+    return verdict ? [{ ...verdict, name: one.name }] : [];
+  });
+  const claims = new Map<string, Machine>();
+  for (const { machine } of verdicts) if (machine.order) claims.set(machine.order, machine);
+  for (const [id, { session, subscription, entitled }] of paid) {
+    if (orders.has(id) || (!entitled && !claims.has(id))) continue;
+    const found = { session, subscription, machine: claims.get(id) ?? null, now: clock.now() };
+    orders.set(id, orderFromStripe(id as OrderId, config(), found));
+  }
+  write(context, verdicts, orders, around, actor);
+}
+
+interface Paid {
+  readonly session: CheckoutSession | null;
+  readonly subscription: Subscription | null;
+  readonly entitled: boolean;
+}
+
+/** What Stripe says of our orders, by order. */
+async function askStripe({ stripe, config, log }: InspectContext): Promise<Map<string, Paid>> {
+  const { instance } = config();
+  const [sessions, subscriptions] = await Promise.all([
+    stripe.sessions({ status: "complete", createdSince: 0, limit: mostListed }),
+    stripe.subscriptions(mostListed),
+  ]);
+  if (!sessions.complete || !subscriptions.complete) {
+    log.warn(`Stripe has more than ${mostListed} checkouts or subscriptions: the oldest were not listed`);
+  }
+  const paid = new Map<string, Paid>();
+  const alive = new Map(subscriptions.found.map((subscription) => [subscription.id, subscription]));
+  for (const session of sessions.found) {
+    const order = orderOfObject(session, instance);
+    const subscription = alive.get(session.subscription ?? "") ?? null;
+    if (order) paid.set(order, { session, subscription, entitled: isServed(subscription) });
+  }
+  for (const subscription of alive.values()) {
+    const order = orderOfObject(subscription, instance);
+    if (!order || paid.has(order)) continue;
+    paid.set(order, { session: null, subscription, entitled: isServed(subscription) });
+  }
+  return paid;
+}
+
+/** Whatever is not over counts: a customer who pays late keeps the machine until Stripe gives up. */
+const isServed = (subscription: Subscription | null): boolean =>
+  subscription !== null && !hasEnded(subscription) && subscription.status !== "incomplete";
+
+/** Machine names alone: somebody may have given our labels to a server of another kind of name. */
+function named(text: string): MachineName[] {
+  try {
+    return [machineName(text)];
+  } catch {
+    return [];
+  }
+}
+
+async function look(
+  name: MachineName,
+  context: InspectContext,
+  servers: readonly CloudServer[],
+  record: MachineRecord | null,
+): Promise<Evidence> {
+  const { store, cloud } = context;
+  const row = store.machine(name);
+  const listed = servers.find((server) => server.name === name) ?? null;
+  // A list may lack what is there; by name and id it is asked for alone.
+  const id = record?.machine.serverId ?? row?.serverId ?? null;
+  const server = listed ?? (await cloud.serverByName(name)) ?? (id === null ? null : await cloud.server(id));
+  const secrets = record?.secrets ?? (row && store.machineSecrets(name));
+  const machine = record && !record.fromBackup ? record.machine : (row ?? record?.machine ?? null);
+  const said =
+    server?.ipv4 && machine?.hostKey && secrets
+      ? await ask({ ...machine, ipv4: server.ipv4 }, secrets.controllerKey, context)
+      : "unreachable";
+  return { name, row, record, server, said };
+}
+
+/** Through the pinned key alone: a machine that shows another is not asked. */
+async function ask(
+  machine: Machine,
+  controllerKey: string,
+  { ssh, config, clock, log }: InspectContext,
+): Promise<HandedOver | null | "unreachable"> {
+  const context = {
+    config,
+    store: { machineSecrets: () => ({ controllerKey, bootHostKey: "", poolToken: "" }) },
+  };
+  try {
+    const armed = await arm(ssh, target(machine, context, "root"), { clock });
+    const { handedOver } = await armed.inspect("health");
+    return handedOver === undefined ? "unreachable" : handedOver;
+  } catch (err) {
+    log.info({ machine: machine.name, err }, "the machine could not be asked");
+    return "unreachable";
+  }
+}
+
+/** Its keys are new ones, for which no machine has the lock. */
+function fromLabels(
+  server: CloudServer,
+  { config, clock, random }: InspectContext,
+): ReturnType<Surroundings["fromLabels"]> {
+  const { pools, plans } = config();
+  const pool = pools.find(({ name }) => name === server.labels["clawpool-pool"]);
+  const bootHostKey = random.keyPair();
+  const machine: Machine = {
+    name: machineName(server.name),
+    state: "failed",
+    pool: server.labels["clawpool-pool"] ?? "unknown",
+    plan: pool?.plan ?? plans[0]?.name ?? "unknown",
+    serverType: server.serverType,
+    location: server.location,
+    image: pool?.image ?? "unknown",
+    placementGroup: 0,
+    createdAt: server.createdAt,
+    stateSince: clock.now(),
+    deadline: null,
+    attempts: 0,
+    nextLookAt: 0,
+    serverId: server.id,
+    ipv4: server.ipv4,
+    hostKey: bootHostKey.publicKey,
+    nextHostKey: null,
+    installed: null,
+    readyAt: null,
+    buildEndedAt: null,
+    failure: null,
+    specimenUntil: null,
+    order: null,
+    withheld: false,
+    held: null,
+    generation: 0,
+    tailnetNode: null,
+    tailnetAddress: null,
+    enrolled: false,
+    labelled: false,
+    endConfirmedBy: null,
+    reason: null,
+  };
+  const secrets = {
+    controllerKey: random.keyPair().privateKey.expose(),
+    bootHostKey: bootHostKey.privateKey.expose(),
+    poolToken: random.bytes(32).toString("base64url"),
+  };
+  return { machine, secrets };
+}
+
+function write(
+  { store, clock }: InspectContext,
+  verdicts: readonly (Verdict & { readonly name: MachineName })[],
+  orders: ReadonlyMap<string, KnownOrder>,
+  around: Surroundings,
+  actor: string,
+): void {
+  // What a person released meanwhile goes its own way.
+  const still = verdicts.filter(({ name }) => (store.machine(name)?.held ?? "new") !== null);
+  const free = store.machines({ live: true }).filter(({ held }) => held === null);
+  const machines = still.map(({ machine, secrets, text }): RecoveredMachine => {
+    const row = store.machine(machine.name);
+    const since = row?.state === machine.state ? row.stateSince : clock.now();
+    const settled = { held: text, stateSince: since, deadline: null, withheld: false };
+    return { machine: { ...machine, ...settled }, secrets, why: text };
+  });
+  const live = [...machines.map(({ machine }) => machine), ...free];
+  const aligned = alignOrders(orders, live, around.entitled, clock.now()).flatMap((recovered) => {
+    const before = store.order(recovered.order.id);
+    if (before && JSON.stringify(before) === JSON.stringify(recovered.order)) return [];
+    const secrets = recovered.secrets ?? (before && store.agentSecrets(before.id));
+    const serving = live.some(({ order, state }) => order === recovered.order.id && state === "serving");
+    return [{ ...recovered, secrets: serving && secrets ? { ...secrets, env: {} } : secrets }];
+  });
+  store.recover({ machines, orders: aligned });
+  for (const { order } of aligned) {
+    if (order.state === "failed" && order.reason)
+      store.flag("order-failed", order.id, `order ${order.id}: ${order.reason}`);
+  }
+  noteFindings(
+    store,
+    still.map(({ name, sure, text }) => ({ machine: name, sure, text })),
+    clock.now(),
+  );
+  const doubtful = still.filter(({ sure }) => !sure).length;
+  store.audit(actor, "quarantine.inspected", "store", {
+    why: "cloud, records, machines and Stripe were compared with the rows",
+    machines: still.length,
+    doubtful,
+    orders: aligned.map(({ order }) => order.id),
+  });
+}

@@ -1,0 +1,194 @@
+/**
+ * What a machine is, from everything that tells of it; pure. What decides, in this order: the machine's own word (it never
+ * forgets an order), the sealed record beside the database, the row, the server's labels.
+ *
+ * A verdict is *sure* when going on from it can neither destroy a customer's machine nor give a used one away, whatever
+ * happened since the evidence was written down. Everything else is a person's to decide.
+ */
+import type { CloudServer } from "../cloud/cloud.ts";
+import type { Machine, MachineName, MachineSecrets, MachineState, OrderId } from "../machine/machine.ts";
+import type { HandedOver } from "../machine/protocol.ts";
+import type { MachineRecord } from "./records.ts";
+
+export interface Evidence {
+  readonly name: MachineName;
+  readonly row: Machine | null;
+  readonly record: MachineRecord | null;
+  /** Null: the cloud has none, asked by id and by name. */
+  readonly server: CloudServer | null;
+  /** What the machine says of hand-overs; null: that there was none. */
+  readonly said: HandedOver | null | "unreachable";
+}
+
+export interface Surroundings {
+  readonly now: number;
+  /** Whether anything knows this order: store, records, Stripe. */
+  knows(order: string): boolean;
+  /** Stripe: whether it is to be served. */
+  entitled(order: string): boolean;
+  /** Machines that say that this order was handed over to them. */
+  holders(order: string): readonly string[];
+  /** A row for a server that nothing but its labels tells of, with keys that open nothing. */
+  fromLabels(server: CloudServer): { machine: Machine; secrets: MachineSecrets };
+}
+
+export interface Verdict {
+  readonly machine: Machine;
+  /** Null keeps the row's. */
+  readonly secrets: MachineSecrets | null;
+  readonly sure: boolean;
+  readonly text: string;
+}
+
+const bound: readonly MachineState[] = ["claimed", "handing-over", "serving"];
+const ending: readonly MachineState[] = ["failed", "retiring", "releasing"];
+/** Before a server exists. */
+const unmade: readonly MachineState[] = ["planned", "creating"];
+
+/** @returns null when there is nothing to recover: no server, and no row that is still open */
+export function judgeMachine(evidence: Evidence, around: Surroundings): Verdict | null {
+  const known = newest(evidence);
+  if (!known || known.machine.state === "destroyed") {
+    return evidence.server ? stranger(evidence, evidence.server, around) : null;
+  }
+  const verdict = judgeKnown(evidence, known, around);
+  const { server } = evidence;
+  const placed = server
+    ? { serverId: server.id, ipv4: server.ipv4 ?? verdict.machine.ipv4, location: server.location }
+    : {};
+  return { ...verdict, machine: { ...verdict.machine, ...placed } };
+}
+
+interface Known {
+  readonly machine: Machine;
+  readonly secrets: MachineSecrets | null;
+  /** Nothing happened to the machine that this does not tell of. */
+  readonly current: boolean;
+}
+
+function newest({ row, record }: Evidence): Known | null {
+  if (record && (!row || (!record.fromBackup && record.machine.stateSince >= row.stateSince))) {
+    return { machine: record.machine, secrets: record.secrets, current: !record.fromBackup };
+  }
+  return row && { machine: row, secrets: null, current: false };
+}
+
+function judgeKnown(evidence: Evidence, known: Known, around: Surroundings): Verdict {
+  const { machine, secrets } = known;
+  const { server, said } = evidence;
+  const as = (change: Partial<Machine>, sure: boolean, text: string): Verdict => ({
+    machine: { ...machine, ...change },
+    secrets,
+    sure,
+    text,
+  });
+  if (!server) return withoutServer(known, around, as);
+  if (machine.serverId !== null && machine.serverId !== server.id) {
+    return as(
+      {},
+      false,
+      `its row says server ${machine.serverId}, the cloud has ${server.id} under its name`,
+    );
+  }
+  if (said === "unreachable") return unreachable(known, server, around, as);
+  if (said === null) return unused(known, as);
+  return used(known, said, around, as);
+}
+
+type As = (change: Partial<Machine>, sure: boolean, text: string) => Verdict;
+
+function withoutServer({ machine, current }: Known, around: Surroundings, as: As): Verdict {
+  if (unmade.includes(machine.state) && machine.serverId === null) {
+    // The gate would find a server of this name, so none is bought twice.
+    return as({}, true, "no server was made for it yet");
+  }
+  const reason = "its server is gone from the cloud";
+  if (machine.order === null) return as({ state: "retiring", reason }, true, reason);
+  if (!around.entitled(machine.order) || (current && machine.state === "releasing")) {
+    return as({ state: "releasing", reason }, true, `${reason}, and order ${machine.order} has ended`);
+  }
+  return as({}, false, `${reason}, but order ${machine.order} is paid for: nobody serves it`);
+}
+
+function unreachable(
+  { machine, current }: Known,
+  server: CloudServer,
+  around: Surroundings,
+  as: As,
+): Verdict {
+  const label = server.labels["clawpool-order"] ?? null;
+  if (label !== null && label !== machine.order) {
+    return as({}, false, `it does not answer, and its label names order ${label}, its row ${machine.order}`);
+  }
+  if (machine.state === "serving" && (current || label !== null)) {
+    return as({}, true, `it does not answer; what is written down agrees that it serves ${machine.order}`);
+  }
+  if (machine.order !== null && around.holders(machine.order).length > 0) {
+    return as({}, false, `it does not answer, and ${around.holders(machine.order)} has its order, too`);
+  }
+  if (current) return as({}, true, `it does not answer; by its record it is ${machine.state}`);
+  return as({}, false, `it does not answer; it was ${machine.state}, and may have got an order since`);
+}
+
+/** It says that it never saw a customer. */
+function unused({ machine }: Known, as: As): Verdict {
+  switch (machine.state) {
+    case "serving":
+      return as({}, false, `it was serving ${machine.order}, but has no record of a hand-over`);
+    case "claimed":
+    case "handing-over":
+      return as({}, true, `it is claimed for ${machine.order}; the hand-over has not reached it`);
+    default:
+      return as({}, true, "it answers, and never had a customer");
+  }
+}
+
+/** It says whose it is. */
+function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As): Verdict {
+  const { order, generation, done } = said;
+  const others = around.holders(order).filter((name) => name !== machine.name);
+  if (others.length > 0) {
+    return as({}, false, `it says that it has order ${order}, and so does ${others.join(", ")}`);
+  }
+  if (machine.order === order && (ending.includes(machine.state) || machine.state === "serving")) {
+    return as({}, true, `it answers, and has order ${order}, as written down`);
+  }
+  if (!around.knows(order)) {
+    const reason = `it had order ${order}, which nothing knows any more`;
+    const change = { state: "failed", order: null, reason, specimenUntil: null } as const;
+    return as(change, false, `${reason}; --retire destroys it`);
+  }
+  if (machine.order !== null && machine.order !== order) {
+    return as({}, false, `it says that it has order ${order}, what is written down is ${machine.order}`);
+  }
+  const state: MachineState = done ? "serving" : "handing-over";
+  const change = { state, order: order as OrderId, generation: Math.max(generation, machine.generation) };
+  const sure = machine.order === order || !ending.includes(machine.state);
+  const what = done ? "it serves" : "its hand-over was begun for";
+  return as(
+    change,
+    sure,
+    `it answers: ${what} order ${order}; it was ${machine.state} when last written down`,
+  );
+}
+
+/** Our labels, and nothing else: whoever wrote down how to enter it is gone. */
+function stranger({ said }: Evidence, server: CloudServer, around: Surroundings): Verdict {
+  const { machine, secrets } = around.fromLabels(server);
+  const order = server.labels["clawpool-order"];
+  const lost = "only its labels tell of it: its keys are lost, so it cannot be looked into or repaired";
+  if (order !== undefined && around.knows(order) && around.holders(order).length === 0) {
+    const state = { state: "serving", order: order as OrderId, enrolled: true, labelled: true } as const;
+    return { machine: { ...machine, ...state }, secrets, sure: false, text: `${lost}; it serves ${order}` };
+  }
+  const reason = said === null ? "left over" : "its keys are lost";
+  return {
+    machine: { ...machine, state: "failed", reason },
+    secrets,
+    sure: false,
+    text: `${lost}; --retire destroys it`,
+  };
+}
+
+/** States in which a machine is its order's. */
+export const isBound = (machine: Machine): boolean => bound.includes(machine.state);
