@@ -5,6 +5,7 @@
  * before that leaves a server that no state knows.
  */
 import { BorderError } from "../../../pool/errors.ts";
+import { canonicalJson } from "../../../pool/store/audit-chain.ts";
 import type {
   MachineStackInput,
   RunResult,
@@ -46,7 +47,8 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
 
   /** One process in a folder at a time; the folder's lock makes the second wait. */
   async function process(name: string, work: (draft: Draft) => Promise<void>): Promise<RunResult> {
-    await untilFree(name);
+    // No await behind the last look: two that begin at once would both see the folder free.
+    while (world.processes.has(name)) await world.processes.get(name);
     world.events += 1;
     const startedAt = world.clock.now();
     const running = Promise.withResolvers<void>();
@@ -92,13 +94,14 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
     throw new Diagnostic(`${error.message} (${error.code})`);
   };
 
-  /** As any plan begins: what is gone is dropped. */
-  async function refresh(draft: Draft, token: string): Promise<void> {
-    if (draft.serverId === null) return;
+  /** As any plan begins: what is gone is dropped. @returns the server's labels, as canonical JSON */
+  async function refresh(draft: Draft, token: string): Promise<string | null> {
+    if (draft.serverId === null) return null;
     const path = `/servers/${draft.serverId}`;
     const reply = await gate.ask(token, { kind: "read-server", id: draft.serverId, path }, "");
     if (reply.status === 404) Object.assign(draft, { serverId: null, tainted: false });
     else if (reply.status !== 200) refuse(reply.body);
+    return reply.status === 200 ? canonicalJson(JSON.parse(reply.body).server.labels) : null;
   }
 
   async function buy(draft: Draft, input: MachineStackInput, token: string): Promise<void> {
@@ -139,7 +142,7 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
     async applyMachine(input, access, { guard } = {}) {
       const token = access.token.expose();
       return process(input.name, async (draft) => {
-        await refresh(draft, token);
+        const labels = await refresh(draft, token);
         if (guard !== undefined && (draft.tainted || draft.serverId !== guard)) {
           throw new BorderError("the plan would replace the server", {
             border: "terraform",
@@ -149,6 +152,7 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
         }
         if (draft.tainted) await drop(draft, token);
         if (draft.serverId === null) return buy(draft, input, token);
+        if (canonicalJson(input.labels) === labels) return;
         const body = JSON.stringify({ labels: input.labels });
         const reply = await gate.ask(token, { kind: "update-server", id: draft.serverId, name: null }, body);
         if (reply.status !== 200) refuse(reply.body);

@@ -1,0 +1,141 @@
+/**
+ * What Hetzner does with servers, seen through the two ways in which the daemon speaks with it: the gate's wire, and the
+ * cloud border. Run on the emulated API and on the simulation's model.
+ */
+import { strict as assert } from "node:assert";
+import type { Cloud } from "../../pool/cloud/cloud.ts";
+import type { Answer, Call, Wire } from "../../pool/cloud/wire.ts";
+
+export interface HetznerUnderTest {
+  readonly wire: Wire;
+  readonly cloud: Cloud;
+  close(): Promise<void>;
+}
+
+const hostKey = `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${"A".repeat(43)}`;
+/** As terraform orders one. */
+const order = (name: string, labels: Record<string, string> = {}) => ({
+  name,
+  server_type: "cx23",
+  location: "fsn1",
+  image: "debian-12",
+  labels: { "managed-by": "clawpool", ...labels },
+  user_data: `#cloud-config\nssh_keys:\n  ed25519_public: ${hostKey}\n`,
+  start_after_create: true,
+});
+
+/** More questions than any change takes, fewer than a run that hangs would ask. */
+const patience = 2_000;
+
+export function hetznerContract(name: string, start: () => Promise<HetznerUnderTest>): void {
+  describe(`hetzner contract: ${name}`, function () {
+    this.timeout(30_000);
+    let rig: HetznerUnderTest;
+    beforeEach(async () => {
+      rig = await start();
+    });
+    afterEach(() => rig.close());
+
+    async function send(method: Call["method"], path: string, body?: object): Promise<Answer> {
+      const call = {
+        method,
+        path,
+        priority: "refill",
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      } as const;
+      const sent = await rig.wire.send(call, Number.POSITIVE_INFINITY);
+      assert(sent.kind === "answer", `${method} ${path}: ${sent.kind}`);
+      assert.match(sent.contentType ?? "", /^application\/json/);
+      return sent;
+    }
+    // biome-ignore lint/suspicious/noExplicitAny: other people's JSON, of which each test says what it wants
+    const read = (answer: Answer): any => JSON.parse(answer.body);
+    const codeOf = (answer: Answer) => [answer.status, read(answer).error.code];
+    async function buy(called: string, labels?: Record<string, string>): Promise<number> {
+      const answer = await send("POST", "/servers", order(called, labels));
+      assert.equal(answer.status, 201, answer.body);
+      return read(answer).server.id;
+    }
+    async function gone(id: number): Promise<void> {
+      for (let asked = 0; asked < patience; asked++) if ((await rig.cloud.server(id)) === null) return;
+      assert.fail(`server ${id} does not go`);
+    }
+
+    it("answers an order with the server and an action that runs", async () => {
+      const { server, action } = read(await send("POST", "/servers", order("claw-a", { a: "b" })));
+      assert.equal(server.name, "claw-a");
+      assert.deepEqual(server.labels, { "managed-by": "clawpool", a: "b" });
+      assert.equal(action.command, "create_server");
+      assert.deepEqual(action.resources[0], { id: server.id, type: "server" });
+      assert(["running", "success"].includes(action.status));
+      for (let asked = 0; ; asked++) {
+        const shown = await rig.cloud.server(server.id);
+        const { actions } = read(await send("GET", `/servers/${server.id}/actions`));
+        const made = actions.find(({ command }: { command: string }) => command === "create_server");
+        if (shown?.status === "running" && made.status === "success") break;
+        assert(asked < patience, "it never runs");
+      }
+    });
+
+    it("shows a server by id, by exact name and by all labels of a selector", async () => {
+      const [a, b] = [await buy("claw-a", { pool: "x" }), await buy("claw-ab", { pool: "y" })];
+      const shown = await rig.cloud.server(a);
+      assert(shown && Math.abs(shown.createdAt) > 0);
+      const { id, name: called, location, serverType, labels } = shown;
+      assert.deepEqual(
+        { id, called, location, serverType, labels },
+        {
+          id: a,
+          called: "claw-a",
+          location: "fsn1",
+          serverType: "cx23",
+          labels: { "managed-by": "clawpool", pool: "x" },
+        },
+      );
+      assert.match(shown.ipv4 ?? "", /^\d+\.\d+\.\d+\.\d+$/);
+      assert.equal((await rig.cloud.serverByName("claw-ab"))?.id, b);
+      assert.equal(await rig.cloud.serverByName("claw"), null);
+      const ids = async (selector: string) => (await rig.cloud.servers(selector)).map((server) => server.id);
+      assert.deepEqual((await ids("managed-by=clawpool")).sort(), [a, b].sort());
+      assert.deepEqual(await ids("managed-by=clawpool,pool=y"), [b]);
+      assert.deepEqual(await ids("managed-by=somebody"), []);
+      assert.deepEqual(
+        read(await send("GET", "/servers?name=claw-a")).servers.map((server: { id: number }) => server.id),
+        [a],
+      );
+      assert.deepEqual(read(await send("GET", "/servers?name=claw-none")).servers, []);
+    });
+
+    it("gives no two servers one name, and no two one address", async () => {
+      const a = await buy("claw-a");
+      assert.deepEqual(codeOf(await send("POST", "/servers", order("claw-a"))), [409, "uniqueness_error"]);
+      const b = await buy("claw-b");
+      assert.notEqual((await rig.cloud.server(a))?.ipv4, (await rig.cloud.server(b))?.ipv4);
+    });
+
+    it("says not_found for what is not there, and null through the border", async () => {
+      assert.deepEqual(codeOf(await send("GET", "/servers/999999")), [404, "not_found"]);
+      assert.deepEqual(codeOf(await send("DELETE", "/servers/999999")), [404, "not_found"]);
+      assert.equal(await rig.cloud.server(999_999), null);
+    });
+
+    it("replaces all labels of a server", async () => {
+      const id = await buy("claw-a", { a: "b" });
+      const answer = await send("PUT", `/servers/${id}`, { labels: { c: "d" } });
+      assert.deepEqual([answer.status, read(answer).server.labels], [200, { c: "d" }]);
+      assert.deepEqual((await rig.cloud.server(id))?.labels, { c: "d" });
+    });
+
+    it("deletes by an action, and is then as if the server had never been", async () => {
+      const id = await buy("claw-a");
+      const answer = await send("DELETE", `/servers/${id}`);
+      assert.equal(answer.status, 200);
+      assert.equal(read(answer).action.command, "delete_server");
+      await gone(id);
+      assert.deepEqual(codeOf(await send("DELETE", `/servers/${id}`)), [404, "not_found"]);
+      assert.equal(await rig.cloud.serverByName("claw-a"), null);
+      assert.deepEqual(await rig.cloud.servers("managed-by=clawpool"), []);
+      await buy("claw-a");
+    });
+  });
+}
