@@ -37,6 +37,8 @@ export interface AdminOptions {
   readonly destroyByName: DestroyByName;
   /** @throws UnknownPoolError */
   readonly resume: Controller["resume"];
+  /** @throws UnknownPoolError */
+  readonly rollout: Controller["rollout"];
   readonly log: Logger;
 }
 
@@ -47,15 +49,14 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, resume, states, destroyByName, stripeSweep, recovery, log } =
-    options;
+  const { stateDir, store, status, people, states, destroyByName, stripeSweep, recovery, log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
   app.use(lookRoutes(store, status));
   app.use(peopleRoutes(people));
   app.use(reconcileRoutes(stripeSweep));
-  app.use(resumeRoutes(resume));
+  app.use(poolRoutes(options));
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
   app.use(recoveryRoutes(recovery));
@@ -136,17 +137,26 @@ const resumeShape = z.strictObject({
   actor: z.string().min(1).max(100),
 });
 
-function resumeRoutes(resume: Controller["resume"]): Middleware {
+const rolloutShape = resumeShape.extend({ action: z.enum(["pause", "resume"]) });
+
+function poolRoutes({ resume, rollout }: Pick<AdminOptions, "resume" | "rollout">): Middleware {
   const router = new Router();
-  router.post("/resume", async (context) => {
-    const { pool, actor } = checked(resumeShape, await readJson(context, 64 * 1024));
+  const ofKnownPool = <Result>(work: () => Result): Result => {
     try {
-      context.body = resume(pool, actor);
+      return work();
     } catch (error) {
       if (!(error instanceof UnknownPoolError)) throw error;
       const title = "There is no such pool";
       throw new Problem({ status: 404, code: "unknown-pool", title, detail: error.message });
     }
+  };
+  router.post("/resume", async (context) => {
+    const { pool, actor } = checked(resumeShape, await readJson(context, 64 * 1024));
+    context.body = ofKnownPool(() => resume(pool, actor));
+  });
+  router.post("/rollout", async (context) => {
+    const { action, pool, actor } = checked(rolloutShape, await readJson(context, 64 * 1024));
+    context.body = ofKnownPool(() => rollout(action, pool, actor));
   });
   return router.routes() as Middleware;
 }

@@ -42,11 +42,12 @@ export interface Borders {
 
 /** @throws Error when the gate cannot listen or Ansible cannot be set up. */
 export async function openBorders(
-  config: Config,
+  current: () => Config,
   ledger: GateLedger,
   { clock, log, record }: { clock: Clock; log: Logger; record: AuditRecorder },
   releasers: Releasers,
 ): Promise<Borders> {
+  const config = current();
   const { hetzner, tailnet: settings, prepare } = config;
   const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
   const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
@@ -73,13 +74,19 @@ export async function openBorders(
     terraform: createTerraform({ root: terraformRoot(config), ...config.terraform, clock }),
     ansible: createAnsible({
       bin,
-      playbook: prepare.playbook,
+      // What machines are prepared by may change while the daemon runs: that is how a roll-out begins.
+      get playbook() {
+        return current().prepare.playbook;
+      },
       collectionsPath: prepare.collectionsPath ?? (await openclawCollection(bin, onProgress)),
       logDir: join(config.stateDir, "ansible"),
-      vars: {
-        ...prepare.vars,
-        clawpool_gateway_port: config.agent.gatewayPort,
-        clawpool_default_model: config.agent.model,
+      get vars() {
+        const { prepare: now, agent } = current();
+        return {
+          ...now.vars,
+          clawpool_gateway_port: agent.gatewayPort,
+          clawpool_default_model: agent.model,
+        };
       },
     }),
     ssh: createSsh(),

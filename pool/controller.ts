@@ -23,10 +23,12 @@ import type { Records } from "./recovery/records.ts";
 import { type Released, ReleaseError, type ReleaseRequest, release } from "./recovery/release.ts";
 import type { Sealer } from "./secrets/seal.ts";
 import { raiseAlerts } from "./sizing/alerts.ts";
+import { recipeSetting } from "./sizing/content.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { refill, trim } from "./sizing/refill.ts";
-import { type Resumed, recipeSetting, resume, resumeChanged } from "./sizing/stop.ts";
+import { advanceRollouts, pauseRollout, type RolloutChange, resumeRollout } from "./sizing/rollout.ts";
+import { type Resumed, resume, resumeChanged } from "./sizing/stop.ts";
 import { createStateRepair, type StateRepair } from "./state-repair.ts";
 import type { Store } from "./store/store.ts";
 import { createStripeSweep, type StripeSweep } from "./sweep/stripe.ts";
@@ -41,8 +43,6 @@ export interface ControllerOptions {
   readonly config: () => Config;
   /** The `root` of terraform's folders. */
   readonly terraformRoot: string;
-  /** Hash of what machines are prepared by: another one starts a refill again that was stopped. */
-  readonly recipe?: () => Promise<string>;
   /** What of the rows is kept outside of the store. */
   readonly records: Pick<Records, "machines" | "orders">;
   readonly clock: Clock;
@@ -89,6 +89,10 @@ export interface Controller {
     /** @throws ReleaseError */
     release(request: ReleaseRequest): Released;
   };
+  /**
+   * Roll-outs of the pool (null: of all pools) are held, or go on. @throws UnknownPoolError
+   */
+  rollout(action: "pause" | "resume", pool: string | null, actor: string): RolloutChange[];
   /** What is to be done once a minute. Never throws: what failed is logged, and done the next time. */
   everyMinute(): Promise<void>;
   /** What the watchdog is fed by. */
@@ -137,7 +141,8 @@ export function createController(options: ControllerOptions): Controller {
     afterRound() {
       if (store.quarantine()) return;
       const claimed = serveQueue(store, config());
-      const retired = trim(store, config());
+      advanceRollouts({ store, config, clock, log });
+      const retired = trim(store, config(), clock.now());
       for (const name of resumeChanged({ store, config, clock, log })) loop.poke(name);
       const planned = refill(store, config(), clock, random);
       for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
@@ -177,8 +182,10 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   async function noteRecipe(): Promise<void> {
-    const recipe = await options.recipe?.();
-    if (recipe && recipe !== store.setting(recipeSetting)) store.putSetting(recipeSetting, recipe);
+    const recipe = await borders.ansible.recipe();
+    if (recipe === store.setting(recipeSetting)) return;
+    store.putSetting(recipeSetting, recipe);
+    loop.poke();
   }
 
   /** One failure keeps neither the others from being done nor the daemon from running. */
@@ -216,6 +223,12 @@ export function createController(options: ControllerOptions): Controller {
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
       loop.poke();
       return resumed;
+    },
+    rollout(action, pool, actor) {
+      const act = action === "pause" ? pauseRollout : resumeRollout;
+      const changes = act({ store, config, clock }, pool, actor);
+      loop.poke();
+      return changes;
     },
     async prepare() {
       for (const { name, ended } of await terraform.leftovers()) {

@@ -8,7 +8,6 @@ import { schedule } from "node-cron";
 import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
-import { recipeOf } from "./ansible/recipe.ts";
 import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -99,7 +98,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // Who is spoken with.
     const ledger = createLedger(store, clock, (name) => controller?.people.holds(name) ?? false);
     const record: AuditRecorder = (...row) => store.audit("daemon", ...row);
-    const borders = await openBorders(options.config, ledger, { clock, log, record }, releasers);
+    const borders = await openBorders(config, ledger, { clock, log, record }, releasers);
 
     // What is done.
     controller = createController({
@@ -109,13 +108,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       config,
       terraformRoot: terraformRoot(options.config),
       records,
-      recipe: () => recipeOf(options.config.prepare),
       clock,
       random: systemRandom,
       log,
       onStripeRepair: metrics.stripeRepair,
     });
-    const { desk, people, stripeSweep, states, destroyByName, resume, recovery } = controller;
+    const { desk, people, stripeSweep, states, destroyByName, resume, rollout, recovery } = controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
@@ -130,7 +128,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const asked = { people, resume, stripeSweep, states, destroyByName, recovery };
+    const asked = { people, resume, rollout, stripeSweep, states, destroyByName, recovery };
     const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });

@@ -5,7 +5,7 @@
  */
 import type { Logger } from "pino";
 import type { Clock } from "./clock.ts";
-import type { Machine, MachineName, MachineState } from "./machine/machine.ts";
+import { isProvedAgain, type Machine, type MachineName, type MachineState } from "./machine/machine.ts";
 import type { Next } from "./machine/stage.ts";
 
 export interface LoopOptions {
@@ -45,8 +45,9 @@ export interface Loop {
   hold(name: MachineName): (() => void) | null;
 }
 
-/** States that cost minutes and CPU; the others are quick or urgent and never wait for a slot. */
+/** States that cost minutes and CPU; the others are quick or urgent and never wait for a slot, as another proof does not. */
 const builds: readonly MachineState[] = ["creating", "booting", "preparing", "proving"];
+const isBuild = (machine: Machine): boolean => builds.includes(machine.state) && !isProvedAgain(machine);
 
 interface Look {
   readonly done: Promise<void>;
@@ -99,7 +100,7 @@ export function createLoop(options: LoopOptions): Loop {
         wake.abort(over);
       });
     const { deadline } = machine;
-    const build = builds.includes(machine.state);
+    const build = isBuild(machine);
     flying.set(name, { done: done.then(() => {}), controller, build, since: clock.now(), deadline });
   }
 
@@ -116,7 +117,7 @@ export function createLoop(options: LoopOptions): Loop {
         nextAt = Math.min(nextAt, at);
         continue;
       }
-      if (builds.includes(machine.state)) {
+      if (isBuild(machine)) {
         const building = [...flying.values()].filter((look) => look.build).length;
         if (building >= options.maxParallelBuilds()) continue;
       }

@@ -1,5 +1,5 @@
 /** Chance as the daemon uses it; injected, so that a simulated run can be repeated from its seed. */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { generateKeyPair, type SshKeyPair } from "./ssh/keys.ts";
 
 export interface Random {
@@ -15,3 +15,7 @@ export const systemRandom: Random = {
   bytes: randomBytes,
   keyPair: () => generateKeyPair(),
 };
+
+/** [0, 1), the same for the same text: a spread that needs no column and survives a restart. */
+export const spread = (text: string): number =>
+  createHash("sha256").update(text).digest().readUInt32BE() / 2 ** 32;

@@ -123,6 +123,7 @@ describe("destroying a machine by name", () => {
         destroyByName: destroy,
         recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
         resume: none,
+        rollout: none,
         log: pino({ level: "silent" }),
       });
       socket = await admin.listen();

@@ -122,6 +122,7 @@ describe("the repair of a terraform state", () => {
         destroyByName: none,
         recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
         resume: none,
+        rollout: none,
         log: pino({ level: "silent" }),
       });
       socket = await admin.listen();

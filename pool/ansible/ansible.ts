@@ -49,6 +49,8 @@ export interface PlaybookFailure {
 }
 
 export interface Ansible {
+  /** What a machine would be prepared by now: the `installed.recipe` that `prepare` would report. @throws Error of the file system */
+  recipe(): Promise<string>;
   /**
    * `signal` aborts a run (machine's deadline): the process group is ended; ansible is safe to run again.
    *
@@ -60,6 +62,7 @@ export interface Ansible {
   prepare(run: PlaybookRun, signal?: AbortSignal): Promise<PlaybookResult>;
 }
 
+/** Read anew at each run: playbook and vars may be getters of a configuration that changes. */
 export interface AnsibleOptions {
   /** Folder of ansible-playbook (pool/setup/venv.ts). */
   readonly bin: string;
@@ -74,7 +77,10 @@ export interface AnsibleOptions {
 
 export function createAnsible(options: AnsibleOptions): Ansible {
   let swept: Promise<void> | undefined;
+  const recipe = async (program: string) =>
+    recipeOf({ playbook: options.playbook, vars: options.vars ?? {}, program });
   return {
+    recipe: async () => recipe(await programText()),
     async prepare(run, signal) {
       if (signal?.aborted) throw aborted(run.machine);
       swept ??= sweepRunFolders();
@@ -83,8 +89,8 @@ export function createAnsible(options: AnsibleOptions): Ansible {
       await mkdir(options.logDir, { recursive: true, mode: 0o700 });
       const logFile = join(options.logDir, `${id}.jsonl`);
       const startedAt = performance.now();
-      const clawpool_recipe = await recipeOf(options);
       const clawpool_program_text = await programText();
+      const clawpool_recipe = await recipe(clawpool_program_text);
       const vars = { ...options.vars, ...run.vars, clawpool_recipe, clawpool_program_text };
       const folder = await makeRunFolder({ ...run, vars });
       try {

@@ -11,6 +11,7 @@ import { registerCdktf } from "./people.ts";
 import { registerReconcile } from "./reconcile.ts";
 import { registerRecover } from "./recover.ts";
 import { registerResume } from "./resume.ts";
+import { registerRollout } from "./rollout.ts";
 import { registerServe } from "./serve.ts";
 import { registerState } from "./state.ts";
 import { registerStatus } from "./status.ts";
@@ -29,6 +30,7 @@ for (const register of [
   registerStatus,
   registerLists,
   registerResume,
+  registerRollout,
   registerReconcile,
   registerState,
   registerDestroy,

@@ -50,6 +50,12 @@ export function describe(status: PoolStatus): string {
     const { why, held } = status.quarantine;
     paused.unshift(`QUARANTINE: ${why}; ${held} machines held. See \`clawpool recover status\``);
   }
+  const rollouts = status.pools.flatMap(({ name, rollout }) =>
+    rollout === null || rollout.phase === "done"
+      ? []
+      : [`${name}: roll-out ${rollout.paused ? "paused" : rollout.phase}, ${rollout.stale} to be replaced`],
+  );
+  paused.push(...rollouts);
   const notes = paused.length > 0 ? `\n\n${paused.join("\n")}` : "";
   const flags = status.flags.map((flag) => `  ! ${flag.kind} ${flag.subject}: ${flag.text}`);
   return flags.length > 0 ? `${pools}${notes}\n\nNeeds a person:\n${flags.join("\n")}` : `${pools}${notes}`;

@@ -11,7 +11,25 @@ export interface PoolConfig {
   readonly minReady: number;
   readonly maxTotal: number;
   readonly maxAgeMs: number;
+  /** Share (0–0.9) of `maxAgeMs` over which the machines' own limits are spread. */
+  readonly maxAgeJitter: number;
+  readonly proof: {
+    readonly everyMs: number;
+    /** After a miss. */
+    readonly againMs: number;
+  };
+  readonly rollout: RolloutPolicy;
   readonly failureBudget: FailureBudget;
+}
+
+/** How ready machines are replaced by others. */
+export interface RolloutPolicy {
+  /** The first machine of another content lasts so long before the others follow. */
+  readonly soakMs: number;
+  /** Machines above `minReady` meanwhile. */
+  readonly surge: number;
+  /** So many failures one after another stop it. */
+  readonly failures: number;
 }
 
 /** What failed builds may cost before a person is asked. */

@@ -250,6 +250,13 @@ function resolvePool(
     minReady: pool.min_ready,
     maxTotal: pool.max_total,
     maxAgeMs: pool.max_age,
+    maxAgeJitter: pool.max_age_jitter,
+    proof: resolveProof(pool.proof, (key, text) => wrong([...path, "proof", key], text)),
+    rollout: {
+      soakMs: pool.rollout.soak,
+      surge: pool.rollout.surge ?? Math.max(1, Math.ceil(pool.min_ready / 10)),
+      failures: pool.rollout.failures,
+    },
     failureBudget: resolveBudget(pool.failure_budget, (key, text) =>
       wrong([...path, "failure_budget", key], text),
     ),
@@ -284,6 +291,17 @@ function resolveBackup(
 ): Config["backup"] {
   if (everyMs > 0 && everyMs < 60_000) wrong('one a minute is the most, e.g. "10m", "1h"; "0s" makes none');
   return { directory, everyMs, keep };
+}
+
+function resolveProof(
+  { every, again }: ConfigFile["pools"][string]["proof"],
+  wrong: (key: string, text: string) => void,
+): PoolConfig["proof"] {
+  if (every < 60_000) wrong("every", "machines that are proved more often than each 1m are never claimable");
+  if (again < 1_000) wrong("again", "a pause shorter than 1s tells one short fault as two");
+  if (again > every)
+    wrong("again", "longer than every: a machine that missed would be proved later than others");
+  return { everyMs: every, againMs: again };
 }
 
 function resolveBudget(

@@ -87,6 +87,41 @@ const failureBudget = z
   })
   .describe("what failed builds may cost before a person is asked");
 
+const proof = z
+  .strictObject({
+    // A rehearsal keeps a machine from being claimed for about a second and costs two calls of Tailscale's API.
+    every: duration.default(4 * units.h).describe("a ready machine is proved again this often, ± 20 %"),
+    again: duration
+      .default(units.m)
+      .describe("after a proof that it missed, ± 20 %; the second miss retires it"),
+  })
+  .describe("how ready machines are known to be ready still");
+
+const rollout = z
+  .strictObject({
+    soak: duration
+      .default(10 * units.m)
+      .describe(
+        "the first machine of another content has to last so long, and is proved again, before others follow",
+      ),
+    surge: z
+      .int()
+      .min(1)
+      .max(20)
+      .nullable()
+      .default(null)
+      .describe(
+        "machines above min_ready while others are replaced; default: a tenth of min_ready, at least 1",
+      ),
+    failures: z
+      .int()
+      .min(1)
+      .max(10)
+      .default(2)
+      .describe("so many failures one after another stop a roll-out"),
+  })
+  .describe("how ready machines are replaced when they are too old, or prepared by another recipe");
+
 const pool = z.strictObject({
   plan: name.describe("the plan whose orders this pool serves"),
   regions: z.array(z.string()).min(1).describe("friendly names from `regions`, tried in this order"),
@@ -94,7 +129,17 @@ const pool = z.strictObject({
   image: z.string().default("debian-12"),
   min_ready: z.int().min(0).max(100).describe("how many warm machines to keep"),
   max_total: z.int().min(1).max(1_000).describe("never more machines than this, customers' included"),
-  max_age: duration.default(14 * units.d).describe("a warm machine older than this is replaced"),
+  max_age: duration
+    .default(14 * units.d)
+    .describe("a warm machine that waits this long is replaced, at the end of an hour that is paid for"),
+  max_age_jitter: z
+    .number()
+    .min(0)
+    .max(0.9)
+    .default(0.2)
+    .describe("each machine's own age limit is up to this share lower, so that one birthday is not one end"),
+  proof: proof.prefault({}),
+  rollout: rollout.prefault({}),
   failure_budget: failureBudget.prefault({}),
 });
 

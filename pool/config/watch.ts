@@ -19,7 +19,6 @@ const fixed = [
   "tailnet",
   "sealingKeys",
   "terraform",
-  "prepare",
   "api",
   "network",
   "log",
@@ -47,7 +46,12 @@ export function watchConfig(
   const reload = (): void => {
     try {
       const next = loadConfig(file);
-      const needRestart = fixed.filter((part) => comparable(next[part]) !== comparable(current[part]));
+      const needRestart: string[] = fixed.filter(
+        (part) => comparable(next[part]) !== comparable(current[part]),
+      );
+      // The rest of `prepare` begins a roll-out.
+      if (next.prepare.collectionsPath !== current.prepare.collectionsPath)
+        needRestart.push("prepare.collections_path");
       if (needRestart.length > 0) {
         log.error(
           { parts: needRestart },

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
 import type { RunningExec, Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
+import type { Installed } from "./machine.ts";
 import { type Attestation, encodeFrame, type MachineReply, type MachineRequest } from "./protocol.ts";
 
 export type HandOverRequest = Extract<MachineRequest, { op: "hand-over" }>;
@@ -22,6 +23,8 @@ export interface ArmedMachine {
   /** False once connection or program are gone, or a request was sent: one program serves one request. */
   readonly alive: boolean;
   readonly programVersion: string;
+  /** What the machine has on record as installed; null when it has none, or a program that does not tell. */
+  readonly installed: Installed | null;
   /** Whether the program holds an open control connection to the gateway; without one a hand-over takes longer. */
   readonly gateway: boolean;
   /**
@@ -134,6 +137,7 @@ function armed(
       return state === "waiting" && connection.alive;
     },
     programVersion: hello.program,
+    installed: hello.installed ?? null,
     get gateway() {
       return gateway;
     },

@@ -6,11 +6,11 @@ import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";
 import { destroy, failed } from "./destroy.ts";
 import { claimed, handOver } from "./hand-over.ts";
-import type { Machine, MachineName, MachineState } from "./machine.ts";
+import { isProvedAgain, type Machine, type MachineName, type MachineState } from "./machine.ts";
 import { verdict } from "./policy.ts";
 import { prepare } from "./prepare.ts";
 import { prove } from "./prove.ts";
-import { keepReady } from "./ready.ts";
+import { keepReady, missed } from "./ready.ts";
 import { serve } from "./serve.ts";
 import type { Next, Stage, StageContext } from "./stage.ts";
 
@@ -51,7 +51,9 @@ export async function reconcile(
   if (!machine || !stage) return { againInMs: Number.POSITIVE_INFINITY };
   try {
     if (machine.deadline !== null && clock.now() >= machine.deadline) {
-      giveUp(machine, `still ${machine.state} at its deadline`, context, false);
+      const late = `still ${machine.state} at its deadline`;
+      if (isProvedAgain(machine)) return missed(machine, new Error(late), context);
+      giveUp(machine, late, context, false);
       return { againInMs: 0 };
     }
     const next = await stage(machine, context, signal);
@@ -69,6 +71,7 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
   const now = store.machine(machine.name);
   // The stage may have moved the machine before it failed; what it is now is looked at anew.
   if (!now || now.state !== machine.state) return { againInMs: 0 };
+  if (isProvedAgain(machine)) return missed(machine, error, context);
   const reason = error instanceof Error ? error.message : String(error);
   const decided = verdict(error, machine, random.number);
   if (decided.do === "retry" || neverGiveUp.includes(machine.state)) {

@@ -6,7 +6,7 @@
  *   booting       the server exists; waiting for sshd with the host key that we put into cloud-init, then
  *                 replacing that key by one born on the machine
  *   preparing     ansible-playbook runs ansible/prepare.yml over SSH
- *   proving       the hand-over is rehearsed with the pool's own throw-away identity
+ *   proving       the hand-over is rehearsed with the pool's own throw-away identity; ready machines come back here
  *   ready         warm, proved, claimable
  *   claimed       bound to one order; from here on the machine is never offered again
  *   handing-over  the hand-over document was sent, or may have been
@@ -17,6 +17,7 @@
  *   destroyed     the cloud answered 404 for the server; terminal
  *
  *   planned → creating → booting → preparing → proving → ready → claimed → handing-over → serving → releasing → destroyed
+ *   ready → proving → ready now and then, for about a second
  *   any unclaimed state → retiring → destroyed       any state before serving → failed → retiring | releasing
  */
 import { strict as assert } from "node:assert";
@@ -108,7 +109,12 @@ export interface Machine {
   /** What it shows instead once its own host key is in place (only meaningful while booting). */
   readonly nextHostKey: string | null;
   readonly installed: Installed | null;
+  /** When it became ready first. */
   readonly readyAt: number | null;
+  /** When a rehearsal of the hand-over last did well. */
+  readonly provedAt: number | null;
+  /** Proofs missed since. One: claimed last, and proved again soon; two: retired. */
+  readonly misses: number;
   /** When its build ended, well (`readyAt` is known) or not; never changed after. */
   readonly buildEndedAt: number | null;
   /** Kind of the error that it failed of (`BorderErrorKind`); null when it did not fail, or of nothing that a border said. */
@@ -136,6 +142,10 @@ export interface Machine {
   /** Why the machine failed or was retired, in words. */
   readonly reason: string | null;
 }
+
+/** A ready machine is proved again: it was claimable before, and is so again after a miss. */
+export const isProvedAgain = ({ state, readyAt }: Machine): boolean =>
+  state === "proving" && readyAt !== null;
 
 /** The one predicate for "claimable": count, list, claim and metrics all use it (the store has it as SQL too). */
 export function isClaimable(machine: Machine): boolean {

@@ -10,6 +10,7 @@
  * and answers in JSON lines until one of type `attested` or `failed`.
  */
 import { createHash } from "node:crypto";
+import type { Installed } from "./machine.ts";
 
 export interface TailnetJoin {
   readonly key: string;
@@ -72,7 +73,13 @@ export interface HandedOver {
 }
 
 export type MachineReply =
-  | { readonly type: "armed"; readonly program: string; readonly gateway: boolean }
+  | {
+      readonly type: "armed";
+      readonly program: string;
+      readonly gateway: boolean;
+      /** /var/lib/clawpool/installed.json, as the playbook left it; absent in programs before it was told. */
+      readonly installed?: Installed | null;
+    }
   | { readonly type: "step"; readonly step: string; readonly ms: number }
   | { readonly type: "attested"; readonly attestation: Attestation; readonly ms: number }
   | {

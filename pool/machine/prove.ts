@@ -1,5 +1,5 @@
 /**
- * proving → ready: the hand-over is rehearsed through the same program, over the same kind of connection, with a
+ * proving → ready, for new machines and for those that have waited: the hand-over is rehearsed through the same program, over the same kind of connection, with a
  * throw-away identity of the pool: new gateway token, join of the tailnet with an ephemeral key, log-out. What could
  * fail at a customer's hand-over fails here, where nobody waits.
  */
@@ -7,6 +7,7 @@ import { BorderError } from "../errors.ts";
 import { target } from "./boot.ts";
 import type { Machine } from "./machine.ts";
 import type { Attestation, TailnetJoin } from "./protocol.ts";
+import { areMostMissing } from "./ready.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 
 const rehearsalKeySeconds = 600;
@@ -46,9 +47,12 @@ export const prove: Stage = async (machine, context) => {
   store.changeMachine(
     machine.name,
     "proving",
-    { state: "ready", poolToken: gatewayToken, deadline: null },
+    { state: "ready", poolToken: gatewayToken, deadline: null, provedAt: clock.now(), misses: 0 },
     "rehearsed the hand-over",
   );
+  const { instance } = context.config();
+  if (!areMostMissing(context))
+    store.clearFlag("ready-unreachable", instance, `${machine.name} is proved again`);
   return atOnce;
 };
 

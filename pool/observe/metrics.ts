@@ -5,6 +5,7 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import { belowFloor, failureShare } from "../sizing/alerts.ts";
+import { replacement } from "../sizing/replace.ts";
 import type { Store } from "../store/store.ts";
 
 export interface Metrics {
@@ -129,6 +130,14 @@ export function createMetrics(
     "clawpool_build_failure_ratio",
     "Share of the builds of the last hour that failed",
     ({ name }) => failureShare(store, name, clock.now()) ?? 0,
+  );
+  perPool(
+    "clawpool_stale",
+    "Warm machines of another content than the pool's",
+    (pool) => replacement(store, pool, clock.now()).stale.length,
+  );
+  perPool("clawpool_rollout_stopped", "1 while a roll-out has stopped and a person is asked", ({ name }) =>
+    store.rollout(name)?.phase === "stopped" ? 1 : 0,
   );
   perPool("clawpool_below_floor", "1 while the pool is told to have too few ready machines", ({ name }) =>
     store.flags().some(({ kind, subject }) => kind === belowFloor && subject === name) ? 1 : 0,

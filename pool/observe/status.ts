@@ -4,8 +4,10 @@ import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, type Machine, type MachineState } from "../machine/machine.ts";
 import { assess, countedBuilds } from "../sizing/budget.ts";
+import { shownContent, warmMachines } from "../sizing/content.ts";
 import { leadTimeMs } from "../sizing/lead-time.ts";
-import type { Flag, Store } from "../store/store.ts";
+import { replacement } from "../sizing/replace.ts";
+import type { Flag, Rollout, Store } from "../store/store.ts";
 
 export interface PoolStatus {
   readonly instance: string;
@@ -33,6 +35,20 @@ export interface PoolStatus {
       /** The failed machine that is kept to be looked at. */
       readonly specimen: string | null;
     };
+    /** Null before the content was looked at. */
+    readonly rollout: {
+      readonly phase: Rollout["phase"];
+      /** Epoch ms. */
+      readonly phaseSince: number;
+      readonly paused: boolean;
+      /** What the pool's machines are to be made of, for people. */
+      readonly content: string;
+      /** Warm machines that are, and that are not. */
+      readonly fresh: number;
+      readonly stale: number;
+      readonly canary: string | null;
+      readonly reason: string | null;
+    } | null;
   }[];
   /** Null in order; else why nothing is bought, claimed or destroyed, and how many machines a person must release. */
   readonly quarantine: { readonly why: string; readonly held: number } | null;
@@ -63,11 +79,21 @@ export function poolStatus(store: Store, config: Config, clock: Clock): PoolStat
         queued: queued.filter((order) => order.plan === pool.plan).length,
         buildMs: leadTimeMs(store, pool.plan),
         refill: refillStatus(store, pool, machines, clock.now()),
+        rollout: rolloutStatus(store, pool, clock.now()),
       };
     }),
     quarantine: why === null ? null : { why, held },
     flags: store.flags(),
   };
+}
+
+function rolloutStatus(store: Store, pool: PoolConfig, now: number): PoolStatus["pools"][number]["rollout"] {
+  const row = store.rollout(pool.name);
+  if (!row) return null;
+  const { phase, phaseSince, paused, canary, reason } = row;
+  const stale = replacement(store, pool, now).stale.length;
+  const fresh = warmMachines(store, pool.name).length - stale;
+  return { phase, phaseSince, paused, content: shownContent(row.target), fresh, stale, canary, reason };
 }
 
 function refillStatus(

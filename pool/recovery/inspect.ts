@@ -219,6 +219,8 @@ function fromLabels(
     nextHostKey: null,
     installed: null,
     readyAt: null,
+    provedAt: null,
+    misses: 0,
     buildEndedAt: null,
     failure: null,
     specimenUntil: null,

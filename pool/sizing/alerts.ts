@@ -5,9 +5,12 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import { isClaimable } from "../machine/machine.ts";
+import { isClaimable, isProvedAgain } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
+import { buildingStates } from "./budget.ts";
+import { warmMachines } from "./content.ts";
 import { leadTimeMs } from "./lead-time.ts";
+import { replacement } from "./replace.ts";
 
 const hourMs = 3_600_000;
 
@@ -16,6 +19,7 @@ const assumedLeadMs = 600_000;
 
 export const buildsFail = "builds-fail";
 export const belowFloor = "below-floor";
+const cannotReplace = "cannot-replace";
 
 /** Share of the pool's builds of the last hour that failed, 0–1; null without a build. */
 export function failureShare(store: Store, pool: string, now: number): number | null {
@@ -43,7 +47,11 @@ export function raiseAlerts({
   log: Logger;
 }): void {
   for (const pool of config.pools) {
-    for (const alert of [failing(store, pool, clock.now()), cold(store, pool, clock.now())]) {
+    for (const alert of [
+      failing(store, pool, clock.now()),
+      cold(store, pool, clock.now()),
+      cramped(store, pool, config, clock.now()),
+    ]) {
       if (alert.text === null) {
         if (store.clearFlag(alert.kind, pool.name, alert.over))
           log.info({ pool: pool.name, alert: alert.kind }, alert.over);
@@ -54,7 +62,7 @@ export function raiseAlerts({
   }
   const names = config.pools.map(({ name }) => name);
   for (const { kind, subject } of store.flags()) {
-    if ([buildsFail, belowFloor].includes(kind) && !names.includes(subject))
+    if ([buildsFail, belowFloor, cannotReplace].includes(kind) && !names.includes(subject))
       store.clearFlag(kind, subject, "the pool is no longer configured");
   }
 }
@@ -73,7 +81,10 @@ function failing(store: Store, pool: PoolConfig, now: number): Alert {
 }
 
 function cold(store: Store, pool: PoolConfig, now: number): Alert {
-  const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(isClaimable).length;
+  // One that is proved again is claimable in a second.
+  const ready = warmMachines(store, pool.name).filter(
+    (machine) => isClaimable(machine) || isProvedAgain(machine),
+  ).length;
   const alert = { kind: belowFloor, over: `the pool has what it keeps`, facts: { ready } };
   const since = belowSince(store, pool, ready < pool.minReady ? now : null);
   if (since === null) return { ...alert, text: null };
@@ -88,6 +99,32 @@ function cold(store: Store, pool: PoolConfig, now: number): Alert {
     return { ...alert, text: told?.text ?? null };
   }
   return { ...alert, text: `${floor} and has had fewer for longer than a build takes` };
+}
+
+/** Machines that are too old or stale stay for ever where nothing may be built above the floor. */
+function cramped(store: Store, pool: PoolConfig, config: Config, now: number): Alert {
+  const { extra } = replacement(store, pool, now);
+  const live = store.machines({ live: true });
+  const own = live.filter((machine) => machine.pool === pool.name).length;
+  const full =
+    own >= pool.maxTotal
+      ? `pool ${pool.name} has max_total machines`
+      : "all pools together have max_total machines";
+  const isFull = own >= pool.maxTotal || live.length >= config.maxTotal;
+  const isBuilding = live.some(
+    ({ pool: of, state, readyAt }) => of === pool.name && readyAt === null && buildingStates.includes(state),
+  );
+  const spare =
+    live.filter((machine) => machine.pool === pool.name && isClaimable(machine)).length > pool.minReady;
+  return {
+    kind: cannotReplace,
+    text:
+      extra > 0 && isFull && !isBuilding && !spare
+        ? `${full}: ready machines that are too old or of other content cannot be replaced`
+        : null,
+    over: "there is room for another machine, or nothing to replace",
+    facts: { live: live.length },
+  };
 }
 
 /** Notes since when (epoch ms) the pool is below its floor, so that a restart does not begin to count anew. */

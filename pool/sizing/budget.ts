@@ -3,9 +3,9 @@
  * many fail, refill stops until a person or another input changes something. Everything is computed from the rows, so it
  * survives a restart; the spread of the pauses comes from the failed machine's name, which is chance enough (50 bits).
  */
-import { createHash } from "node:crypto";
 import type { Config, FailureBudget, PoolConfig } from "../config/config.ts";
 import type { Machine, MachineState } from "../machine/machine.ts";
+import { spread } from "../random.ts";
 import type { Build, Store } from "../store/store.ts";
 
 /** What is being built, and is not claimable yet. */
@@ -65,9 +65,6 @@ function exhausted(builds: readonly Build[], run: number, budget: FailureBudget,
   if (recent.length < budget.atLeast || failed <= budget.share * recent.length) return null;
   return `${failed} of the last ${recent.length} builds failed`;
 }
-
-/** [0, 1), the same for the same name. */
-const spread = (name: string): number => createHash("sha256").update(name).digest().readUInt32BE() / 2 ** 32;
 
 /** The pool's builds that still say something of it. */
 export function countedBuilds(store: Store, pool: string, from = store.refill(pool).countedFrom): Build[] {

@@ -5,37 +5,55 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import { type Machine, type MachineState, machineName } from "../machine/machine.ts";
+import { isClaimable, type Machine, type MachineState, machineName } from "../machine/machine.ts";
 import { placementGroupsFor } from "../platform.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
 import { allowed, buildingStates } from "./budget.ts";
+import { replacement } from "./replace.ts";
+import { isUnproven } from "./rollout.ts";
 
 /** What will be claimable if all goes well. */
 const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 
-/** How many machines the pool lacks. */
-export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number): number {
+/** How many machines the pool lacks. @param extra those above its floor that others are to be replaced by */
+export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number, extra = 0): number {
   const coming = machines.filter(
     (machine) => machine.pool === pool.name && machine.held === null && comingStates.includes(machine.state),
   );
-  return Math.max(0, pool.minReady + queued - coming.length);
+  return Math.max(0, pool.minReady + queued + extra - coming.length);
 }
 
-/** Retires what the pool has too much of: after a smaller `min_ready`, or an order that ended while it waited. */
-export function trim(store: Store, config: Config): Machine[] {
+/**
+ * Retires what the pool has too much of: machines that others stand for now (replace.ts), and what is too many after a
+ * smaller `min_ready` or an order that ended while it waited. Never below what the pool keeps.
+ */
+export function trim(store: Store, config: Config, now: number): Machine[] {
   return config.pools.flatMap((pool) => {
-    const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(({ held }) => held === null);
+    const { going, stale, kept } = replacement(store, pool, now);
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
-    const surplus = Math.max(0, ready.length - pool.minReady - queued);
-    const reason = `the pool keeps ${pool.minReady}`;
+    const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(isClaimable);
+    // One that missed its last proof may be bad: it does not stand for another.
+    const sound = ready.filter(({ misses }) => misses === 0);
+    const over = Math.max(0, sound.length - pool.minReady - queued);
+    const replaced = going
+      .filter(({ machine }) => sound.some(({ name }) => name === machine.name))
+      .slice(0, over)
+      .map(({ machine, reason }) => retire(store, machine, reason));
+    const left = ready.filter(({ name }) => !replaced.some((machine) => machine.name === name));
+    const surplus = Math.max(0, left.length - pool.minReady - queued - kept);
+    const isStale = ({ name }: Machine) => Number(stale.some((machine) => machine.name === name));
     // The oldest first: they are the next to be replaced for their age anyway.
-    return ready
-      .sort((a, b) => (a.readyAt ?? 0) - (b.readyAt ?? 0))
-      .slice(0, surplus)
-      .map((machine) => store.changeMachine(machine.name, "ready", { state: "retiring", reason }, reason));
+    const surplusFirst = left.sort(
+      (a, b) => isStale(b) - isStale(a) || b.misses - a.misses || (a.readyAt ?? 0) - (b.readyAt ?? 0),
+    );
+    const reason = `the pool keeps ${pool.minReady}`;
+    return [...replaced, ...surplusFirst.slice(0, surplus).map((machine) => retire(store, machine, reason))];
   });
 }
+
+const retire = (store: Store, { name }: Machine, reason: string): Machine =>
+  store.changeMachine(name, "ready", { state: "retiring", reason }, reason);
 
 /** Writes the intents that are missing and that the failure budget allows; stops at the first cap. */
 export function refill(store: Store, config: Config, clock: Clock, random: Random = systemRandom): Machine[] {
@@ -43,11 +61,12 @@ export function refill(store: Store, config: Config, clock: Clock, random: Rando
   for (const pool of config.pools) {
     const live = store.machines({ live: true });
     const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
-    const lacking = missing(pool, live, queued);
+    const { extra } = replacement(store, pool, clock.now());
+    const lacking = atMost(missing(pool, live, queued, extra), store, pool, live, queued);
     if (lacking === 0) continue;
     const demand = { wanted: lacking, queued, live };
     for (let wanted = allowed(store, pool, demand, clock.now()); wanted > 0; wanted--) {
-      const why = `pool ${pool.name} keeps ${pool.minReady}, ${queued} orders wait: it lacks ${lacking}`;
+      const why = `pool ${pool.name} keeps ${pool.minReady}, ${queued} orders wait, ${extra} replace others: it lacks ${lacking}`;
       const machine = planOne(store, config, pool, clock, random, why);
       if (!machine) {
         makeRoom(store, config, pool, queued);
@@ -57,6 +76,21 @@ export function refill(store: Store, config: Config, clock: Clock, random: Rando
     }
   }
   return planned;
+}
+
+/** Content that nothing has lasted with is tried one machine at a time, but for orders that wait. */
+function atMost(
+  lacking: number,
+  store: Store,
+  pool: PoolConfig,
+  live: readonly Machine[],
+  queued: number,
+): number {
+  if (!isUnproven(store.rollout(pool.name))) return lacking;
+  const building = live.filter(
+    ({ pool: of, state, readyAt }) => of === pool.name && readyAt === null && buildingStates.includes(state),
+  );
+  return Math.min(lacking, Math.max(1, queued) - Math.min(building.length, Math.max(1, queued)));
 }
 
 /** A customer who waits for a build is worth more than a look at a failed one. */

@@ -6,9 +6,7 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import type { Machine, MachineName } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import { assess, countedBuilds } from "./budget.ts";
-
-/** Where the controller notes the hash of the playbook's files (pool/ansible/recipe.ts). */
-export const recipeSetting = "prepare/recipe";
+import { recipeSetting } from "./content.ts";
 
 /** Other people's error texts have no end. */
 const longestReason = 300;

@@ -24,7 +24,17 @@ const maxHandOvers = 5;
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
 const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND held IS NULL";
 
-/** Binds the oldest claimable machine of the order's plan in the first location that has one; null if none has. */
+/**
+ * A machine that missed its last proof comes last: it may serve all the same, and a hand-over that fails on it moves on
+ * within seconds, where a build takes minutes. Content that no canary has lasted with (sizing/rollout.ts) comes behind what
+ * is proven; of equals the one that has waited longest.
+ */
+const preference = `misses,
+  (SELECT count(*) FROM rollout WHERE rollout.pool = machine.pool AND
+     proven <> server_type || ' ' || image || ' ' || json_extract(installed, '$.recipe')),
+  ready_at, name`;
+
+/** Binds the first claimable machine of the order's plan in the first location that has one; null if none has. */
 export function claimMachine(
   context: StoreContext,
   order: Order,
@@ -36,7 +46,7 @@ export function claimMachine(
     const row = context.db
       .prepare<[string, string, string | null, string | null], { name: string }>(
         `SELECT name FROM machine WHERE ${claimable} AND plan = ? AND location = ? AND (? IS NULL OR pool = ?)
-         ORDER BY ready_at, name LIMIT 1`,
+         ORDER BY ${preference} LIMIT 1`,
       )
       .get(order.plan, location, pool ?? null, pool ?? null);
     if (!row) continue;

@@ -48,6 +48,8 @@ export const machineColumns: Readonly<Record<keyof Omit<Machine, "installed">, s
   hostKey: "host_key",
   nextHostKey: "next_host_key",
   readyAt: "ready_at",
+  provedAt: "proved_at",
+  misses: "misses",
   buildEndedAt: "build_ended_at",
   failure: "failure",
   specimenUntil: "specimen_until",
@@ -67,7 +69,13 @@ export const machineColumns: Readonly<Record<keyof Omit<Machine, "installed">, s
  * Fields whose change the audit log tells. When a machine is looked at next is not a decision about it, and a row for
  * each look would be most of the log.
  */
-const bookkeeping: readonly (keyof Machine)[] = ["nextLookAt", "deadline", "stateSince", "buildEndedAt"];
+const bookkeeping: readonly (keyof Machine)[] = [
+  "nextLookAt",
+  "deadline",
+  "stateSince",
+  "buildEndedAt",
+  "provedAt",
+];
 export const toldOfMachines = ([...Object.keys(machineColumns), "installed"] as (keyof Machine)[]).filter(
   (field) => !bookkeeping.includes(field),
 );
@@ -105,7 +113,6 @@ export function writeMachineChange(
   from: MachineState,
   change: MachineChange & {
     readonly order?: string;
-    readonly readyAt?: number;
     readonly endConfirmedBy?: string;
     readonly held?: null;
   },
@@ -137,6 +144,7 @@ export function writeMachineChange(
     set.state_since = context.clock.now();
     const ends = change.state === "ready" || change.state === "failed";
     if (ends && before.buildEndedAt === null) set.build_ended_at = context.clock.now();
+    if (change.state === "ready" && before.readyAt === null) set.ready_at = context.clock.now();
     if (change.attempts === undefined) set.attempts = 0;
     if (change.nextLookAt === undefined) set.next_look_at = 0;
   }
@@ -254,15 +262,6 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
     machineSecrets: (name) => openSecrets(context, name),
 
     changeMachine: (name, from, change, why, cause) =>
-      context.write(() =>
-        writeMachineChange(
-          context,
-          name,
-          from,
-          change.state === "ready" ? { ...change, readyAt: clock.now() } : change,
-          why,
-          cause,
-        ),
-      ),
+      context.write(() => writeMachineChange(context, name, from, change, why, cause)),
   };
 }

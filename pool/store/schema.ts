@@ -156,6 +156,26 @@ export const migrations: readonly Migration[] = [
   `,
   "ALTER TABLE machine ADD COLUMN end_confirmed_by TEXT",
   "ALTER TABLE machine ADD COLUMN held TEXT",
+  `
+  ALTER TABLE machine ADD COLUMN proved_at INTEGER;
+  ALTER TABLE machine ADD COLUMN misses INTEGER NOT NULL DEFAULT 0;
+  UPDATE machine SET proved_at = ready_at;
+
+  CREATE TABLE rollout (
+    pool         TEXT PRIMARY KEY,
+    target       TEXT NOT NULL,
+    proven       TEXT NOT NULL,
+    phase        TEXT NOT NULL CHECK (phase IN ('canary','soaking','rolling','done','stopped')),
+    phase_since  INTEGER NOT NULL,
+    paused       INTEGER NOT NULL DEFAULT 0,
+    begun_at     INTEGER NOT NULL,
+    counted_from INTEGER NOT NULL,
+    canary       TEXT REFERENCES machine(name),
+    reason       TEXT,
+    CHECK ((phase = 'stopped') = (reason IS NOT NULL)),
+    CHECK (phase <> 'soaking' OR canary IS NOT NULL)
+  ) STRICT;
+  `,
 ];
 
 /**

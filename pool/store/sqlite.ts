@@ -12,6 +12,7 @@ import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
 import { recoveryVerbs } from "./recovery.ts";
 import { refillVerbs } from "./refill.ts";
+import { rolloutVerbs } from "./rollouts.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
 import { stateVerbs } from "./terraform-states.ts";
@@ -51,6 +52,7 @@ export function storeOn(
     ...refillVerbs(context),
     ...stateVerbs(context),
     ...recoveryVerbs(context),
+    ...rolloutVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

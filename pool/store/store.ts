@@ -51,6 +51,8 @@ export interface MachineChange {
   readonly reason?: string | null;
   readonly failure?: string | null;
   readonly specimenUntil?: number | null;
+  readonly provedAt?: number;
+  readonly misses?: number;
 }
 
 /** A build that has ended. */
@@ -75,6 +77,32 @@ export interface Refill {
     /** The machine that was kept to look at, even if it is gone by now. */
     readonly specimen: MachineName | null;
   } | null;
+}
+
+/**
+ * Where a pool is on the way to another content (pool/sizing/content.ts).
+ *
+ *   canary    the first machine of the new content is to be built and proved
+ *   soaking   it is ready, and has to last
+ *   rolling   the others follow
+ *   done      nothing is left to replace
+ *   stopped   it failed; nothing is replaced until a person resumes it or the content changes again
+ */
+export interface Rollout {
+  readonly pool: string;
+  readonly target: string;
+  /** What claims prefer: the last content that a canary lasted with. */
+  readonly proven: string;
+  readonly phase: "canary" | "soaking" | "rolling" | "done" | "stopped";
+  readonly phaseSince: number;
+  /** A person holds it: nothing is replaced meanwhile, whatever the phase. */
+  readonly paused: boolean;
+  readonly begunAt: number;
+  /** Builds that began before (epoch ms) say nothing of it. */
+  readonly countedFrom: number;
+  readonly canary: MachineName | null;
+  /** Why it stopped. */
+  readonly reason: string | null;
 }
 
 export interface Specimen {
@@ -248,6 +276,11 @@ export interface Store {
     why: string,
     cause?: Cause,
   ): { readonly stopped: string | null; readonly specimens: MachineName[] };
+
+  // roll-outs
+  rollout(pool: string): Rollout | null;
+  /** Writes the row; stopped, a person is told, and else that is taken back. The audit row is `rollout.<phase>`. */
+  putRollout(rollout: Rollout, why: string, cause?: Cause): void;
 
   // orders
   createOrder(order: NewOrder): Order;

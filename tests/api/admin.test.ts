@@ -22,6 +22,7 @@ describe("the admin socket", () => {
   const ended: [string, number | null][] = [];
   const reconciled: ReconcileRequest[] = [];
   const resumed: [string | null, string][] = [];
+  const held: [string, string | null, string][] = [];
 
   beforeEach(async () => {
     rig = await startDesk();
@@ -30,6 +31,7 @@ describe("the admin socket", () => {
     ended.length = 0;
     reconciled.length = 0;
     resumed.length = 0;
+    held.length = 0;
     const people = {
       begin(request: PeopleRequest) {
         if (request.stacks.includes("busy")) throw new BusyError("the daemon works on busy now");
@@ -63,6 +65,10 @@ describe("the admin socket", () => {
       destroyByName: () => assert.fail(),
       resume,
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
+      rollout: (action, pool, actor) => {
+        held.push([action, pool, actor]);
+        return [];
+      },
       log: pino({ level: "silent" }),
     });
     listening = await admin.listen();
@@ -117,6 +123,19 @@ describe("the admin socket", () => {
         (error) => error instanceof RefusedError && error.status === 422,
       );
     }
+  });
+
+  it("passes on who holds roll-outs, and refuses what is not known", async () => {
+    const actor = "person:ada";
+    assert.deepEqual(
+      await askDaemon(stateDir, "POST", "/rollout", { action: "pause", pool: null, actor }),
+      [],
+    );
+    assert.deepEqual(held, [["pause", null, actor]]);
+    await assert.rejects(
+      askDaemon(stateDir, "POST", "/rollout", { action: "undo", pool: null, actor }),
+      /action/,
+    );
   });
 
   it("passes a resume on with its actor, and says which pool there is not", async () => {

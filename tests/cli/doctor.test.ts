@@ -46,6 +46,7 @@ describe("clawpool doctor", () => {
       stripeSweep: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
+      rollout: () => assert.fail(),
       log: pino({ level: "silent" }),
     });
     socket = await admin.listen();

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { createAdmin } from "../../api/admin.ts";
 import { age, table } from "../../pool/cli/table.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
+import { pauseRollout, resumeRollout } from "../../pool/sizing/rollout.ts";
 import { resume } from "../../pool/sizing/stop.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { makeReady, newOrder, pay } from "../store/rows.ts";
@@ -29,6 +30,12 @@ describe("clawpool status, machines, orders", () => {
       destroyByName: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
+      rollout: (action, pool, actor) =>
+        (action === "pause" ? pauseRollout : resumeRollout)(
+          { store: life.store, config: () => life.config, clock: life.clock },
+          pool,
+          actor,
+        ),
       log: pino({ level: "silent" }),
     });
     socket = await admin.listen();
@@ -124,6 +131,32 @@ describe("clawpool status, machines, orders", () => {
       (await rig.run("resume", "small")).stdout,
       /was not stopped; its next build waits no longer/,
     );
+  });
+
+  it("show where a roll-out is, hold it, and let it go on", async () => {
+    assert.equal((await rig.run("rollout", "pause")).stdout, "No pool has had a look at its content yet.");
+    const now = life.clock.now();
+    const [target, proven] = ["cx23 debian-12 recipe-2", "cx23 debian-12 recipe-1"];
+    const stopped = {
+      phase: "stopped",
+      phaseSince: now,
+      begunAt: now,
+      countedFrom: now,
+      reason: "apt",
+    } as const;
+    const rollout = { pool: "small", target, proven, ...stopped, paused: false, canary: null };
+    life.store.putRollout(rollout, "roll-out stopped: apt");
+    assert.match((await rig.run("status")).stdout, /^small: roll-out stopped, 0 to be replaced$/m);
+    const { stdout } = await rig.run("rollout");
+    assert.match(stdout, /^POOL +PHASE +FOR +NEW +STALE +CANARY +CONTENT$/m);
+    assert.match(stdout, /^small +stopped +\S+ +\d +0 +- +cx23 debian-12 recipe-2$/m);
+    assert.match(stdout, /^small: apt$/m);
+    assert.equal((await rig.run("rollout", "pause", "small")).stdout, "small: paused; stopped");
+    assert.equal((await rig.run("rollout", "pause")).stdout, "small: nothing to pause; stopped");
+    assert.equal((await rig.run("rollout", "resume")).stdout, "small: resumed; canary");
+    const wrong = await rig.run("rollout", "resume", "smal");
+    assert.equal(wrong.stderr, "clawpool: there is no pool smal; known: small");
+    assert.match(life.store.auditRows({ subject: "small" }).at(-1)?.actor ?? "", /^person:./);
   });
 
   it("say in one sentence that no daemon runs", async () => {

@@ -31,6 +31,7 @@ describe("clawpool reconcile stripe", () => {
       destroyByName: () => assert.fail(),
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
+      rollout: () => assert.fail(),
       stripeSweep: {
         async reconcile(request) {
           asked.push(request);

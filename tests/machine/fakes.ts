@@ -9,7 +9,7 @@ import { parseConfig } from "../../pool/config/load.ts";
 import { BorderError } from "../../pool/errors.ts";
 import type { ArmedMachines } from "../../pool/machine/armed.ts";
 import type { ArmedMachine, HandOverRequest, HandOverResult } from "../../pool/machine/hand-over-session.ts";
-import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
+import type { Installed, MachineName, OrderId } from "../../pool/machine/machine.ts";
 import type { StageContext } from "../../pool/machine/stage.ts";
 import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
@@ -146,8 +146,12 @@ export const stateOf = (serverId: number | null, change: Partial<StateSummary> =
 
 export class FakeAnsible extends Fallible implements Ansible {
   readonly runs: PlaybookRun[] = [];
+  currentRecipe = "recipe-1";
   nextResult: Partial<PlaybookResult> | null = null;
 
+  async recipe() {
+    return this.currentRecipe;
+  }
   async prepare(run: PlaybookRun): Promise<PlaybookResult> {
     this.runs.push(run);
     this.fail();
@@ -232,6 +236,8 @@ export class FakeArmed extends Fallible implements ArmedMachines {
   readonly ensured: { name: string; target: SshTarget }[] = [];
   readonly dropped: string[] = [];
   readonly documents: HandOverRequest[] = [];
+  installed: Installed | null = null;
+  gateway = true;
   /** Thrown by the next documents, in this order; null lets one through. */
   runErrors: (Error | null)[] = [];
   nextAttestation: Partial<HandOverResult["attestation"]> = {};
@@ -244,7 +250,8 @@ export class FakeArmed extends Fallible implements ArmedMachines {
     return {
       alive: true,
       programVersion: "1",
-      gateway: true,
+      installed: this.installed,
+      gateway: this.gateway,
       run: async (request, onStep) => {
         this.documents.push(request);
         const error = this.runErrors.shift();
@@ -269,6 +276,8 @@ export class FakeArmed extends Fallible implements ArmedMachines {
   close(): void {}
   reset(): void {
     this.ensured.length = 0;
+    this.installed = null;
+    this.gateway = true;
     this.dropped.length = 0;
     this.documents.length = 0;
     this.runErrors = [];

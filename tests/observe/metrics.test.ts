@@ -43,6 +43,8 @@ describe("what is seen of the pools", () => {
       ["clawpool_pool_target", "gauge"],
       ["clawpool_quarantine", "gauge"],
       ["clawpool_refill_stopped", "gauge"],
+      ["clawpool_rollout_stopped", "gauge"],
+      ["clawpool_stale", "gauge"],
       ["clawpool_stripe_repairs_total", "counter"],
       ["clawpool_webhooks_total", "counter"],
     ]);

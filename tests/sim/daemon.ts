@@ -19,6 +19,7 @@ import { simulatedStripe } from "./borders/stripe.ts";
 import { simulatedTailnet } from "./borders/tailnet.ts";
 import { simulatedTerraform } from "./borders/terraform.ts";
 import { emptyStore, type SimStore, sealer } from "./database.ts";
+import { judgeFloor } from "./idle.ts";
 import { Incarnation } from "./incarnation.ts";
 import { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
@@ -44,7 +45,14 @@ export function install(world: World): Installation {
     releaseGraceMs: 10 * minute,
     // Half as often as in production: most of what a schedule costs is looks at which all is well.
     sweeps: { ...parsed.sweeps, everyMs: minute },
-    pools: parsed.pools.map((pool) => ({ ...pool, minReady: 2, maxTotal: 8 })),
+    pools: parsed.pools.map((pool) => ({
+      ...pool,
+      minReady: 2,
+      maxTotal: 8,
+      // Often enough for a schedule of minutes.
+      proof: { everyMs: 10 * minute, againMs: minute },
+      rollout: { ...pool.rollout, soakMs: 5 * minute },
+    })),
   };
   world.maxTotal = config.maxTotal;
   const store = emptyStore(world.clock, {
@@ -52,10 +60,14 @@ export function install(world: World): Installation {
     onOrderEvent: ({ type, order }) => type === "state" && records.orderChanged(order),
   });
   const watch = new Watch(world, store);
-  store.onWritten = (rows) => watch.wrote(rows);
   const files = simulatedRecordFiles(world);
   const records = createRecords({ store, sealer, files, log: pino({ level: "silent" }) });
-  return { store, watch, records, sealer, config };
+  const installation: Installation = { store, watch, records, sealer, config };
+  store.onWritten = (rows) => {
+    watch.wrote(rows);
+    judgeFloor(rows, world, installation);
+  };
+  return installation;
 }
 
 export interface SimDaemon {

@@ -21,7 +21,25 @@ function knowsStripe({ store, world }: Story): boolean {
 }
 
 /** Flags that end by themselves, or when a person resumes; failures of an hour ago may still be told. */
-const poolFlags: readonly string[] = ["refill-stopped", "below-floor"];
+const poolFlags: readonly string[] = [
+  "refill-stopped",
+  "below-floor",
+  "ready-unreachable",
+  "rollout-stopped",
+];
+
+/** A machine that waits could not serve, or is not what it is to be although there is room for another. */
+function isToBeReplaced({ store, world, installation }: Story): boolean {
+  const rotten = [...world.servers.values()].some(
+    ({ id, machine }) => machine.rot !== null && store.machineByServerId(id)?.state === "ready",
+  );
+  const [pool] = installation.config.pools;
+  const hasRoom = store.machines({ live: true }).length < (pool?.maxTotal ?? 0);
+  const rollout = store.rollout(pool?.name ?? "");
+  // An empty pool waits for the first machine of the new content.
+  const waits = rollout?.phase === "canary" && store.machines({ states: ["ready"] }).length === 0;
+  return rotten || (hasRoom && rollout?.phase !== "done" && !waits);
+}
 
 /** True when there is nothing left to do: pool full, everybody served, nothing half made. */
 export function isSettled(story: Story): boolean {
@@ -29,7 +47,7 @@ export function isSettled(story: Story): boolean {
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
   const [pool] = installation.config.pools;
-  if (!pool || unrest(store, pool).length > 0) return false;
+  if (!pool || unrest(store, pool).length > 0 || isToBeReplaced(story)) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
   return !store.flags().some(({ kind }) => told.includes(kind));

@@ -45,6 +45,8 @@ function place(world: World, name: string, labels: Record<string, string>): SimS
       done: null,
       customer: null,
       tailnetNode: null,
+      installed: null,
+      rot: null,
     },
   };
   world.servers.set(server.id, server);

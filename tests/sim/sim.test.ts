@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { simulate } from "./simulation.ts";
 
 const minute = 60_000;
-const small = { buyers: 2, lasts: 6 * minute, spell: null };
+const small = { buyers: 2, lasts: 6 * minute, spell: null, rots: 0, recipe: undefined };
 
 describe("the whole controller under simulation", function () {
   this.timeout(300_000);
@@ -28,7 +28,8 @@ describe("the whole controller under simulation", function () {
 
   it("buys little while no build succeeds, through hours and deaths, and recovers when a person resumes", async () => {
     const lasts = 150 * minute;
-    const plot = { buyers: 2, lasts, kills: [300, 500], spell: { from: 0, until: lasts } };
+    const spell = { from: 0, until: lasts };
+    const plot = { buyers: 2, lasts, kills: [300, 500], spell, rots: 0, recipe: undefined };
     const outcome = await simulate(1, plot, ({ world, store, installation }) => {
       const told = store.auditRows({ limit: 100_000 });
       const [pool] = installation.config.pools;

@@ -32,7 +32,12 @@ export function plotOf({ chance }: World): Plot {
   const from = chance.between(0, lasts / 2);
   const spell = chance.happens(long ? 0.25 : 0.05) ? { from, until: chance.between(from, lasts) } : null;
   const strays = chance.happens(long ? 0.5 : 0.02) ? chance.integer(1, 3) : 0;
-  return { buyers: long ? chance.integer(2, 6) : chance.integer(1, 2), lasts, kills, spell, strays };
+  const rots = chance.integer(0, long ? 2 : 1);
+  const recipe = chance.happens(long ? 0.25 : 0.05)
+    ? chance.pick([null, "fails", "rots"] as const)
+    : undefined;
+  const buyers = long ? chance.integer(2, 6) : chance.integer(1, 2);
+  return { buyers, lasts, kills, spell, strays, rots, recipe };
 }
 
 /**
@@ -102,14 +107,22 @@ async function play(story: Story, lasts: number): Promise<boolean> {
   return isSettled(story);
 }
 
-function describe({ store, world, daemon, over }: Story): string {
+function describe({ store, world, daemon, over, installation }: Story): string {
   const machines = store
     .machines({ live: true })
     .map(({ name, state, reason, attempts }) => `${name} ${state} ${attempts} ${reason ?? ""}`);
   const orders = store
     .orders({ states: ["queued", "provisioning", "releasing"] })
     .map(({ id, state }) => `${id} ${state}`);
+  const pools = installation.config.pools.map(({ name, minReady }) => {
+    const { phase, paused, reason } = store.rollout(name) ?? {};
+    return `${name} keeps ${minReady}, roll-out ${phase} ${paused ? "paused" : ""} ${reason ?? ""}`;
+  });
+  const rotten = [...world.servers.values()].filter(({ machine }) => machine.rot !== null);
   return [
+    ...pools,
+    ...rotten.map(({ name, machine }) => `${name} is bad: ${machine.rot}`),
+    ...store.flags().map(({ kind, text }) => `${kind}: ${text}`),
     `serves ${daemon.serving !== null}`,
     `story over ${over}`,
     `${world.processes.size} processes`,

@@ -4,9 +4,10 @@ import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
+import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
-import type { SimSession, World } from "./world.ts";
+import type { SimRecipe, SimSession, World } from "./world.ts";
 
 const second = 1_000;
 const minute = 60 * second;
@@ -26,6 +27,10 @@ export interface Plot {
   readonly strays?: number;
   /** Between two looks at the cloud, in ms. */
   readonly sweepEveryMs?: number;
+  /** How many ready machines go bad. */
+  readonly rots?: number;
+  /** What is wrong with the recipe that comes in the middle; undefined leaves it as it is. */
+  readonly recipe?: SimRecipe["fault"] | undefined;
 }
 
 export class Story {
@@ -54,7 +59,11 @@ export class Story {
     else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
     if (plot.strays) this.#act(leaveBehind(world, plot.strays, plot.lasts));
+    const rots = plot.script ? 0 : (plot.rots ?? 0);
+    for (let i = 0; i < rots; i++) this.#act(rotOne(this, plot.lasts));
+    if (plot.recipe !== undefined && !plot.script) this.#act(changeRecipe(this, plot.recipe, plot.lasts));
     void watchRefill(this);
+    void watchRollout(this);
   }
 
   /** Another buyer comes, some time within `lasts` ms. */
@@ -69,6 +78,11 @@ export class Story {
 
   get store(): SimStore {
     return this.installation.store;
+  }
+
+  /** Null when the daemon does not answer. */
+  async resumeRollout(): Promise<unknown> {
+    return this.#request(async ({ rollout }) => rollout("resume", null, "person:operator"));
   }
 
   /** Null when the daemon does not answer. */

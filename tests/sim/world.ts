@@ -19,6 +19,19 @@ export interface SimMachine {
   /** The order whose document it has seen, if only in part. */
   customer: string | null;
   tailnetNode: string | null;
+  installed: Readonly<Record<string, string>> | null;
+  /** What went bad while it waited or served; it stays so. */
+  rot: Rot | null;
+}
+
+export const rots = ["gateway", "disk", "tailnet", "host-key"] as const;
+export type Rot = (typeof rots)[number];
+
+/** What machines are prepared by. */
+export interface SimRecipe {
+  readonly text: string;
+  /** With it every build fails, or every machine goes bad some minutes after it is ready. */
+  readonly fault: "fails" | "rots" | null;
 }
 
 export interface SimServer {
@@ -100,6 +113,7 @@ export class World {
   readonly builds = { broken: false, bought: [] as number[], resumed: [] as number[] };
   /** Every server that was ever bought; epoch ms. */
   readonly bill: { id: number; name: string; from: number; until: number | null }[] = [];
+  recipe: SimRecipe = { text: "recipe-1", fault: null };
   readonly violations: string[] = [];
   readonly trace: string[] = [];
   /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { pino } from "pino";
 import { raiseAlerts } from "../../pool/sizing/alerts.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { newOrder, pay } from "../store/rows.ts";
+import { caps, newMachine, newOrder, pay } from "../store/rows.ts";
 import { configWith, failBuild, finishBuild } from "./rows.ts";
 
 const minute = 60_000;
@@ -56,10 +56,13 @@ describe("alerts of a pool", () => {
     assert.deepEqual(kinds(), []);
   });
 
-  it("tells at once when the last ready machine is gone", () => {
+  it("tells at once when the last ready machine is gone, not while it is proved again", () => {
     life.config = configWith({ minReady: 1 });
-    finishBuild(life.store);
+    const name = finishBuild(life.store);
+    life.store.changeMachine(name, "ready", { state: "proving" }, "test");
     raise();
+    assert.deepEqual(kinds(), []);
+    life.store.changeMachine(name, "proving", { state: "ready" }, "test");
     assert.deepEqual(kinds(), []);
     life.store.createOrder(newOrder("o-1"));
     assert.equal(pay(life.store, "o-1").kind, "claimed");
@@ -69,12 +72,13 @@ describe("alerts of a pool", () => {
 
   it("tells of too few for longer than a build takes, not of one that was just claimed", async () => {
     life.config = configWith({ minReady: 2 });
-    const slow = finishBuild(life.store);
     const took = 4 * minute;
     // A build that took four minutes: the only one that was measured.
-    life.store.changeMachine(slow, "ready", { state: "proving" }, "test");
+    const { name: slow } = life.store.planMachine(newMachine("claw-test-slow"), caps) ?? assert.fail();
     await life.clock.advance(took);
-    life.store.changeMachine(slow, "proving", { state: "ready" }, "test");
+    const path = ["planned", "creating", "booting", "preparing", "proving", "ready"] as const;
+    for (const [index, state] of path.slice(1).entries())
+      life.store.changeMachine(slow, path[index] ?? "planned", { state }, "test");
     raise();
     await life.clock.advance(took - 1);
     raise();

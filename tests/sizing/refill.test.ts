@@ -53,9 +53,9 @@ describe("refill", () => {
   it("retires what is too much, the oldest first, but not what somebody waits for", () => {
     const oldest = makeReady(store, "m-1");
     makeReady(store, "m-2");
-    assert.deepEqual(trim(store, configWith(2, 10)), []);
+    assert.deepEqual(trim(store, configWith(2, 10), systemClock.now()), []);
     assert.deepEqual(
-      trim(store, configWith(1, 10)).map((machine) => machine.name),
+      trim(store, configWith(1, 10), systemClock.now()).map((machine) => machine.name),
       [oldest],
     );
     store.createOrder(newOrder("o-1", { plan: "small" }));
@@ -67,7 +67,7 @@ describe("refill", () => {
       "test",
     );
     assert.equal(pay(store, "o-1").kind, "queued");
-    assert.deepEqual(trim(store, configWith(0, 10)), []);
+    assert.deepEqual(trim(store, configWith(0, 10), systemClock.now()), []);
   });
 
   it("never goes beyond max_total, whatever happens in between", () => {

@@ -2,7 +2,7 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
-import { StaleRowError, type Store } from "../../pool/store/store.ts";
+import { type Rollout, StaleRowError, type Store } from "../../pool/store/store.ts";
 import { assertAudited } from "./audited.ts";
 import { caps, event, makeReady, newMachine, newOrder, pay } from "./rows.ts";
 
@@ -248,6 +248,62 @@ export function storeConformance(name: string, open: () => Store): void {
         assert.deepEqual(store.flags(), []);
         const told = store.auditRows({ subject: "m-1" }).map(({ action }) => action);
         assert.deepEqual(told, ["flag.stuck", "flag.stuck.cleared"]);
+      });
+    });
+
+    describe("roll-outs", () => {
+      const [old, fresh] = ["cx23 debian-12 r1", "cx23 debian-12 r2"];
+      const rollout: Rollout = {
+        ...{ pool: "small", target: fresh, proven: old, phase: "canary", phaseSince: 1, paused: false },
+        ...{ begunAt: 1, countedFrom: 1, canary: null, reason: null },
+      };
+      const ready = (text: string, recipe: string, misses = 0) => {
+        const name = makeReady(store, text);
+        store.changeMachine(name, "ready", { installed: { recipe }, misses }, "test");
+        return name;
+      };
+      const claims = (count: number) =>
+        Array.from({ length: count }, (_, index) => {
+          store.createOrder(newOrder(`o-${index}`));
+          const paid = pay(store, `o-${index}`);
+          return paid.kind === "claimed" ? paid.machine.name : null;
+        });
+
+      it("are one row a pool, each change with an audit row, and a flag while stopped", () => {
+        assert.equal(store.rollout("small"), null);
+        store.putRollout(rollout, "another recipe");
+        assert.deepEqual(store.rollout("small"), rollout);
+        store.putRollout({ ...rollout, phase: "stopped", reason: "apt" }, "stopped: apt");
+        assert.deepEqual(
+          store.flags().map(({ kind, text }) => [kind, text]),
+          [["rollout-stopped", "stopped: apt"]],
+        );
+        store.putRollout({ ...rollout, paused: true }, "ada paused it", { actor: "person:ada" });
+        assert.deepEqual(store.flags(), []);
+        const rows = store.auditRows({ subject: "small" }).map(({ actor, action }) => [actor, action]);
+        assert.deepEqual(rows, [
+          ["daemon", "rollout.canary"],
+          ["daemon", "rollout.stopped"],
+          ["daemon", "flag.rollout-stopped"],
+          ["person:ada", "rollout.paused"],
+          ["person:ada", "flag.rollout-stopped.cleared"],
+        ]);
+      });
+
+      it("have claims take what is proven first, and what missed a proof last", () => {
+        store.putRollout(rollout, "another recipe");
+        const missed = ready("claw-test-a", "r1", 1);
+        const canary = ready("claw-test-b", "r2");
+        const stale = ready("claw-test-c", "r1");
+        assert.deepEqual(claims(3), [stale, canary, missed]);
+      });
+
+      it("have claims take the new content first once it is proven", () => {
+        const stale = ready("claw-test-a", "r1");
+        const unknown = makeReady(store, "claw-test-b");
+        const next = ready("claw-test-c", "r2");
+        store.putRollout({ ...rollout, proven: fresh, phase: "rolling" }, "it lasted");
+        assert.deepEqual(claims(3), [unknown, next, stale]);
       });
     });
 

@@ -28,6 +28,12 @@ function handedOver(facts) {
     .catch((error) => (error.code === "ENOENT" ? null : undefined));
 }
 
+/** What the playbook recorded as installed, or null. */
+const readInstalled = (facts) =>
+  readFile(facts.installedFile, "utf8")
+    .then(JSON.parse)
+    .catch(() => null);
+
 async function health(facts) {
   const [unit, uptime, tailnet, installed, seen] = await Promise.all([
     unitState(facts),
@@ -38,7 +44,7 @@ async function health(facts) {
           (status) => status.BackendState,
           () => "unreachable",
         ),
-    readFile(facts.installedFile, "utf8").then(JSON.parse, () => null),
+    readInstalled(facts),
     handedOver(facts),
   ]);
   const version = installed?.openclaw ?? null;
@@ -52,8 +58,10 @@ async function health(facts) {
 async function arm(facts) {
   const held = { control: null, stopped: false };
   let told = null;
+  const installed = await readInstalled(facts);
   const tell = (gateway) => {
-    if (told !== gateway && !held.stopped) say({ type: "armed", program: programVersion, gateway });
+    if (told !== gateway && !held.stopped)
+      say({ type: "armed", program: programVersion, gateway, installed });
     told = gateway;
   };
   const keep = async () => {

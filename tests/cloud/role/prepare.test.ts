@@ -9,7 +9,6 @@ import {
   type PlaybookResult,
   type PlaybookRun,
 } from "../../../pool/ansible/ansible.ts";
-import { recipeOf } from "../../../pool/ansible/recipe.ts";
 import { Secret } from "../../../pool/secrets/secret.ts";
 import { ensureAnsible } from "../../../pool/setup/venv.ts";
 import { generateKeyPair } from "../../../pool/ssh/keys.ts";
@@ -213,7 +212,7 @@ describe("preparing a machine", function () {
     const { installed } = first;
     assert.deepEqual(JSON.parse(await sh("cat /var/lib/clawpool/installed.json")), installed);
     assert.equal(installed.openclaw, openclawVersion);
-    assert.equal(installed.recipe, await recipeOf({ playbook, vars }));
+    assert.equal(installed.recipe, await ansible.recipe());
     assert.match(installed.node ?? "", /^v24\./);
     for (const name of ["role", "os", "kernel", "tailscale", "program", "config"])
       assert.ok(installed[name], name);

@@ -134,6 +134,8 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
       done: null,
       customer: null,
       tailnetNode: null,
+      installed: null,
+      rot: null,
     },
   };
   world.servers.set(server.id, server);

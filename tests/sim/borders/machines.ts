@@ -14,7 +14,8 @@ function enter(world: World, target: SshTarget): SimServer {
   const server = world.server(target.host);
   if (!server || server.deleting) throw sshError("transient", "EHOSTUNREACH");
   if (world.clock.now() < server.bootedAt) throw sshError("transient", "ECONNREFUSED");
-  if (server.machine.hostKey !== target.hostKey) throw sshError("permanent", "host-key");
+  if (server.machine.rot === "host-key" || server.machine.hostKey !== target.hostKey)
+    throw sshError("permanent", "host-key");
   const welcome = target.username === "root" ? server.machine.prepared : server.machine.admin;
   if (!welcome) throw sshError("auth", "auth");
   return server;
@@ -104,7 +105,10 @@ function program(
     over = true;
     wake.resolve();
   };
-  void world.takes(150, 400).then(() => say({ type: "armed", program: "1", gateway: true }));
+  void world.takes(150, 400).then(() => {
+    const { rot, installed } = server.machine;
+    say({ type: "armed", program: "1", gateway: rot !== "gateway", installed });
+  });
 
   async function serve(request: MachineRequest): Promise<void> {
     if (request.op !== "hand-over") throw world.unknown(`the simulated program does not do ${request.op}`);
@@ -119,8 +123,10 @@ function program(
       end();
     };
     if (!request.rehearsal) witness(world, server, order);
-    if (!again && request.currentToken !== machine.gatewayToken)
-      return fail("the current token is not good", false);
+    // Which token is in force does not matter: the program tries what it was told and what `.env` says.
+    if (machine.rot === "disk") return fail("no space left on device", false);
+    if (machine.rot === "gateway") return fail("the unit's restart failed", true);
+    if (machine.rot === "tailnet" && request.tailnet) return fail("tailscaled does not answer", true);
     if (world.strikes(0.02)) return fail("the gateway does not answer", true);
     if (world.strikes(0.01)) return fail("the unit is broken", false);
     say({ type: "step", step: "env", ms: 12 });
@@ -198,9 +204,19 @@ function join(
   return null;
 }
 
+/** What it installed does not last: noticed when the machine is proved again, if not sooner. */
+function rotLater(world: World, server: SimServer): void {
+  void world.clock.delay(world.chance.between(60_000, 300_000)).then(() => {
+    server.machine.rot = "disk";
+    world.note(`${server.name} goes bad: it was prepared by ${server.machine.installed?.recipe}`);
+  });
+}
+
 export function simulatedAnsible(world: World): Ansible {
   return {
+    recipe: async () => world.recipe.text,
     async prepare(run, signal): Promise<PlaybookResult> {
+      const recipe = world.recipe;
       const ended = new Promise<void>((resolve) =>
         signal?.addEventListener("abort", () => resolve(), { once: true }),
       );
@@ -220,14 +236,17 @@ export function simulatedAnsible(world: World): Ansible {
         const failure = { task: "apt", message: "no route", kind: "transient" } as const;
         return { ...result, ok: false, failure, installed: {} };
       }
-      if (world.builds.broken || world.strikes(0.03)) {
+      if (world.builds.broken || recipe.fault === "fails" || world.strikes(0.03)) {
         const failure = { task: "openclaw", message: "exit 1", kind: "permanent" } as const;
         return { ...result, ok: false, failure, installed: {} };
       }
       server.machine.prepared = true;
       for (const secret of Object.values(run.secretVars)) world.secrets.add(secret.expose());
       server.machine.gatewayToken = run.secretVars.clawpool_pool_token?.expose() ?? null;
-      return { ...result, ok: true, failure: null, installed: { openclaw: "1" } };
+      const installed = { openclaw: "1", recipe: recipe.text };
+      server.machine.installed = installed;
+      if (recipe.fault === "rots") rotLater(world, server);
+      return { ...result, ok: true, failure: null, installed };
     },
   };
 }

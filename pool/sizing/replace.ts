@@ -1,0 +1,71 @@
+/**
+ * Which ready machines go for others, because they are too old or of other content, and how. A machine goes only when one
+ * more than the pool keeps is ready, so the floor holds; at most `surge` are built above it.
+ */
+import type { PoolConfig } from "../config/config.ts";
+import type { Machine } from "../machine/machine.ts";
+import { spread } from "../random.ts";
+import type { Store } from "../store/store.ts";
+import { contentOf, warmMachines } from "./content.ts";
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+/**
+ * Hetzner bills each started hour from a server's creation. Later than this a machine that nobody needs costs the next one:
+ * a destroy takes a minute or two, and the row is some seconds older than the server.
+ */
+const endOfHour = { from: 50 * minute, until: 58 * minute };
+
+/** Spread by name: machines that were born together do not go together. */
+const ageLimitMs = ({ name }: Machine, pool: PoolConfig): number =>
+  pool.maxAgeMs * (1 - pool.maxAgeJitter * spread(name));
+
+export const isAged = (machine: Machine, pool: PoolConfig, now: number): boolean =>
+  now - (machine.readyAt ?? now) > ageLimitMs(machine, pool);
+
+/** What the machine was bought for until the present hour's end is nearly used up. */
+function isPaidHourOver({ createdAt }: Machine, now: number): boolean {
+  const inHour = (now - createdAt) % hour;
+  return inHour >= endOfHour.from && inHour < endOfHour.until;
+}
+
+export interface Replacement {
+  /** Warm machines that are to be replaced. */
+  readonly stale: readonly Machine[];
+  readonly aged: readonly Machine[];
+  /** Machines to be built above what the pool keeps. */
+  readonly extra: number;
+  /** Machines above what the pool keeps that are no surplus. */
+  readonly kept: number;
+  /** Who may go as soon as enough others are ready, with the reason. */
+  readonly going: readonly { readonly machine: Machine; readonly reason: string }[];
+}
+
+export function replacement(store: Store, pool: PoolConfig, now: number): Replacement {
+  const rollout = store.rollout(pool.name);
+  const warm = warmMachines(store, pool.name);
+  const isStale = (machine: Machine) => {
+    const content = contentOf(machine);
+    return rollout !== null && content !== null && content !== rollout.target;
+  };
+  const stale = warm.filter(isStale);
+  const aged = warm.filter((machine) => !isStale(machine) && isAged(machine, pool, now));
+  const { surge } = pool.rollout;
+  // Only those that stand for others are kept above the floor: a stale surplus must not take the canary's place.
+  const kept = Math.min(surge, warm.length - stale.length - aged.length);
+  if (rollout?.paused || rollout?.phase === "stopped") return { stale, aged, extra: 0, kept, going: [] };
+  // Until a canary has lasted, nothing that works is given for what it is made of.
+  if (rollout?.phase === "canary" || rollout?.phase === "soaking") {
+    const extra = Math.min(1, stale.length);
+    return { stale, aged, extra, kept: Math.min(extra, kept), going: [] };
+  }
+  const extra = Math.min(surge, stale.length + aged.length);
+  const going = [
+    ...stale.map((machine) => ({ machine, reason: "prepared by another recipe than the pool's" })),
+    ...aged
+      .filter((machine) => isPaidHourOver(machine, now))
+      .map((machine) => ({ machine, reason: "older than the pool's maximum age" })),
+  ];
+  return { stale, aged, extra, kept: Math.min(extra, kept), going };
+}

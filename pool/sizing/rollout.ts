@@ -1,0 +1,214 @@
+/**
+ * Roll-outs: when the content that a pool's machines are to have changes, one machine of it is built first (the canary). It
+ * is proved, has to last (`soak`), is proved again; then the others follow, `surge` at a time, and failures stop it. What is
+ * claimed or serves is never touched. Looked at after each round of the loop; where it stands is a row of the store.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Cause, Rollout, Store } from "../store/store.ts";
+import { contentOf, poolOf, shownContent, wantedContent, warmMachines } from "./content.ts";
+import { UnknownPoolError } from "./stop.ts";
+
+/** Misses that retired a machine (pool/machine/ready.ts). */
+const rotten = 2;
+
+interface Context {
+  readonly store: Store;
+  readonly config: () => Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export function advanceRollouts(context: Context): void {
+  for (const pool of context.config().pools) {
+    const target = wantedContent(pool, context.store);
+    if (target !== null) advance(pool, target, context);
+  }
+}
+
+function advance(pool: PoolConfig, target: string, context: Context): void {
+  const { store } = context;
+  const row = store.rollout(pool.name);
+  if (row?.target !== target) {
+    begin(pool, target, row, context);
+    return;
+  }
+  if (row.paused || row.phase === "stopped") return;
+  // Once it is done, builds that fail are the failure budget's.
+  const failure = row.phase === "done" ? null : failureOf(row, pool, store);
+  if (failure !== null) stop(row, failure, context);
+  else if (row.phase === "canary") findCanary(row, context);
+  else if (row.phase === "soaking") soak(row, pool, context);
+  else {
+    const isStale = isAnyStale(store, row);
+    if (row.phase === "rolling" && !isStale)
+      move(row, { phase: "done", canary: null }, "all ready machines have the content", context);
+    // Built while the content changed, or changed on the machine itself.
+    if (row.phase === "done" && isStale)
+      move(row, { phase: "rolling" }, "a ready machine has other content", context);
+  }
+}
+
+function stop(row: Rollout, reason: string, context: Context): void {
+  const remedy = `\`clawpool rollout resume ${row.pool}\` tries again, another recipe begins anew`;
+  const text = `roll-out of ${shownContent(row.target)} stopped: ${reason}. The machines before stay; ${remedy}`;
+  context.log.error({ pool: row.pool, target: row.target }, text);
+  move(row, { phase: "stopped", canary: null, reason }, text, context);
+}
+
+function begin(pool: PoolConfig, target: string, before: Rollout | null, context: Context): void {
+  const { store, clock } = context;
+  const now = clock.now();
+  const contents = warmMachines(store, pool.name).flatMap((machine) => contentOf(machine) ?? []);
+  // The first time: what is ready has proved itself, and where nothing is, there is nothing to compare with.
+  const proven = before?.proven ?? contents.find((content) => content !== target) ?? target;
+  const phase =
+    proven !== target ? "canary" : contents.every((content) => content === target) ? "done" : "rolling";
+  const why =
+    before === null
+      ? "the pool's content was never noted"
+      : `the content changed from ${shownContent(before.target)}`;
+  store.putRollout(
+    {
+      pool: pool.name,
+      ...{ target, proven, phase, phaseSince: now, begunAt: now, countedFrom: now },
+      // A person's word holds until the person takes it back.
+      paused: before?.paused ?? false,
+      canary: null,
+      reason: null,
+    },
+    why,
+  );
+}
+
+function move(row: Rollout, change: Partial<Rollout>, why: string, { store, clock }: Context): void {
+  store.putRollout({ ...row, reason: null, ...change, phaseSince: clock.now() }, why);
+}
+
+const isAnyStale = (store: Store, { pool, target }: Rollout): boolean =>
+  warmMachines(store, pool).some((machine) => ![target, null].includes(contentOf(machine)));
+
+/** Builds that failed one after another, and machines of the content that went bad; null while it goes well. */
+function failureOf(
+  { pool, target, countedFrom }: Rollout,
+  { rollout }: PoolConfig,
+  store: Store,
+): string | null {
+  const builds = store
+    .builds(pool, { since: countedFrom })
+    .filter(({ startedAt, failure }) => startedAt >= countedFrom && failure !== "capacity");
+  const run = builds.slice(builds.findLastIndex(({ ok }) => ok) + 1);
+  const last = run.at(-1);
+  if (last && run.length >= rollout.failures) {
+    const reason = (store.machine(last.machine)?.reason ?? "no reason is known").slice(0, 300).toWellFormed();
+    return `${run.length} builds failed one after another, the last, ${last.machine}: ${reason}`;
+  }
+  const bad = store
+    .machines({ pool, states: ["failed", "retiring", "releasing", "destroyed"] })
+    .filter((machine) => machine.createdAt >= countedFrom && contentOf(machine) === target)
+    // Two proofs missed, or the hand-over to a customer failed.
+    .filter(({ misses, order, reason }) => misses >= rotten || (order !== null && reason !== null));
+  const worst = bad.at(-1);
+  if (!worst || bad.length < rollout.failures) return null;
+  return `${bad.length} machines of it went bad, the last, ${worst.name}: ${worst.reason}`;
+}
+
+/** Also a machine that a customer got at once: the pool was empty. */
+function findCanary(row: Rollout, context: Context): void {
+  const canary = context.store
+    .machines({ pool: row.pool, states: ["ready", "claimed", "handing-over", "serving"] })
+    .find((machine) => machine.createdAt >= row.countedFrom && contentOf(machine) === row.target);
+  if (!canary) return;
+  move(
+    row,
+    { phase: "soaking", canary: canary.name },
+    `${canary.name} is the first of it to be ready`,
+    context,
+  );
+}
+
+function soak(row: Rollout, pool: PoolConfig, context: Context): void {
+  const { store, clock } = context;
+  const canary = row.canary === null ? null : store.machine(row.canary);
+  if (!canary) return;
+  const served = canary.order !== null && store.order(canary.order)?.servingAt != null;
+  const until = row.phaseSince + pool.rollout.soakMs;
+  const lasted =
+    canary.state === "ready" &&
+    canary.misses === 0 &&
+    clock.now() >= until &&
+    (canary.provedAt ?? 0) >= until;
+  if (canary.state === "serving" || served || lasted || pool.rollout.soakMs === 0) {
+    const how = served || canary.state === "serving" ? "serves a customer" : "has lasted";
+    move(row, { phase: "rolling", proven: row.target }, `${canary.name} ${how}`, context);
+  } else if (canary.misses >= rotten) {
+    stop(row, `the first machine of it, ${canary.name}, went bad: ${canary.reason}`, context);
+  } else if (!["ready", "proving", "claimed", "handing-over"].includes(canary.state)) {
+    // A hand-over that failed is counted; that a person took it, or the pool became smaller, says nothing of its content.
+    move(row, { phase: "canary", canary: null }, `${canary.name} is gone`, context);
+  }
+}
+
+/** The soak is over, and the canary is to be proved by the real path once more. */
+export function isCanaryDue(machine: Machine, pool: PoolConfig, row: Rollout | null, now: number): boolean {
+  if (row?.phase !== "soaking" || row.canary !== machine.name) return false;
+  const until = row.phaseSince + pool.rollout.soakMs;
+  return now >= until && (machine.provedAt ?? 0) < until;
+}
+
+/** Content that no canary has lasted with is built one at a time: what is wrong with it should cost one machine. */
+export const isUnproven = (row: Rollout | null): boolean =>
+  row?.phase === "canary" || row?.phase === "soaking" || row?.phase === "stopped";
+
+export interface RolloutChange {
+  readonly pool: string;
+  readonly phase: Rollout["phase"];
+  /** False when there was nothing to do. */
+  readonly changed: boolean;
+}
+
+/** Nothing is replaced until it is resumed. @throws UnknownPoolError */
+export function pauseRollout(context: Pick<Context, "store" | "config">, pool: string | null, actor: string) {
+  return each(context, pool, (row) => {
+    if (row.paused) return false;
+    context.store.putRollout({ ...row, paused: true }, `${actor} paused it`, { actor });
+    return true;
+  });
+}
+
+/** What was paused goes on; what was stopped begins anew with a canary, its failures forgotten. @throws UnknownPoolError */
+export function resumeRollout(
+  context: Pick<Context, "store" | "config" | "clock">,
+  pool: string | null,
+  actor: string,
+) {
+  const cause: Cause = { actor };
+  return each(context, pool, (row) => {
+    const why = `${actor} resumed it`;
+    const now = context.clock.now();
+    if (row.phase === "stopped") {
+      const anew = { phase: "canary", phaseSince: now, countedFrom: now, reason: null } as const;
+      context.store.putRollout({ ...row, ...anew, paused: false }, why, cause);
+    } else if (row.paused) context.store.putRollout({ ...row, paused: false }, why, cause);
+    else return false;
+    return true;
+  });
+}
+
+function each(
+  { store, config }: Pick<Context, "store" | "config">,
+  name: string | null,
+  work: (row: Rollout) => boolean,
+): RolloutChange[] {
+  const known = config().pools.map((pool) => pool.name);
+  if (name !== null && poolOf(config(), name) === null)
+    throw new UnknownPoolError(`there is no pool ${name}; known: ${known.join(", ")}`);
+  return (name === null ? known : [name]).flatMap((pool) => {
+    const row = store.rollout(pool);
+    if (!row) return [];
+    const changed = work(row);
+    return [{ pool, phase: store.rollout(pool)?.phase ?? row.phase, changed }];
+  });
+}
