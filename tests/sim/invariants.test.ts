@@ -89,7 +89,8 @@ describe("the invariants of the simulation", function () {
       const [state] = world.states.values();
       assert(server && state);
       world.servers.set(1, { ...server, id: 1, name: "claw-test-orphan" });
-      world.devices.set("n1", { hostname: "claw-test-device", tags: [] });
+      const device = { hostname: "claw-test-device", name: "claw-test-device", addresses: [], tags: [] };
+      world.devices.set("n1", { ...device, ephemeral: false, online: true });
       world.states.set("claw-test-folder", state);
     });
     assert.match(told, /^I3: server 1 claw-test-orphan costs money and has no row$/m);

@@ -185,6 +185,7 @@ export class Story {
     const subscription = this.world.subscriptions.get(session.subscription ?? "");
     if (!subscription) return;
     subscription.status = "canceled";
+    subscription.endedAt = this.world.clock.now();
     this.world.note(`subscription ${subscription.id} of ${session.order} is cancelled`);
     await this.#announce(session, "customer.subscription.deleted");
   }

@@ -57,6 +57,26 @@ export interface SimState {
 }
 export const emptyFile: SimState = { lineage: "", serial: 0, serverId: null, tainted: false };
 
+/** A node of the tailnet. */
+export interface SimDevice {
+  readonly hostname: string;
+  /** The host name, with a number where another had it. */
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly tags: readonly string[];
+  readonly ephemeral: boolean;
+  online: boolean;
+}
+
+export interface SimAuthKey {
+  readonly id: string;
+  used: boolean;
+  revoked: boolean;
+  readonly tags: readonly string[];
+  readonly ephemeral: boolean;
+  readonly expiresAt: number;
+}
+
 export interface SimSession {
   readonly id: string;
   readonly createdAt: number;
@@ -72,6 +92,8 @@ export interface SimSubscription {
   readonly id: string;
   readonly session: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Epoch ms. */
+  endedAt?: number;
   status: "active" | "past_due" | "canceled";
 }
 
@@ -101,12 +123,12 @@ export class World {
   readonly oldStates = new Map<string, SimState[]>();
   /** Terraform processes that run, by folder. */
   readonly processes = new Map<string, Promise<void>>();
-  readonly devices = new Map<string, { hostname: string; tags: readonly string[] }>();
+  readonly devices = new Map<string, SimDevice>();
   /** Files beside the database, by name. */
   readonly records = new Map<string, string>();
-  readonly authKeys = new Map<string, { id: string; used: boolean; tags: readonly string[] }>();
-  /** Stripe's idempotency keys and what each made. */
-  readonly idempotent = new Map<string, string>();
+  readonly authKeys = new Map<string, SimAuthKey>();
+  /** Stripe's idempotency keys, what each came with and what it made. */
+  readonly idempotent = new Map<string, { readonly request: string; readonly session: string }>();
   readonly sessions = new Map<string, SimSession>();
   readonly subscriptions = new Map<string, SimSubscription>();
   /** Whether all fail; when servers were bought, and when a person let the refill go on. */

@@ -8,9 +8,9 @@ import { type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
 import type { FaultInput } from "../cloud/tailscale/faults.ts";
 import { simulatedRig } from "../cloud/tailscale/rig.ts";
 import { VirtualClock } from "../virtual-clock.ts";
-import { tailnetContract, tailnetOf } from "./contract.ts";
+import { onLocalCloud, tailnetContract, tailnetOf } from "./contract.ts";
 
-tailnetContract("simulated", () => simulatedRig());
+tailnetContract("the simulated control server", onLocalCloud(simulatedRig));
 
 type Answer = Extract<FaultInput["effect"], { kind: "answer" }>;
 const injected = { kind: "answer", status: 500 } as const;

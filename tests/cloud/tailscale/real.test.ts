@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, dirname } from "node:path";
-import { tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
+import { onLocalCloud, tailnetContract, tailnetOf } from "../../tailnet/contract.ts";
 import { ensureTailscale, type TailscaleBinaries } from "./build.ts";
 import { callerOf, mintKey } from "./caller.ts";
 import { apiContract } from "./contract.ts";
@@ -22,7 +22,10 @@ describe("local tailnet with real nodes", function () {
     binaries = await ensureTailscale({ onProgress: (text) => console.log(`      ${text}`) });
   });
 
-  tailnetContract("real", () => realRig(binaries));
+  tailnetContract(
+    "real",
+    onLocalCloud(() => realRig(binaries)),
+  );
   apiContract("real", (settings) => realRig(binaries, settings));
   faultContract("real", () => realRig(binaries));
 

@@ -1,8 +1,11 @@
 /** The simulated borders pass the same suites as the real ones do on the local cloud. */
 
+import { strict as assert } from "node:assert";
 import type { GateLedger } from "../../../pool/cloud/cloud.ts";
 import { permit } from "../../gate/rig.ts";
 import { hetznerContract } from "../../hetzner-client/contract.ts";
+import { type StripeUnderTest, stripeContract } from "../../stripe/contract.ts";
+import { tailnetContract } from "../../tailnet/contract.ts";
 import { type TerraformUnderTest, terraformContract } from "../../terraform/contract.ts";
 import { machineInput } from "../../terraform/rig.ts";
 import { Incarnation } from "../incarnation.ts";
@@ -10,6 +13,8 @@ import { World } from "../world.ts";
 import { driven } from "./driven.ts";
 import { simulatedGate } from "./gate.ts";
 import { simulatedCloud, simulatedWire } from "./hetzner.ts";
+import { simulatedStripe } from "./stripe.ts";
+import { joinTailnet, leaveTailnet, simulatedTailnet } from "./tailnet.ts";
 import { simulatedTerraform } from "./terraform.ts";
 
 /** In which nothing fails. */
@@ -77,3 +82,57 @@ function simulatedStacks(): TerraformUnderTest {
 }
 const stacks = simulatedStacks();
 terraformContract("the simulation's model", () => stacks);
+
+tailnetContract("the simulation's model", async () => {
+  const world = calmWorld();
+  return {
+    tailnet: driven(world.clock, simulatedTailnet(world)),
+    now: () => world.clock.now(),
+    advance: (ms) => world.clock.advance(ms),
+    async join(authKey, hostname) {
+      const nodeId = joinTailnet(world, authKey, hostname);
+      const device = world.devices.get(nodeId);
+      assert(device);
+      return {
+        nodeId,
+        addresses: device.addresses,
+        logout: async () => leaveTailnet(world, nodeId),
+        disconnect: async () => {
+          device.online = false;
+        },
+      };
+    },
+    async waitFor(nodeId, online) {
+      assert.equal(world.devices.get(nodeId)?.online ?? false, online);
+    },
+    close: async () => {},
+  };
+});
+
+function simulatedAccount(): StripeUnderTest {
+  const world = calmWorld();
+  const session = (id: string) => world.sessions.get(id) ?? assert.fail(`no session ${id}`);
+  return {
+    open: (key = undefined) => driven(world.clock, simulatedStripe(world, key)),
+    now: () => world.clock.now(),
+    price: "price_small",
+    buyer: {
+      async buy(id) {
+        const bought = session(id);
+        const subscription = `sub_${world.id()}`;
+        const { metadata } = bought;
+        world.subscriptions.set(subscription, { id: subscription, session: id, metadata, status: "active" });
+        Object.assign(bought, { status: "complete", paymentStatus: "paid", subscription });
+      },
+      async expire(id) {
+        session(id).status = "expired";
+      },
+      async cancel(id) {
+        const subscription = world.subscriptions.get(id) ?? assert.fail(`no subscription ${id}`);
+        Object.assign(subscription, { status: "canceled", endedAt: world.clock.now() });
+      },
+    },
+  };
+}
+const account = simulatedAccount();
+stripeContract("the simulation's model", () => account);

@@ -5,6 +5,7 @@ import type { Attestation, MachineReply, MachineRequest } from "../../../pool/ma
 import { firstBoot } from "../../../pool/machine/user-data.ts";
 import type { ExecResult, RunningExec, Ssh, SshConnection, SshTarget } from "../../../pool/ssh/ssh.ts";
 import type { SimServer, World } from "../world.ts";
+import { joinTailnet, leaveTailnet } from "./tailnet.ts";
 
 const sshError = (kind: "transient" | "permanent" | "auth", code: string) =>
   new BorderError(`ssh: ${code}`, { border: "ssh", kind, code });
@@ -144,7 +145,7 @@ function program(
       newTokenAccepted: true,
       oldTokenRefused: true,
       unitActive: true,
-      tailnetAddress: request.tailnet ? "100.64.0.1" : null,
+      tailnetAddress: world.devices.get(machine.tailnetNode ?? "")?.addresses[0] ?? null,
       tailnetNode: request.rehearsal ? null : machine.tailnetNode,
       way: again ? "unchanged" : "reload",
     };
@@ -194,14 +195,14 @@ function join(
 ): string | null {
   const { tailnet } = request;
   if (!tailnet) return null;
-  const key = world.authKeys.get(tailnet.key);
-  if (!key || key.used) return "invalid key";
-  key.used = true;
-  if (tailnet.logout) return null;
-  const node = `n${world.id()}`;
-  world.devices.set(node, { hostname: tailnet.hostname, tags: key.tags });
-  server.machine.tailnetNode = node;
-  return null;
+  try {
+    const node = joinTailnet(world, tailnet.key, tailnet.hostname);
+    if (tailnet.logout) leaveTailnet(world, node);
+    else server.machine.tailnetNode = node;
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** What it installed does not last: noticed when the machine is proved again, if not sooner. */

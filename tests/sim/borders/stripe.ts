@@ -1,5 +1,6 @@
 /** Stripe's API as the daemon uses it. Webhooks are made in the story; here they are only believed. */
 import { BorderError } from "../../../pool/errors.ts";
+import { canonicalJson } from "../../../pool/store/audit-chain.ts";
 import {
   type CheckoutSession,
   InvalidWebhookError,
@@ -28,19 +29,28 @@ export function shownSession(session: SimSession): CheckoutSession {
 
 function shownSubscription(subscription: SimSubscription, now: number): Subscription {
   const over = subscription.status === "canceled";
+  if (over) subscription.endedAt ??= now;
   return {
     id: subscription.id,
     status: subscription.status,
     customer: "cus_1",
     metadata: subscription.metadata,
-    endedAt: over ? now : null,
+    endedAt: subscription.endedAt ?? null,
     cancelReason: over ? "cancellation_requested" : null,
   };
 }
 
-export function simulatedStripe(world: World): StripeGateway {
+/** What the account sells: the price of the example configuration's plan. */
+const prices: readonly string[] = ["price_small"];
+
+const refuse = (kind: "permanent" | "auth", code: string) =>
+  new BorderError(code, { border: "stripe", kind, code });
+
+/** @param key with another than the account's every call is refused */
+export function simulatedStripe(world: World, key: "right" | "wrong" = "right"): StripeGateway {
   const call = async () => {
     await world.takes(60, 400);
+    if (key === "wrong") throw refuse("auth", "api_key_invalid");
     if (world.strikes(0.03))
       throw new BorderError("Stripe answered 500", { border: "stripe", kind: "transient" });
   };
@@ -51,12 +61,16 @@ export function simulatedStripe(world: World): StripeGateway {
     return { found: newestFirst.slice(0, limit), complete: shown.length <= limit };
   };
   return {
-    async createCheckout({ reference, price, metadata, idempotencyKey }) {
+    async createCheckout({ idempotencyKey, ...request }) {
       await call();
+      const { reference, price, metadata } = request;
+      if (!prices.includes(price)) throw refuse("permanent", "resource_missing");
       const known = world.idempotent.get(idempotencyKey);
-      const id = known ?? `cs_${world.id()}`;
+      const text = canonicalJson(request);
+      if (known && known.request !== text) throw refuse("permanent", "StripeIdempotencyError");
+      const id = known?.session ?? `cs_${world.id()}`;
       if (!known) {
-        world.idempotent.set(idempotencyKey, id);
+        world.idempotent.set(idempotencyKey, { request: text, session: id });
         world.sessions.set(id, {
           id,
           createdAt: world.clock.now(),
@@ -85,7 +99,9 @@ export function simulatedStripe(world: World): StripeGateway {
       const fitting = [...world.sessions.values()].filter(
         (session) => session.status === status && session.createdAt >= createdSince,
       );
-      return listing(fitting.map(shownSession), limit);
+      // Lists never tell what was sold.
+      const shown = fitting.map((session) => ({ ...shownSession(session), prices: [] }));
+      return listing(shown, limit);
     },
     async subscriptions(limit) {
       await call();

@@ -1,8 +1,45 @@
-/** Tailscale's API as the daemon uses it. */
+/** Tailscale: its API as the daemon uses it, and what its control server says to machines. */
 import { BorderError } from "../../../pool/errors.ts";
 import { Secret } from "../../../pool/secrets/secret.ts";
 import type { Tailnet, TailnetDevice } from "../../../pool/tailnet/tailnet.ts";
-import type { World } from "../world.ts";
+import type { SimDevice, World } from "../world.ts";
+
+/** The tags that the installation's client owns. */
+const ownTags = /^tag:claw/;
+
+/**
+ * A machine joins with a key.
+ * @returns its node's id
+ * @throws Error with the refusal's text
+ */
+export function joinTailnet(world: World, authKey: string, hostname: string): string {
+  const key = world.authKeys.get(authKey);
+  if (!key) throw new Error("invalid key: API key does not exist");
+  if (key.used || key.revoked || key.expiresAt <= world.clock.now())
+    throw new Error(`invalid key: API key ${key.id} not valid`);
+  key.used = true;
+  const number = world.id();
+  const names = new Set([...world.devices.values()].map(({ name }) => name));
+  let name = hostname;
+  for (let more = 1; names.has(name); more++) name = `${hostname}-${more}`;
+  const node = `n${number}CNTRL`;
+  world.devices.set(node, {
+    hostname,
+    name,
+    addresses: [`100.64.${(number >> 8) & 255}.${number & 255}`, `fd7a:115c:a1e0::${number.toString(16)}`],
+    tags: key.tags,
+    ephemeral: key.ephemeral,
+    online: true,
+  });
+  return node;
+}
+
+/** In order: an ephemeral one is forgotten at once. */
+export function leaveTailnet(world: World, node: string): void {
+  const device = world.devices.get(node);
+  if (device?.ephemeral) world.devices.delete(node);
+  else if (device) device.online = false;
+}
 
 export function simulatedTailnet(world: World): Tailnet {
   const call = async () => {
@@ -11,42 +48,41 @@ export function simulatedTailnet(world: World): Tailnet {
       throw new BorderError("Tailscale answered 500", { border: "tailnet", kind: "transient" });
     }
   };
-  const shown = (nodeId: string): TailnetDevice | null => {
-    const device = world.devices.get(nodeId);
-    return device
-      ? {
-          nodeId,
-          hostname: device.hostname,
-          name: `${device.hostname}.ts.net`,
-          addresses: ["100.64.0.1"],
-          tags: device.tags,
-          authorized: true,
-          connectedToControl: true,
-        }
-      : null;
-  };
+  const shown = (nodeId: string, { hostname, name, addresses, tags, online }: SimDevice): TailnetDevice => ({
+    nodeId,
+    hostname,
+    name: `${name}.clawpool.ts.net`,
+    addresses,
+    tags,
+    authorized: true,
+    connectedToControl: online,
+  });
   return {
-    async mintKey({ tags, expirySeconds }) {
+    async mintKey({ tags, expirySeconds, ephemeral = false }) {
       await call();
-      const id = `k${world.id()}`;
-      const key = `tskey-auth-${id}`;
+      if (tags.length === 0 || !tags.every((tag) => ownTags.test(tag))) {
+        const message = "requested tags are invalid or not permitted";
+        throw new BorderError(message, { border: "tailnet", kind: "permanent" });
+      }
+      const id = `k${world.id()}CNTRL`;
+      const key = `tskey-auth-${id}-${world.chance.bytes(6).toString("hex")}`;
+      const expiresAt = world.clock.now() + expirySeconds * 1_000;
       world.secrets.add(key);
-      world.authKeys.set(key, { id, used: false, tags });
-      return { id, key: new Secret(key), expiresAt: world.clock.now() + expirySeconds * 1_000 };
+      world.authKeys.set(key, { id, used: false, revoked: false, tags, ephemeral, expiresAt });
+      return { id, key: new Secret(key), expiresAt };
     },
     async revokeKey(id) {
       await call();
-      for (const [text, key] of world.authKeys) if (key.id === id) world.authKeys.delete(text);
+      for (const key of world.authKeys.values()) if (key.id === id) key.revoked = true;
     },
     async device(nodeId) {
       await call();
-      return shown(nodeId);
+      const device = world.devices.get(nodeId);
+      return device ? shown(nodeId, device) : null;
     },
     async devices(tag) {
       await call();
-      return [...world.devices.keys()]
-        .flatMap((node) => shown(node) ?? [])
-        .filter(({ tags }) => tags.includes(tag));
+      return [...world.devices].filter(([, { tags }]) => tags.includes(tag)).map((entry) => shown(...entry));
     },
     async deleteDevice(nodeId) {
       await call();
