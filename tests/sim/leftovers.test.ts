@@ -32,13 +32,16 @@ describe("what nobody remembers, under simulation", function () {
           const rows = store.auditRows({ subject, limit: 1_000 });
           const at = (action: string) =>
             (rows.find((row) => row.action === action)?.at ?? Number.POSITIVE_INFINITY) - since;
-          assert.ok(at("sweep.delete") >= orphanGraceMs);
+          assert.ok(at("sweep.delete.begun") >= orphanGraceMs);
           // What costs cents is looked for half as often as servers.
           const every = subject.startsWith("server") ? everyMs : 2 * everyMs;
           assert.ok(at("flag.orphan") <= minute + 2 * every, `${subject}: ${at("flag.orphan")} ms`);
-          assert.ok(at("sweep.delete") <= orphanGraceMs + 3 * every, `${subject}: ${at("sweep.delete")} ms`);
+          assert.ok(
+            at("sweep.delete.begun") <= orphanGraceMs + 3 * every,
+            `${subject}: ${at("sweep.delete.begun")} ms`,
+          );
           if (subject.startsWith("server")) told.push(at("flag.orphan"));
-          deleted.push(at("sweep.delete"));
+          deleted.push(at("sweep.delete.begun"));
         }
       });
       assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
