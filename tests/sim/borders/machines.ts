@@ -133,9 +133,13 @@ function program(
     say({ type: "step", step: "env", ms: 12 });
     await world.takes(80, 300);
     if (server.deleting) return cut(sshError("transient", "reset"));
+    let address = world.devices.get(machine.tailnetNode ?? "")?.addresses[0] ?? null;
     if (!again) {
-      const joined = join(world, server, request);
-      if (joined) return fail(joined, false);
+      try {
+        address = join(world, server, request);
+      } catch (error) {
+        return fail(String(error), false);
+      }
       machine.gatewayToken = request.gatewayToken;
       machine.done = { order, generation };
       if (request.dropAdmin) machine.admin = false;
@@ -145,7 +149,7 @@ function program(
       newTokenAccepted: true,
       oldTokenRefused: true,
       unitActive: true,
-      tailnetAddress: world.devices.get(machine.tailnetNode ?? "")?.addresses[0] ?? null,
+      tailnetAddress: address,
       tailnetNode: request.rehearsal ? null : machine.tailnetNode,
       way: again ? "unchanged" : "reload",
     };
@@ -187,22 +191,21 @@ function witness(world: World, { id, name, machine }: SimServer, order: string):
   machine.customer = order;
 }
 
-/** @returns why it could not join */
+/**
+ * @returns its address in the tailnet; null when it is to join none
+ * @throws Error saying why it could not join
+ */
 function join(
   world: World,
   server: SimServer,
-  request: Extract<MachineRequest, { op: "hand-over" }>,
+  { tailnet }: Extract<MachineRequest, { op: "hand-over" }>,
 ): string | null {
-  const { tailnet } = request;
   if (!tailnet) return null;
-  try {
-    const node = joinTailnet(world, tailnet.key, tailnet.hostname);
-    if (tailnet.logout) leaveTailnet(world, node);
-    else server.machine.tailnetNode = node;
-    return null;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
+  const node = joinTailnet(world, tailnet.key, tailnet.hostname);
+  const address = world.devices.get(node)?.addresses[0] ?? null;
+  if (tailnet.logout) leaveTailnet(world, node);
+  else server.machine.tailnetNode = node;
+  return address;
 }
 
 /** What it installed does not last: noticed when the machine is proved again, if not sooner. */
