@@ -118,6 +118,7 @@ export function createController(options: ControllerOptions): Controller {
     onClaimed: (machine) => loop.poke(machine),
     onQueued: () => loop.poke(),
     onEnded: (order) => loop.poke(store.order(order)?.machine ?? undefined),
+    onReviewed: (order) => loop.poke(store.order(order)?.machine ?? undefined),
     buildTimeMs: (plan) => leadTimeMs(store, plan),
   });
   const context: StageContext = {
@@ -129,6 +130,8 @@ export function createController(options: ControllerOptions): Controller {
     platform: platform.ids,
     armed,
     confirmation: desk.confirmation,
+    hasEnded: desk.hasEnded,
+    cancelSuspended: desk.cancelSuspended,
     log,
   };
   const loop = createLoop({

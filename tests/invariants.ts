@@ -2,7 +2,7 @@
  * What must hold whatever happened, once the trouble is over: one definition for the simulation, the fault tests and
  * the soak. Each collects the facts in its own world and has them judged here.
  *
- *   I1  who paid is served by exactly one machine, or a person was told
+ *   I1  who paid is served by exactly one machine, or a person was told; whoever is suspended keeps one, switched off
  *   I2  no machine ever had two orders, no order has two machines
  *   I3  nothing of ours is left that no row knows (servers, devices, folders), and nothing of others was touched
  *   I4  a payment that was acknowledged is known
@@ -23,6 +23,8 @@ export interface SeenServer {
   readonly id: number;
   readonly name: string;
   readonly deleting: boolean;
+  /** Switched off. */
+  readonly off: boolean;
   /** The order whose document it has seen, if only in part. */
   readonly customer: string | null;
   /** The order whose document took effect on it. */
@@ -104,13 +106,21 @@ function* served({ store, sessions, servers, isEntitled }: Facts): Generator<str
       if (serving.length === 1 && order.state !== "running" && !told) {
         yield `I1: ${order.id} is served and its order is ${order.state}`;
       }
-    } else if (serving.length > 0) {
+      if (serving[0]?.off) yield `I1: ${order.id} is paid for and ${serving[0].name} is switched off`;
+    } else if (serving.some(({ off }) => !off || order.state !== "suspended")) {
       yield `I3: ${order.id} is not paid for (${order.state}) and ${serving[0]?.name} serves it`;
     }
   }
 }
 
-const bound: readonly MachineState[] = ["claimed", "handing-over", "serving"];
+const bound: readonly MachineState[] = [
+  "claimed",
+  "handing-over",
+  "serving",
+  "suspending",
+  "suspended",
+  "resuming",
+];
 
 function* exclusive({ store, servers }: Facts): Generator<string> {
   const orders = new Map<string, Set<unknown>>();
@@ -215,8 +225,11 @@ export interface WantedPool {
   readonly maxTotal: number;
 }
 
-const resting = ({ state, labelled, enrolled }: Machine): boolean =>
-  state === "serving" ? labelled && enrolled : state === "ready";
+function resting({ state, labelled, enrolled, order }: Machine, store: Store): boolean {
+  const suspended = order !== null && store.order(order)?.suspendedFor != null;
+  if (state === "serving") return labelled && enrolled && !suspended;
+  return state === "ready" || (state === "suspended" && suspended);
+}
 
 /** What is still to be done before a store of one pool is in order (I8); empty when nothing is. */
 export function unrest(store: Store, { minReady, maxTotal }: WantedPool): string[] {
@@ -225,10 +238,11 @@ export function unrest(store: Store, { minReady, maxTotal }: WantedPool): string
   const wanted = Math.min(minReady, Math.max(0, maxTotal - (live.length - ready)));
   return [
     ...live
-      .filter((machine) => !resting(machine))
+      .filter((machine) => !resting(machine, store))
       .map(({ name, state, attempts, reason }) => `${name} ${state} ${attempts} ${reason ?? ""}`),
     ...store
       .orders({ states: ["queued", "provisioning", "releasing"], limit: Number.MAX_SAFE_INTEGER })
+      .filter(({ state, suspendedFor }) => state !== "queued" || suspendedFor === null)
       .map(({ id, state }) => `${id} ${state}`),
     ...store
       .orders({ states: ["running"], limit: Number.MAX_SAFE_INTEGER })

@@ -44,6 +44,8 @@ export type RunPermit =
       readonly create: boolean;
       readonly update: boolean;
       readonly destroy: boolean;
+      /** Switches the server off and on; nothing else of a machine with a live order may. */
+      readonly power?: boolean;
       /** Order in which the API budget is given out. */
       readonly priority: "hand-over" | "destroy" | "refill" | "person";
     }
@@ -103,6 +105,9 @@ export interface Orphan {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** `poweroff` pulls the plug, `shutdown` only sends the system a signal. */
+export type PowerAction = "shutdown" | "poweroff" | "poweron";
+
 export interface Gate {
   /** `http://127.0.0.1:<port>/v1` */
   readonly endpoint: string;
@@ -120,5 +125,11 @@ export interface Gate {
    * @throws BorderError `permanent` (code `not-orphan`) when the second look says otherwise, else Hetzner's
    */
   deleteOrphan(orphan: Orphan): Promise<"asked" | "gone">;
+  /**
+   * Switches a server on or off, or asks its system to shut down. Done when Hetzner took the request; whether the server is
+   * off is for the caller to see. One that is busy is left as it is.
+   * @throws BorderError as `deleteServer`
+   */
+  power(run: GateRun, serverId: number, action: PowerAction): Promise<void>;
   close(): Promise<void>;
 }

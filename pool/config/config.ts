@@ -1,4 +1,5 @@
 /** The resolved configuration: what the rest of the code sees. Durations are milliseconds. */
+import type { SuspensionTerms } from "../order/entitlement.ts";
 import type { Secret } from "../secrets/secret.ts";
 
 export interface PoolConfig {
@@ -68,6 +69,10 @@ export interface Deadlines {
   readonly preparingMs: number;
   readonly provingMs: number;
   readonly handingOverMs: number;
+  /** Until a machine that was asked to shut down is switched off. */
+  readonly suspendingMs: number;
+  /** Until a person is told that a resumed machine does not serve. */
+  readonly resumingMs: number;
 }
 
 /** How what others have is compared with what the store knows. */
@@ -94,6 +99,7 @@ export interface Config {
   readonly deadlines: Deadlines;
   readonly sweeps: SweepsConfig;
   readonly releaseGraceMs: number;
+  readonly suspension: SuspensionTerms;
   readonly api: {
     readonly listen: { host: string; port: number };
     readonly publicUrl: string;

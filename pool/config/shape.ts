@@ -180,7 +180,39 @@ const deadlines = z.strictObject({
   preparing: duration.default(20 * units.m),
   proving: duration.default(3 * units.m),
   handing_over: duration.default(60 * units.s),
+  // A system that obeys is off in seconds; systemd gives a unit that does not 90 s.
+  suspending: duration.default(2 * units.m).describe("asked to shut down; then it is switched off"),
+  // A gateway answers 10 to 80 s after the boot.
+  resuming: duration.default(10 * units.m).describe("then a person is told; it is tried on"),
 });
+
+const suspension = z
+  .strictObject({
+    overdue: duration
+      .default(7 * units.d)
+      .describe("serves on for so long after a renewal failed, while Stripe tries again"),
+    never_paid: duration
+      .default(0)
+      .describe("the same when the very first payment failed, and nothing was ever paid"),
+    dispute: z
+      .enum(["suspend", "serve"])
+      .default("suspend")
+      .describe("the customer's bank disputes a payment"),
+    lost_dispute: z.enum(["suspend", "serve"]).default("suspend").describe("the bank took a payment back"),
+    refund: z
+      .enum(["suspend", "serve"])
+      .default("serve")
+      .describe("the newest payment was refunded in full, though the subscription goes on"),
+    keep: z
+      .union([duration, z.null()])
+      .default(30 * units.d)
+      .describe("how long a suspended machine is kept; null keeps it until its subscription ends"),
+    afterwards: z
+      .enum(["ask", "cancel"])
+      .default("ask")
+      .describe("then ask a person, or cancel the subscription in Stripe (whose end ends the machine)"),
+  })
+  .describe("when an order's machine is switched off and kept, and for how long");
 
 export const shape = z.strictObject({
   instance: name.describe(
@@ -207,6 +239,7 @@ export const shape = z.strictObject({
   release_grace: duration
     .default(24 * units.h)
     .describe("between the end of a subscription and the end of its machine"),
+  suspension: suspension.prefault({}),
   api: z.strictObject({
     listen: z
       .string()

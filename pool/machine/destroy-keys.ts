@@ -6,7 +6,7 @@ import type { Order } from "../order/order.ts";
 import type { Machine } from "./machine.ts";
 
 /**
- * `ended`: Stripe, asked for the subscription, showed that it has ended, and the grace is over; `confirmed`: a person said
+ * `ended`: Stripe, asked for the subscription, showed that it has ended, the grace is over, and nobody keeps the order; `confirmed`: a person said
  * so by name; `moved-on`: the order is another machine's, or nobody's, because the hand-over failed here. Null: it stays.
  */
 export function keyToDestroy(
@@ -18,6 +18,7 @@ export function keyToDestroy(
   if (order === null) return null;
   if (order.machine !== machine.name) return "moved-on";
   if (machine.endConfirmedBy !== null) return "confirmed";
-  const over = order.endedAt !== null && order.releaseAt !== null && order.releaseAt <= now;
+  const over =
+    order.endedAt !== null && order.releaseAt !== null && order.releaseAt <= now && order.keptAt === null;
   return over ? "ended" : null;
 }

@@ -13,6 +13,7 @@ import { prove } from "./prove.ts";
 import { keepReady, missed } from "./ready.ts";
 import { serve } from "./serve.ts";
 import type { Next, Stage, StageContext } from "./stage.ts";
+import { resuming, suspended, suspending } from "./suspend.ts";
 
 const stages: Readonly<Record<MachineState, Stage | null>> = {
   planned: plan,
@@ -24,6 +25,9 @@ const stages: Readonly<Record<MachineState, Stage | null>> = {
   claimed,
   "handing-over": handOver,
   serving: serve,
+  suspending,
+  suspended,
+  resuming,
   releasing: destroy,
   retiring: destroy,
   failed,
@@ -31,7 +35,17 @@ const stages: Readonly<Record<MachineState, Stage | null>> = {
 };
 
 /** States whose failure is answered by trying again for ever: giving up there would forget a server that costs money. */
-const neverGiveUp: readonly MachineState[] = ["serving", "releasing", "retiring"];
+const neverGiveUp: readonly MachineState[] = [
+  "serving",
+  "suspending",
+  "suspended",
+  "resuming",
+  "releasing",
+  "retiring",
+];
+
+/** States whose deadline is no end: the stage itself does something else behind it. */
+const outlasts: readonly MachineState[] = ["suspending", "resuming"];
 
 /** After this many tries of a destroy a person is told, once. */
 const alertAfterTries = 10;
@@ -50,7 +64,8 @@ export async function reconcile(
   const stage = machine && stages[machine.state];
   if (!machine || !stage) return { againInMs: Number.POSITIVE_INFINITY };
   try {
-    if (machine.deadline !== null && clock.now() >= machine.deadline) {
+    const isLate = machine.deadline !== null && clock.now() >= machine.deadline;
+    if (isLate && !outlasts.includes(machine.state)) {
       const late = `still ${machine.state} at its deadline`;
       if (isProvedAgain(machine)) return missed(machine, new Error(late), context);
       giveUp(machine, late, context, false);
@@ -60,7 +75,7 @@ export async function reconcile(
     return next;
   } catch (error) {
     if (error instanceof StaleRowError) return { againInMs: 0 };
-    if (signal.aborted) return { againInMs: 0 };
+    if (signal.aborted && !outlasts.includes(machine.state)) return { againInMs: 0 };
     log.warn({ machine: name, state: machine.state, err: error }, "stage failed");
     return answer(machine, error, context);
   }

@@ -11,6 +11,9 @@
  *   claimed       bound to one order; from here on the machine is never offered again
  *   handing-over  the hand-over document was sent, or may have been
  *   serving       the customer's; the order's subscription decides how long
+ *   suspending    the order may not be served now (pool/order/entitlement.ts); being switched off, everything is kept
+ *   suspended     switched off; disk, address and tailnet device are kept, and Hetzner bills on
+ *   resuming      the order may be served again; switched on, until it is proved to serve
  *   releasing     the order has ended; being destroyed
  *   retiring      never had an order (or failed before one saw it); being destroyed
  *   failed        a step failed for good; kept as a specimen or waiting to be retired
@@ -18,6 +21,7 @@
  *
  *   planned → creating → booting → preparing → proving → ready → claimed → handing-over → serving → releasing → destroyed
  *   ready → proving → ready now and then, for about a second
+ *   serving → suspending → suspended → resuming → serving, and from each of these → releasing
  *   any unclaimed state → retiring → destroyed       any state before serving → failed → retiring | releasing
  */
 import { strict as assert } from "node:assert";
@@ -49,12 +53,18 @@ export const machineStates = [
   "claimed",
   "handing-over",
   "serving",
+  "suspending",
+  "suspended",
+  "resuming",
   "releasing",
   "retiring",
   "failed",
   "destroyed",
 ] as const;
 export type MachineState = (typeof machineStates)[number];
+
+/** From the hand-over to the end: the machine is one customer's, switched on or not. */
+export const customersStates: readonly MachineState[] = ["serving", "suspending", "suspended", "resuming"];
 
 const following: Readonly<Record<MachineState, readonly MachineState[]>> = {
   planned: ["creating", "failed", "retiring"],
@@ -65,7 +75,11 @@ const following: Readonly<Record<MachineState, readonly MachineState[]>> = {
   ready: ["claimed", "proving", "failed", "retiring"],
   claimed: ["handing-over", "failed", "releasing"],
   "handing-over": ["serving", "failed", "releasing"],
-  serving: ["releasing"],
+  serving: ["suspending", "releasing"],
+  // Not back to resuming: a shutdown that was asked for may come at any time, and nothing calls it off.
+  suspending: ["suspended", "releasing"],
+  suspended: ["suspending", "resuming", "releasing"],
+  resuming: ["serving", "suspending", "releasing"],
   releasing: ["destroyed"],
   retiring: ["destroyed"],
   failed: ["retiring", "releasing"],

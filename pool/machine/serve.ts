@@ -1,10 +1,11 @@
 /**
  * serving: what remains to be done for a customer's machine once it serves (Tailscale's own side confirms the
- * enrolment; order and customer become labels), and its end when the order's time has come.
+ * enrolment; order and customer become labels), until it may not serve any more (suspend.ts) or its time is over (release.ts).
  */
 import { strict as assert } from "node:assert";
 import { importServer, stackInput, untaint } from "./create.ts";
 import type { Machine, OrderId } from "./machine.ts";
+import { isDue, release, untilRelease } from "./release.ts";
 import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
 import { usableState } from "./state.ts";
 import { audited, withPermit } from "./terraform-run.ts";
@@ -15,13 +16,14 @@ const enrolmentMs = 60_000;
 export const serve: Stage = async (machine, context) => {
   const { store, clock } = context;
   const order = store.order(machine.order as OrderId);
-  if (order?.releaseAt != null && order.releaseAt <= clock.now()) {
-    store.releaseOrder(order.id, order.reason ?? "the subscription has ended");
+  if (order && isDue(order, context)) return release(order, context);
+  if (order && order.suspendedFor !== null) {
+    store.recordPower(machine.name, "serving", { state: "suspending" }, order.suspendedWhy ?? "suspended");
     return atOnce;
   }
   if (!machine.enrolled) return confirmEnrolment(machine, context);
   if (!machine.labelled) return applyLabels(machine, context);
-  return { againInMs: order?.releaseAt != null ? order.releaseAt - clock.now() : 60_000 };
+  return { againInMs: untilRelease(order, clock.now()) ?? 60_000 };
 };
 
 async function confirmEnrolment(machine: Machine, context: StageContext): Promise<Next> {

@@ -28,6 +28,13 @@ export interface StageContext {
   readonly keys: KeyStock | null;
   /** Stripe, asked again, agrees that the order's session was paid. Survives a restart by asking again. */
   readonly confirmation: (order: OrderId) => Promise<"agreed" | "disagreed">;
+  /** Stripe, asked now, shows that the order's subscription is over. @throws BorderError when it cannot be asked */
+  readonly hasEnded: (order: OrderId) => Promise<boolean>;
+  /**
+   * Cancels the subscription of an order that was suspended for too long, if Stripe, asked now, still says so.
+   * @throws BorderError when it cannot be asked
+   */
+  readonly cancelSuspended: (order: OrderId) => Promise<void>;
   readonly log: Logger;
 }
 

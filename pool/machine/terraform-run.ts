@@ -13,7 +13,7 @@ type MachinePermit = Extract<RunPermit, { kind: "machine" }>;
 export async function withPermit<T>(
   machine: Machine,
   { gate }: StageContext,
-  may: Partial<Pick<MachinePermit, "create" | "update" | "destroy">>,
+  may: Partial<Pick<MachinePermit, "create" | "update" | "destroy" | "power">>,
   work: (run: GateRun) => Promise<T>,
 ): Promise<T> {
   const run = gate.openRun({
@@ -23,7 +23,7 @@ export async function withPermit<T>(
     create: false,
     update: false,
     destroy: false,
-    priority: may.destroy ? "destroy" : "refill",
+    priority: may.destroy || may.power ? "destroy" : "refill",
     ...may,
   });
   try {

@@ -3,22 +3,24 @@ import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { BorderError } from "../errors.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
 import type { Random } from "../random.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { NewOrder, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import { instanceMetadataKey, isPaid, objection, orderMetadataKey } from "./confirm.ts";
+import { hasEnded } from "./entitlement.ts";
 import type { Order } from "./order.ts";
 import {
   acceptEvent,
   acceptPaidSession,
   endSubscription,
   expireCheckout,
-  type PaymentContext,
   type WebhookOutcome,
 } from "./payments.ts";
 import { type OrderRequest, OrderRequestError, readOrderRequest } from "./request.ts";
+import { createReviewer, type ReviewContext, type Reviewer } from "./review.ts";
 
 export interface OrderDeskOptions {
   readonly store: Store;
@@ -28,7 +30,7 @@ export interface OrderDeskOptions {
   /** Asked for anew each time, so that a reloaded configuration counts at once. */
   readonly config: () => Pick<
     Config,
-    "instance" | "plans" | "regions" | "stripe" | "releaseGraceMs" | "maxParallelBuilds"
+    "instance" | "plans" | "regions" | "stripe" | "releaseGraceMs" | "maxParallelBuilds" | "suspension"
   >;
   /** After the commit that bound the machine; starts the hand-over now instead of at the loop's next look. */
   readonly onClaimed: (machine: MachineName, order: OrderId) => void;
@@ -36,6 +38,8 @@ export interface OrderDeskOptions {
   readonly onQueued: (order: OrderId) => void;
   /** After the commit that ended the order. */
   readonly onEnded?: (order: OrderId) => void;
+  /** After the commit that wrote down whether the order may be served. */
+  readonly onReviewed?: (order: OrderId) => void;
   /** How long building a machine of this plan takes, as measured; null while nobody knows. Milliseconds. */
   readonly buildTimeMs: (plan: string) => number | null;
   readonly log: Logger;
@@ -57,6 +61,12 @@ export interface OrderDesk {
   sessionFound(session: CheckoutSession): WebhookOutcome;
   /** The same for a fetched subscription that has ended. */
   endFound(subscription: Subscription): WebhookOutcome;
+  /** Judges a subscription anew. @throws BorderError when Stripe cannot be asked */
+  review: Reviewer["review"];
+  /** Whether Stripe, asked now, says that the order's subscription is over. @throws BorderError */
+  hasEnded(id: OrderId): Promise<boolean>;
+  /** Cancels the subscription of a suspended order, if Stripe, asked now, still gives a reason. @throws BorderError */
+  cancelSuspended(id: OrderId): Promise<void>;
   /**
    * Whether Stripe, asked again, says that the order's session was paid, for this order and plan. One call for all who
    * wait; asked anew after a restart. @throws BorderError when Stripe cannot be asked now.
@@ -72,14 +82,16 @@ const confirmationLastsMs = 60_000;
 export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
   const { store, stripe, clock, random, config, log } = options;
   const confirmations = new Map<OrderId, { at: number; answer: Promise<"agreed" | "disagreed"> }>();
-  const payments: PaymentContext = {
+  const payments: ReviewContext = {
     store,
     stripe,
     clock,
     instance: () => config().instance,
     locationsOf: (region) => config().regions[region] ?? [],
     graceMs: () => config().releaseGraceMs,
+    terms: () => config().suspension,
   };
+  const reviewer = createReviewer(payments);
 
   async function askStripe(id: OrderId): Promise<"agreed" | "disagreed"> {
     const order = store.order(id);
@@ -121,6 +133,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       // Asked now, while the machine already works; whoever awaits it gets the error, if there is one.
       confirmation(outcome.order.id).catch(() => {});
     } else if (outcome.kind === "queued") options.onQueued(outcome.order.id);
+    else if (outcome.kind === "reviewed") for (const { id } of outcome.orders) options.onReviewed?.(id);
     else if (outcome.kind === "ended") options.onEnded?.(outcome.order.id);
   }
 
@@ -198,6 +211,12 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     return before ?? store.createOrder(order);
   }
 
+  const review: Reviewer["review"] = async (subscription, asked) => {
+    const found = await reviewer.review(subscription, asked);
+    if (found && !asked?.dryRun) options.onReviewed?.(found.order.id);
+    return found;
+  };
+
   return {
     create,
     confirmation,
@@ -205,7 +224,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       const event = stripe.verify(raw, header, config().stripe.webhookSecrets);
       const outcome = isOtherMode(event, config().stripe.key)
         ? refuseMode(event, store)
-        : await acceptEvent(event, payments);
+        : await acceptEvent(event, payments, reviewer);
       const order = "order" in outcome ? outcome.order.id : undefined;
       const { id, type, object, secretIndex } = event;
       log.info({ event: id, type, object, secretIndex, outcome: outcome.kind, order }, "webhook taken");
@@ -218,6 +237,30 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
         : expireCheckout(null, session, "the checkout expired", payments);
       announce(outcome);
       return outcome;
+    },
+    review,
+    hasEnded: async (id) => {
+      const { subscription } = store.order(id) ?? {};
+      const shown = subscription ? await stripe.fetchSubscription(subscription) : null;
+      if (shown === null) {
+        // A key of another account or mode shows exactly this; nothing is destroyed on the strength of it.
+        throw new BorderError(`Stripe does not show the subscription of order ${id}, which is to end`, {
+          border: "stripe",
+          kind: "permanent",
+          code: "resource_missing",
+        });
+      }
+      return hasEnded(shown);
+    },
+    async cancelSuspended(id) {
+      const { subscription, suspendedFor } = store.order(id) ?? {};
+      if (!subscription) return;
+      const asked = await review(subscription);
+      if (asked?.verdict.do !== "suspend" || asked.order.held !== null) return;
+      const why = `suspended (${suspendedFor}) for as long as the configuration keeps it`;
+      store.audit("daemon", "subscription.cancel", subscription, { why, order: id });
+      await stripe.cancelSubscription(subscription, why);
+      await review(subscription);
     },
     endFound(subscription) {
       const outcome = endSubscription(null, subscription, payments);

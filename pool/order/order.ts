@@ -5,18 +5,21 @@
  *   queued            paid, no machine yet (the claim found the pool empty); has a position
  *   provisioning      paid and bound to a machine; the hand-over runs
  *   running           the agent serves
+ *   suspended         may not be served now: its machine is switched off and kept (or resumes and is not proved yet)
  *   releasing         the subscription has ended; the machine goes after the grace
  *   released          the machine is gone; terminal
  *   failed            cannot be served without a person; terminal until retried
  *   expired           the checkout ended without a payment; terminal
  */
 import type { MachineName, OrderId } from "../machine/machine.ts";
+import type { SuspensionReason } from "./entitlement.ts";
 
 export const orderStates = [
   "awaiting-payment",
   "queued",
   "provisioning",
   "running",
+  "suspended",
   "releasing",
   "released",
   "failed",
@@ -44,6 +47,17 @@ export interface Order {
   readonly endedAt: number | null;
   readonly releaseAt: number | null;
   readonly reason: string | null;
+  /** Since when a payment is overdue, as far as we saw (epoch ms). */
+  readonly overdueSince: number | null;
+  /** Why the order may not be served now; null while it may. What its machine does about it is the machine's state. */
+  readonly suspendedFor: SuspensionReason | null;
+  readonly suspendedAt: number | null;
+  /** In words, for customer and operator. */
+  readonly suspendedWhy: string | null;
+  /** A person's word, which goes before Stripe's: off, or on whatever Stripe says while the subscription lives. */
+  readonly held: "suspend" | "serve" | null;
+  /** Since when a person forbids that the machine is destroyed, whatever ends. */
+  readonly keptAt: number | null;
 }
 
 /** One line of an order's history, what `GET /v1/orders/:id/events` streams. `seq` grows by one for each order. */

@@ -7,7 +7,8 @@
  *   checkout.session.async_payment_succeeded      as completed, paid
  *   checkout.session.async_payment_failed/expired fetched again; the order expires unless it was paid after all
  *   customer.subscription.deleted                 fetched again; must be over; the order ends after the grace
- *   customer.subscription.updated                 the same when it says `incomplete_expired`; else not ours to act on
+ *   customer.subscription.updated/paused/resumed, charge.dispute.*, charge.refunded, refund.*, customer.deleted
+ *                                                 reviewed: fetched and judged anew (review.ts)
  *   anything else                                 not ours to act on
  *
  * What the sweep (pool/sweep/stripe.ts) fetched goes the same ways, without an event.
@@ -17,13 +18,16 @@ import type { Machine } from "../machine/machine.ts";
 import type { InboxEvent, Payment, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import { instanceMetadataKey, isPaid, orderIdFrom } from "./confirm.ts";
+import { hasEnded } from "./entitlement.ts";
 import type { Order } from "./order.ts";
+import type { Reviewer } from "./review.ts";
 
 export type WebhookOutcome =
   | { readonly kind: "claimed"; readonly order: Order; readonly machine: Machine }
   | { readonly kind: "queued"; readonly order: Order }
   | { readonly kind: "duplicate"; readonly order: Order }
   | { readonly kind: "ended" | "expired"; readonly order: Order }
+  | { readonly kind: "reviewed"; readonly orders: readonly Order[] }
   | { readonly kind: "awaiting-payment" | "unknown-order" | "disagreed" | "ignored" | "noted" };
 
 export interface PaymentContext {
@@ -37,7 +41,11 @@ export interface PaymentContext {
 
 /** Acts on a verified event. @throws BorderError when Stripe cannot be asked, or the store's error: then nothing was
  *  kept, and Stripe will deliver the event again. */
-export async function acceptEvent(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
+export async function acceptEvent(
+  event: StripeEvent,
+  context: PaymentContext,
+  reviewer: Reviewer,
+): Promise<WebhookOutcome> {
   switch (event.type) {
     case "checkout.session.completed":
     case "checkout.session.async_payment_succeeded":
@@ -47,13 +55,8 @@ export async function acceptEvent(event: StripeEvent, context: PaymentContext): 
       return checkoutEnded(event, await fetchSession(event, context), context);
     case "customer.subscription.deleted":
       return subscriptionEnded(event, context);
-    case "customer.subscription.updated":
-      // Never paid for the first time, it ends without `deleted`. Thin events say no status: then Stripe is asked.
-      return event.status === null || hasEnded({ status: event.status })
-        ? subscriptionUpdated(event, context)
-        : { kind: "ignored" };
     default:
-      return { kind: "ignored" };
+      return review(event, context, reviewer);
   }
 }
 
@@ -99,10 +102,6 @@ export function isForeign(session: CheckoutSession, context: { readonly instance
   return session.mode !== "subscription" || (instance !== undefined && instance !== context.instance());
 }
 
-/** Nothing revives a subscription in these states. */
-export const hasEnded = ({ status }: Pick<Subscription, "status">): boolean =>
-  status === "canceled" || status === "incomplete_expired";
-
 function checkoutEnded(
   event: StripeEvent,
   session: CheckoutSession | null,
@@ -141,11 +140,22 @@ async function subscriptionEnded(event: StripeEvent, context: PaymentContext): P
   return endSubscription(inboxEvent(event), subscription, context);
 }
 
-async function subscriptionUpdated(event: StripeEvent, context: PaymentContext): Promise<WebhookOutcome> {
-  if (event.object === null) return { kind: "ignored" };
-  const subscription = await context.stripe.fetchSubscription(event.object);
+async function review(
+  event: StripeEvent,
+  context: PaymentContext,
+  reviewer: Reviewer,
+): Promise<WebhookOutcome> {
+  const kept = inboxEvent(event);
+  const orders = await reviewer.reviewEvent(kept);
+  const [first] = orders;
+  if (orders.length === 1 && first?.endedAt != null) return { kind: "ended", order: first };
+  if (orders.length > 0) return { kind: "reviewed", orders };
+  // Never paid for the first time, it ends without `deleted`; nobody has an order of it, but its payment may be on its way.
+  const ended = event.status === null || hasEnded({ status: event.status });
+  if (event.type !== "customer.subscription.updated" || !ended) return { kind: "ignored" };
+  const subscription = event.object === null ? null : await context.stripe.fetchSubscription(event.object);
   if (subscription === null || !hasEnded(subscription)) return { kind: "ignored" };
-  return endSubscription(inboxEvent(event), subscription, context);
+  return endSubscription(kept, subscription, context);
 }
 
 /** A subscription that Stripe, asked for it, shows as ended; `event` is null when nobody told of it. */

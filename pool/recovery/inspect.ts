@@ -10,9 +10,15 @@ import type { Config } from "../config/config.ts";
 import { target } from "../machine/boot.ts";
 import { arm } from "../machine/hand-over-session.ts";
 import { ours } from "../machine/labels.ts";
-import { type Machine, type MachineName, machineName, type OrderId } from "../machine/machine.ts";
+import {
+  customersStates,
+  type Machine,
+  type MachineName,
+  machineName,
+  type OrderId,
+} from "../machine/machine.ts";
 import type { HandedOver } from "../machine/protocol.ts";
-import { hasEnded } from "../order/payments.ts";
+import { hasEnded } from "../order/entitlement.ts";
 import { recallPlatform } from "../platform.ts";
 import type { Random } from "../random.ts";
 import type { Ssh } from "../ssh/ssh.ts";
@@ -264,8 +270,10 @@ function write(
     const before = store.order(recovered.order.id);
     if (before && JSON.stringify(before) === JSON.stringify(recovered.order)) return [];
     const secrets = recovered.secrets ?? (before && store.agentSecrets(before.id));
-    const serving = live.some(({ order, state }) => order === recovered.order.id && state === "serving");
-    return [{ ...recovered, secrets: serving && secrets ? { ...secrets, env: {} } : secrets }];
+    const served = live.some(
+      ({ order, state }) => order === recovered.order.id && customersStates.includes(state),
+    );
+    return [{ ...recovered, secrets: served && secrets ? { ...secrets, env: {} } : secrets }];
   });
   store.recover({ machines, orders: aligned });
   for (const { order } of aligned) {

@@ -6,7 +6,14 @@
  * happened since the evidence was written down. Everything else is a person's to decide.
  */
 import type { CloudServer } from "../cloud/cloud.ts";
-import type { Machine, MachineName, MachineSecrets, MachineState, OrderId } from "../machine/machine.ts";
+import {
+  customersStates,
+  type Machine,
+  type MachineName,
+  type MachineSecrets,
+  type MachineState,
+  type OrderId,
+} from "../machine/machine.ts";
 import type { HandedOver } from "../machine/protocol.ts";
 import type { MachineRecord } from "./records.ts";
 
@@ -40,7 +47,7 @@ export interface Verdict {
   readonly text: string;
 }
 
-const bound: readonly MachineState[] = ["claimed", "handing-over", "serving"];
+const bound: readonly MachineState[] = ["claimed", "handing-over", ...customersStates];
 const ending: readonly MachineState[] = ["failed", "retiring", "releasing"];
 /** Before a server exists. */
 const unmade: readonly MachineState[] = ["planned", "creating"];
@@ -120,8 +127,9 @@ function unreachable(
   if (label !== null && label !== machine.order) {
     return as({}, false, `it does not answer, and its label names order ${label}, its row ${machine.order}`);
   }
-  if (machine.state === "serving" && (current || label !== null)) {
-    return as({}, true, `it does not answer; what is written down agrees that it serves ${machine.order}`);
+  if (customersStates.includes(machine.state) && (current || label !== null)) {
+    const what = machine.state === "serving" ? "serves" : `is ${machine.state} for`;
+    return as({}, true, `it does not answer; what is written down agrees that it ${what} ${machine.order}`);
   }
   if (machine.order !== null && around.holders(machine.order).length > 0) {
     return as({}, false, `it does not answer, and ${around.holders(machine.order)} has its order, too`);
@@ -132,9 +140,10 @@ function unreachable(
 
 /** It says that it never saw a customer. */
 function unused({ machine }: Known, as: As): Verdict {
+  if (customersStates.includes(machine.state)) {
+    return as({}, false, `it was ${machine.state} for ${machine.order}, but has no record of a hand-over`);
+  }
   switch (machine.state) {
-    case "serving":
-      return as({}, false, `it was serving ${machine.order}, but has no record of a hand-over`);
     case "claimed":
     case "handing-over":
       return as({}, true, `it is claimed for ${machine.order}; the hand-over has not reached it`);
@@ -150,7 +159,7 @@ function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As
   if (others.length > 0) {
     return as({}, false, `it says that it has order ${order}, and so does ${others.join(", ")}`);
   }
-  if (machine.order === order && (ending.includes(machine.state) || machine.state === "serving")) {
+  if (machine.order === order && [...ending, ...customersStates].includes(machine.state)) {
     return as({}, true, `it answers, and has order ${order}, as written down`);
   }
   if (!around.knows(order)) {

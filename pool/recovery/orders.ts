@@ -1,6 +1,6 @@
 /** The orders' rows as machines and Stripe have them; pure. */
 import type { Config } from "../config/config.ts";
-import type { Machine, MachineName, OrderId } from "../machine/machine.ts";
+import { customersStates, type Machine, type MachineName, type OrderId } from "../machine/machine.ts";
 import { instanceMetadataKey, orderIdFrom, orderMetadataKey } from "../order/confirm.ts";
 import type { AgentSecrets, Order } from "../order/order.ts";
 import type { RecoveredOrder } from "../store/store.ts";
@@ -69,6 +69,12 @@ export function orderFromStripe(
     endedAt: null,
     releaseAt: null,
     reason: null,
+    overdueSince: null,
+    suspendedFor: null,
+    suspendedAt: null,
+    suspendedWhy: null,
+    held: null,
+    keptAt: null,
   };
   return { order, secrets: { env: {}, gatewayToken: "" }, bare: true };
 }
@@ -97,7 +103,7 @@ export function alignOrders(
       const reason = "paid, but its environment was lost with the database: ask the customer for it";
       return { order: { ...order, state: "failed", reason }, secrets, why: reason };
     }
-    const placed = order.state === "provisioning" || order.state === "running" || order.state === "releasing";
+    const placed = ["provisioning", "running", "suspended", "releasing"].includes(order.state);
     if (!placed || (order.machine && !live.has(order.machine) && order.state === "releasing")) {
       const over = order.state === "releasing" ? ({ state: "released" } as const) : {};
       return { order: { ...order, ...over }, secrets, why: "no machine has it" };
@@ -130,8 +136,9 @@ function onMachine(order: Order, machine: Machine, now: number): Order {
       releaseAt: order.releaseAt ?? now,
     };
   }
-  if (machine.state === "serving") {
-    const state = order.endedAt === null ? "running" : "releasing";
+  if (customersStates.includes(machine.state)) {
+    const served = machine.state === "serving" ? "running" : "suspended";
+    const state = order.endedAt === null ? served : "releasing";
     return { ...order, ...own, state, servingAt: order.servingAt ?? now };
   }
   return { ...order, ...own, state: order.endedAt === null ? "provisioning" : "releasing" };

@@ -100,7 +100,7 @@ export function allowed(
 /** The machine is not begun yet and nobody needs it: the pool's refill was stopped after it was planned. */
 export function isSurplus(store: Store, config: Config, machine: Machine): boolean {
   if (!store.refill(machine.pool).stop) return false;
-  const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === machine.plan).length;
+  const queued = store.queued(machine.plan);
   const coming = store.machines({ pool: machine.pool, states: buildingStates }).length;
   return config.pools.some(({ name }) => name === machine.pool) && coming > queued;
 }

@@ -31,7 +31,7 @@ export function missing(pool: PoolConfig, machines: readonly Machine[], queued: 
 export function trim(store: Store, config: Config, now: number): Machine[] {
   return config.pools.flatMap((pool) => {
     const { going, stale, kept } = replacement(store, pool, now);
-    const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
+    const queued = store.queued(pool.plan);
     const ready = store.machines({ pool: pool.name, states: ["ready"] }).filter(isClaimable);
     // One that missed its last proof may be bad: it does not stand for another.
     const sound = ready.filter(({ misses }) => misses === 0);
@@ -60,7 +60,7 @@ export function refill(store: Store, config: Config, clock: Clock, random: Rando
   const planned: Machine[] = [];
   for (const pool of config.pools) {
     const live = store.machines({ live: true });
-    const queued = store.orders({ states: ["queued"] }).filter((order) => order.plan === pool.plan).length;
+    const queued = store.queued(pool.plan);
     const { extra } = replacement(store, pool, clock.now());
     const lacking = atMost(missing(pool, live, queued, extra), store, pool, live, queued);
     if (lacking === 0) continue;

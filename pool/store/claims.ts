@@ -96,7 +96,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
       context.write(() => {
         const waiting = db
           .prepare<[string], { id: string }>(
-            "SELECT id FROM orders WHERE state = 'queued' AND plan = ? ORDER BY paid_at, id",
+            "SELECT id FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ? ORDER BY paid_at, id",
           )
           .all(pool.plan);
         for (const { id } of waiting) {

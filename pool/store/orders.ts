@@ -15,6 +15,7 @@ type OrderVerbs = Pick<
   | "orderBySubscription"
   | "orders"
   | "agentSecrets"
+  | "queued"
   | "queuePosition"
   | "keepEvent"
   | "acceptPayment"
@@ -40,6 +41,12 @@ export const orderColumns: Readonly<Record<keyof Order, string>> = {
   endedAt: "ended_at",
   releaseAt: "release_at",
   reason: "reason",
+  overdueSince: "overdue_since",
+  suspendedFor: "suspended_for",
+  suspendedAt: "suspended_at",
+  suspendedWhy: "suspended_why",
+  held: "held",
+  keptAt: "kept_at",
 };
 
 /**
@@ -134,11 +141,11 @@ function keepEvent(context: StoreContext, event: InboxEvent): boolean {
 }
 
 function position(context: StoreContext, order: Order): number | null {
-  if (order.state !== "queued") return null;
+  if (order.state !== "queued" || order.suspendedFor !== null) return null;
   const { ahead } = context.db
     .prepare<[string, number, string], { ahead: number }>(
       `SELECT count(*) AS ahead FROM orders
-       WHERE state = 'queued' AND plan = ? AND (paid_at, id) < (?, ?)`,
+       WHERE state = 'queued' AND suspended_for IS NULL AND plan = ? AND (paid_at, id) < (?, ?)`,
     )
     .get(order.plan, order.paidAt ?? 0, order.id) ?? { ahead: 0 };
   return ahead + 1;
@@ -184,19 +191,30 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
     orderBySession: (session) => findOrder(context, "checkout_session", session),
     orderBySubscription: (subscription) => findOrder(context, "subscription", subscription),
 
-    orders({ states = [], limit = 1_000 } = {}) {
-      const read = () => {
-        const where = states.length > 0 ? `WHERE state IN (${states.map(() => "?").join(", ")})` : "";
-        return db
+    orders({ states = [], stripeCustomer, limit = 1_000 } = {}) {
+      const where = [
+        ...(states.length > 0 ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
+        ...(stripeCustomer === undefined ? [] : ["stripe_customer = ?"]),
+      ];
+      const values = [...states, ...(stripeCustomer === undefined ? [] : [stripeCustomer])];
+      const read = () =>
+        db
           .prepare<(string | number)[], Order>(
-            `${selectOrder} ${where} ORDER BY created_at DESC, id DESC LIMIT ?`,
+            `${selectOrder} ${where.length > 0 ? `WHERE ${where.join(" AND ")}` : ""}
+             ORDER BY created_at DESC, id DESC LIMIT ?`,
           )
-          .all(...states, limit);
-      };
-      return states.length > 0 ? [...context.known("orders", `${states}\n${limit}`, read)] : read();
+          .all(...values, limit);
+      const often = states.length > 0 && stripeCustomer === undefined;
+      return often ? [...context.known("orders", `${states}\n${limit}`, read)] : read();
     },
 
     agentSecrets: (id) => openAgent(context, id),
+    queued: (plan) =>
+      db
+        .prepare<[string], { n: number }>(
+          "SELECT count(*) AS n FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ?",
+        )
+        .get(plan)?.n ?? 0,
     queuePosition: (id) => position(context, readOrder(context, id)),
 
     keepEvent: (event) => context.write(() => keepEvent(context, event)),
@@ -291,13 +309,8 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           .prepare<[string], { state: string }>("SELECT state FROM machine WHERE name = ?")
           .get(order.machine);
         if (machine?.state === "serving") {
-          writeMachineChange(
-            context,
-            order.machine,
-            "serving",
-            { nextLookAt: end.releaseAt },
-            "the order has ended",
-          );
+          const next = { nextLookAt: end.releaseAt };
+          writeMachineChange(context, order.machine, "serving", next, "the order has ended");
         }
         return writeOrder(
           context,

@@ -4,6 +4,7 @@
  */
 import type { Database } from "better-sqlite3";
 import { chainAudit } from "./migrate-audit.ts";
+import { suspendOrders } from "./migrate-suspension.ts";
 
 /** SQL, or what SQL alone cannot do. */
 type Migration = string | ((db: Database) => void);
@@ -176,6 +177,7 @@ export const migrations: readonly Migration[] = [
     CHECK (phase <> 'soaking' OR canary IS NOT NULL)
   ) STRICT;
   `,
+  suspendOrders,
 ];
 
 /**

@@ -15,6 +15,7 @@ import { refillVerbs } from "./refill.ts";
 import { rolloutVerbs } from "./rollouts.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
+import { suspensionVerbs } from "./suspension.ts";
 import { stateVerbs } from "./terraform-states.ts";
 
 export interface SqliteStoreOptions extends StoreListeners {
@@ -49,6 +50,7 @@ export function storeOn(
     ...machineVerbs(context),
     ...orderVerbs(context),
     ...claimVerbs(context),
+    ...suspensionVerbs(context),
     ...refillVerbs(context),
     ...stateVerbs(context),
     ...recoveryVerbs(context),

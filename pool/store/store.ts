@@ -11,6 +11,7 @@ import type {
   MachineState,
   OrderId,
 } from "../machine/machine.ts";
+import type { SuspensionReason } from "../order/entitlement.ts";
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
 import type { KnownState } from "../terraform/state-check.ts";
 import type { AuditHead } from "./audit-chain.ts";
@@ -136,6 +137,12 @@ export interface Payment {
   readonly checkoutSession: string;
   readonly subscription: string | null;
   readonly stripeCustomer: string | null;
+}
+
+/** What an order's subscription entitles it to, as it is written down. */
+export interface OrderStanding {
+  readonly suspension: { readonly reason: SuspensionReason; readonly text: string } | null;
+  readonly overdueSince: number | null;
 }
 
 export type PaymentOutcome =
@@ -288,8 +295,10 @@ export interface Store {
   order(id: OrderId): Order | null;
   orderBySession(session: string): Order | null;
   orderBySubscription(subscription: string): Order | null;
-  orders(filter?: { states?: readonly OrderState[]; limit?: number }): Order[];
+  orders(filter?: { states?: readonly OrderState[]; stripeCustomer?: string; limit?: number }): Order[];
   agentSecrets(id: OrderId): AgentSecrets;
+  /** How many orders of this plan wait for a machine; a suspended one does not. */
+  queued(plan: string): number;
   /** 1 for the next in line; null when the order is not queued. */
   queuePosition(id: OrderId): number | null;
 
@@ -305,6 +314,32 @@ export interface Store {
     event: InboxEvent | null,
     end: { subscription: string; releaseAt: number; reason: string },
   ): Order | null;
+
+  // suspension
+  /** Writes down whether the order may be served; a person's hold goes before. Nothing changes for an order that has ended. */
+  recordStanding(id: OrderId, standing: OrderStanding, why: string, cause?: Cause): Order;
+  /** A person's word about an order; the fields that are left out stay. */
+  holdOrder(
+    id: OrderId,
+    hold: { readonly held?: Order["held"]; readonly kept?: boolean },
+    why: string,
+    cause: Cause,
+  ): Order;
+  /** Its subscription, fetched again, has not ended: the order goes on. */
+  withdrawEnd(id: OrderId, why: string): Order;
+  /**
+   * Moves an order's machine between serving, suspending, suspended and resuming; the order's own state follows.
+   * @throws StaleRowError when the machine is no longer in `from`
+   */
+  recordPower(
+    name: MachineName,
+    from: MachineState,
+    change: {
+      readonly state: "serving" | "suspending" | "suspended" | "resuming";
+      readonly deadline?: number | null;
+    },
+    why: string,
+  ): void;
 
   // claims and hand-over
   /** Binds a ready machine of the order's plan to the longest-waiting queued order that it fits; null if none. */

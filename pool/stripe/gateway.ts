@@ -1,12 +1,12 @@
 /** StripeGateway over Stripe's own library. */
 import { Stripe } from "stripe";
-import type { z } from "zod";
 import type { Clock } from "../clock.ts";
-import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
+import { call, callOrNull, list, mostInPage, read } from "./calls.ts";
 import { sessionShape, subscriptionShape } from "./shapes.ts";
-import type { Listing, StripeGateway } from "./stripe.ts";
+import { fetchClaim, fetchStanding, listClaims } from "./standing.ts";
+import type { StripeGateway } from "./stripe.ts";
 import { verifyWebhook } from "./webhook.ts";
 
 /** Written down so that a newer library cannot change what Stripe answers us without this line changing too. */
@@ -89,6 +89,16 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
         stripe.subscriptions.list({ limit: mostInPage }),
       ),
 
+    fetchStanding: (id) => fetchStanding(stripe, id),
+    fetchClaim: (kind, id) => fetchClaim(stripe, kind, id),
+    claims: (filter) => listClaims(stripe, filter),
+
+    async cancelSubscription(id, comment) {
+      await callOrNull(`cancel subscription ${id}`, () =>
+        stripe.subscriptions.cancel(id, { cancellation_details: { comment } }),
+      );
+    },
+
     verify: (raw, header, secrets) => verifyWebhook(raw, header, secrets, options.clock.now()),
   };
 }
@@ -119,82 +129,9 @@ function isSpoilt(error: unknown): boolean {
   );
 }
 
-/** Stripe's own limit. */
-const mostInPage = 100;
-
-/** Page after page, one call at a time, until there is no more or one object above `limit` is seen. */
-function list<Shape extends z.ZodType>(
-  what: string,
-  limit: number,
-  shape: Shape,
-  object: string,
-  open: () => AsyncIterable<unknown>,
-): Promise<Listing<z.output<Shape>>> {
-  return call(what, async () => {
-    const found: z.output<Shape>[] = [];
-    for await (const answer of open()) {
-      if (found.length === limit) return { found, complete: false };
-      found.push(read(shape, answer, object));
-    }
-    return { found, complete: true };
-  });
-}
-
 function address(apiUrl: string | null): { host?: string; port?: string; protocol?: "http" | "https" } {
   if (apiUrl === null) return {};
   const url = new URL(apiUrl);
   const protocol = url.protocol === "http:" ? "http" : "https";
   return { host: url.hostname, port: url.port || (protocol === "http" ? "80" : "443"), protocol };
-}
-
-function read<Shape extends z.ZodType>(shape: Shape, answer: unknown, what: string): z.output<Shape> {
-  const parsed = shape.safeParse(answer);
-  if (parsed.success) return parsed.data;
-  throw new BorderError(`Stripe answered with a ${what} that cannot be read: ${parsed.error.message}`, {
-    border: "stripe",
-    kind: "permanent",
-    cause: parsed.error,
-  });
-}
-
-async function call<T>(what: string, make: () => Promise<T>): Promise<T> {
-  try {
-    return await make();
-  } catch (error) {
-    throw borderError(what, error);
-  }
-}
-
-/** As `call`, but an object that Stripe does not have is null. */
-async function callOrNull<T>(what: string, make: () => Promise<T>): Promise<T | null> {
-  try {
-    return await make();
-  } catch (error) {
-    if (error instanceof Stripe.errors.StripeError && error.code === "resource_missing") return null;
-    throw borderError(what, error);
-  }
-}
-
-function borderError(what: string, error: unknown): BorderError {
-  if (error instanceof BorderError) return error;
-  if (!(error instanceof Stripe.errors.StripeError)) {
-    return new BorderError(`could not ${what}: ${error instanceof Error ? error.message : String(error)}`, {
-      border: "stripe",
-      kind: kindOf("stripe", {}),
-      cause: error,
-    });
-  }
-  // Stripe's messages quote parameters back but never a key in full; the key's own error is shortened by Stripe.
-  return new BorderError(`could not ${what}: ${error.message}`, {
-    border: "stripe",
-    kind: kindOf("stripe", { status: error.statusCode, code: error.code }),
-    code: error.code ?? error.type,
-    retryAfterMs: waitOf(error.headers?.["retry-after"]),
-    cause: error,
-  });
-}
-
-/** Stripe asks for whole seconds. */
-function waitOf(header: string | undefined): number | undefined {
-  return header !== undefined && /^\d{1,5}$/.test(header) ? Number(header) * 1_000 : undefined;
 }

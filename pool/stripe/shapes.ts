@@ -1,6 +1,6 @@
 /** What we read of Stripe's objects. Unknown fields pass, unknown words of open enums stay words. */
 import { z } from "zod";
-import type { CheckoutSession, Subscription } from "./stripe.ts";
+import type { Charge, CheckoutSession, Claim, Dispute, Subscription } from "./stripe.ts";
 
 const id = z.string().min(1).max(255);
 
@@ -46,6 +46,8 @@ export const sessionShape = z
     }),
   );
 
+const invoice = z.object({ id, status: z.string().nullish(), billing_reason: z.string().nullish() });
+
 export const subscriptionShape = z
   .object({
     id,
@@ -55,6 +57,12 @@ export const subscriptionShape = z
     metadata,
     ended_at: z.number().nullish(),
     cancellation_details: z.object({ reason: z.string().nullish() }).nullish(),
+    cancel_at: z.number().nullish(),
+    pause_collection: z.object({}).nullish(),
+    status_details: z
+      .object({ paused: z.object({ subscription: z.object({ type: z.string() }).nullish() }).nullish() })
+      .nullish(),
+    latest_invoice: z.union([z.string(), invoice]).nullish(),
   })
   .transform(
     (subscription): Subscription => ({
@@ -64,6 +72,57 @@ export const subscriptionShape = z
       metadata: subscription.metadata,
       endedAt: subscription.ended_at == null ? null : subscription.ended_at * 1000,
       cancelReason: subscription.cancellation_details?.reason ?? null,
+      endsAt: subscription.cancel_at == null ? null : subscription.cancel_at * 1000,
+      pausedBecause: subscription.status_details?.paused?.subscription?.type ?? null,
+      collectionPaused: subscription.pause_collection != null,
+      latestInvoice: shownInvoice(subscription.latest_invoice),
+    }),
+  );
+
+function shownInvoice(shown: z.output<typeof invoice> | string | null | undefined) {
+  if (shown == null || typeof shown === "string") return null;
+  return { id: shown.id, status: shown.status ?? null, reason: shown.billing_reason ?? null };
+}
+
+/** Of an invoice in a list: what paid it. */
+export const paidInvoiceShape = z.object({
+  id,
+  payments: z
+    .object({
+      data: z.array(z.object({ payment: z.object({ payment_intent: reference, charge: reference }) })),
+    })
+    .nullish(),
+});
+
+export const chargeShape = z
+  .object({
+    id,
+    status: z.string(),
+    amount: z.number(),
+    amount_refunded: z.number(),
+    disputed: z.boolean(),
+    payment_intent: reference,
+    customer: reference,
+  })
+  .transform(({ amount_refunded, payment_intent, ...charge }) => ({
+    ...charge,
+    amountRefunded: amount_refunded,
+    paymentIntent: payment_intent,
+  })) satisfies z.ZodType<Omit<Charge, "disputes">>;
+
+export const disputeShape = z.object({ id, status: z.string() }) satisfies z.ZodType<Dispute>;
+
+/** A dispute or refund with its charge expanded, or a charge itself. */
+export const claimShape = z
+  .object({
+    id,
+    customer: reference,
+    charge: z.union([z.string(), z.object({ customer: reference })]).nullish(),
+  })
+  .transform(
+    ({ id, customer, charge }): Claim => ({
+      id,
+      customer: customer ?? (typeof charge === "object" ? (charge?.customer ?? null) : null),
     }),
   );
 

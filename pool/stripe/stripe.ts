@@ -47,6 +47,46 @@ export interface Subscription {
   readonly endedAt: number | null;
   /** `cancellation_requested`, `payment_failed`, `payment_disputed` … */
   readonly cancelReason: string | null;
+  /** When it is to end by itself (epoch ms); it lives until then. */
+  readonly endsAt: number | null;
+  /** Of the status `paused`: `pause_requested`, `final_payment_failure` … */
+  readonly pausedBecause: string | null;
+  /** `pause_collection`: invoices are not collected, the service goes on. */
+  readonly collectionPaused: boolean;
+  /** Null where Stripe did not show it (lists never do). */
+  readonly latestInvoice: {
+    readonly id: string;
+    readonly status: string | null;
+    /** `subscription_create` for the first, `subscription_cycle` for renewals … */
+    readonly reason: string | null;
+  } | null;
+}
+
+export interface Dispute {
+  readonly id: string;
+  readonly status: string;
+}
+
+/** Money that was paid for a subscription. Amounts in the currency's smallest unit. */
+export interface Charge {
+  readonly id: string;
+  readonly amount: number;
+  /** Less again when the bank sent a refund back. */
+  readonly amountRefunded: number;
+  readonly disputes: readonly Dispute[];
+}
+
+/** All that decides what a subscription entitles to, fetched at one time. */
+export interface Standing {
+  readonly subscription: Subscription;
+  /** The successful payments of its invoices, newest first; empty for a subscription that has ended. */
+  readonly charges: readonly Charge[];
+}
+
+/** Somebody wants money back, or got it: whose standing may have changed. */
+export interface Claim {
+  readonly id: string;
+  readonly customer: string | null;
 }
 
 /** A webhook whose signature holds: snapshot and thin events reduced to the same few fields. */
@@ -90,6 +130,18 @@ export interface StripeGateway {
   fetchSession(id: string): Promise<CheckoutSession | null>;
   /** The subscription as it is now; null when Stripe has none of this id. */
   fetchSubscription(id: string): Promise<Subscription | null>;
+  /** The subscription with its newest invoice and its payments; null when Stripe has none of this id. 1 to 4 calls. */
+  fetchStanding(id: string): Promise<Standing | null>;
+  /** Whose payment a dispute, refund or charge is about; null when Stripe has none of this id. */
+  fetchClaim(kind: "dispute" | "refund" | "charge", id: string): Promise<Claim | null>;
+  /** Disputes or refunds made since then (epoch ms), at most `limit` of them. Throws as `sessions`. */
+  claims(filter: {
+    readonly kind: "dispute" | "refund";
+    readonly createdSince: number;
+    readonly limit: number;
+  }): Promise<Listing<Claim>>;
+  /** Ends it now, without a last invoice. One that has ended already is left as it is. */
+  cancelSubscription(id: string, comment: string): Promise<void>;
   /**
    * Sessions of this status made since then (epoch ms), at most `limit` of them; 100 a call.
    * Throws when any page fails: a list is whole, or cut where it says so, or an error.

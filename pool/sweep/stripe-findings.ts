@@ -1,7 +1,9 @@
 /** What a fetched object of Stripe's says that the store does not know yet. Decisions alone: nothing is asked or written. */
 import { instanceMetadataKey, isPaid, orderIdFrom, orderMetadataKey } from "../order/confirm.ts";
+import { hasEnded } from "../order/entitlement.ts";
 import type { Order } from "../order/order.ts";
-import { hasEnded, isForeign, orderOf } from "../order/payments.ts";
+import { isForeign, orderOf } from "../order/payments.ts";
+import type { Review } from "../order/review.ts";
 import type { Flag, Store } from "../store/store.ts";
 import type { CheckoutSession, Subscription } from "../stripe/stripe.ts";
 
@@ -9,9 +11,11 @@ export interface StripeFinding {
   /**
    * `payment`: a paid session whose order waits for the payment. `unknown-payment`: one of no order that we have.
    * `expiry`: an expired session whose order waits. `end`: an ended subscription whose order goes on. Each of these means
-   * that a webhook was lost. `unserved`: a subscription that lives on though its order is not served; no webhook tells it.
+   * that a webhook was lost, and so do `suspend` and `resume`: what a subscription entitles to has changed. No webhook tells
+   * of these: `due`, a suspension whose time has come, and `unserved`, a subscription that lives on though its order is not
+   * served.
    */
-  readonly kind: "payment" | "unknown-payment" | "expiry" | "end" | "unserved";
+  readonly kind: "payment" | "unknown-payment" | "expiry" | "end" | "suspend" | "resume" | "due" | "unserved";
   /** Stripe's id of the session or subscription. */
   readonly subject: string;
   readonly order: string | null;
@@ -75,10 +79,35 @@ export function unservedFinding(subscription: Subscription, known: Known): Strip
 }
 
 /** Orders that an ended subscription should have ended. */
-export const openStates = ["queued", "provisioning", "running", "failed"] as const;
+export const openStates = ["queued", "provisioning", "running", "suspended", "failed"] as const;
 
 const isOpen = (order: Order): boolean =>
   order.endedAt === null && openStates.some((state) => state === order.state);
+
+/**
+ * Subscriptions whose standing has to be fetched: what the list shows, or the row says, is not plainly in order, or their
+ * customer wants money back.
+ */
+export function suspects(
+  orders: readonly Order[],
+  listed: readonly Subscription[],
+  claimants: ReadonlySet<string | null>,
+): string[] {
+  const status = new Map(listed.map((one) => [one.id, one.status]));
+  const suspicious = orders.filter((order) => {
+    const shown = status.get(order.subscription ?? "") ?? "active";
+    if (order.suspendedFor !== null || order.overdueSince !== null) return true;
+    return (shown !== "active" && shown !== "trialing") || claimants.has(order.stripeCustomer);
+  });
+  return suspicious.flatMap(({ subscription }) => subscription ?? []);
+}
+
+/** What a review would change, or has changed. */
+export function standingFinding(review: Review | null): StripeFinding | null {
+  if (!review?.change) return null;
+  const { order, change } = review;
+  return { kind: change.kind, subject: order.subscription ?? "", order: order.id, text: change.text };
+}
 
 /** By the store's own word, else by the metadata that our checkouts put into the subscription. */
 function orderOfSubscription(subscription: Subscription, { store, instance }: Known): Order | null {

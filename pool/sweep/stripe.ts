@@ -10,7 +10,8 @@ import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { isPaid } from "../order/confirm.ts";
 import type { OrderDesk } from "../order/desk.ts";
-import { hasEnded, isForeign } from "../order/payments.ts";
+import { hasEnded } from "../order/entitlement.ts";
+import { isForeign } from "../order/payments.ts";
 import type { Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import {
@@ -19,6 +20,8 @@ import {
   openStates,
   type StripeFinding,
   sessionFinding,
+  standingFinding,
+  suspects,
   unservedFinding,
   unservedFlag,
 } from "./stripe-findings.ts";
@@ -48,6 +51,8 @@ const mostAsked = 200;
 /** Failures in a row after which no more is asked. */
 const mostFailures = 3;
 const all = 1_000_000;
+/** A bank tells of most disputes within 120 days of the payment, and decides about them within 90 (Stripe, "Disputes"). */
+const disputedMs = 120 * day;
 
 export interface StripeReport {
   readonly findings: readonly StripeFinding[];
@@ -89,7 +94,7 @@ const memoryShape = z.object({
   /** Complete sessions of no order that we can name yet, whose payment has not cleared: when they were first seen. */
   pending: z.record(z.string(), z.number()),
   /** The last that was asked for; the next look begins behind it. */
-  asked: z.object({ session: z.string(), subscription: z.string() }),
+  asked: z.object({ session: z.string(), subscription: z.string(), standing: z.string().default("") }),
 });
 type Memory = z.output<typeof memoryShape>;
 const memoryKey = "stripe-sweep";
@@ -105,7 +110,7 @@ class Stopped extends Error {}
 export function createStripeSweep(options: {
   store: Store;
   stripe: StripeGateway;
-  desk: Pick<OrderDesk, "sessionFound" | "endFound">;
+  desk: Pick<OrderDesk, "sessionFound" | "endFound" | "review">;
   clock: Clock;
   instance: () => string;
   log: Logger;
@@ -129,7 +134,12 @@ export function createStripeSweep(options: {
     const text = store.setting(memoryKey);
     if (text !== null) return memoryShape.parse(JSON.parse(text));
     const now = clock.now();
-    return { since: now, seenUntil: now, pending: {}, asked: { session: "", subscription: "" } };
+    return {
+      since: now,
+      seenUntil: now,
+      pending: {},
+      asked: { session: "", subscription: "", standing: "" },
+    };
   }
 
   const known = (memory: Memory): Known => ({ store, instance, flags: store.flags(), since: memory.since });
@@ -201,17 +211,38 @@ export function createStripeSweep(options: {
       stripe.fetchSubscription,
       gaps,
     );
+    const claimants = await claimantsSince(since, startedAt, gaps);
+    const standings = await askFor(
+      suspects(bound, live.found, claimants),
+      before.asked.standing,
+      async (id) => ({ review: await desk.review(id, { dryRun: true }) }),
+      gaps,
+    );
     const after: Memory = {
       since: before.since,
       seenUntil: sessions.complete ? Math.max(before.seenUntil, startedAt) : before.seenUntil,
       pending: pendingAfter(before, seen, startedAt),
-      asked: { session: asked.last, subscription: last },
+      asked: { session: asked.last, subscription: last, standing: standings.last },
     };
     const evidence = [
       ...subscriptions.flatMap((subscription) => ofSubscription(subscription, new Set(unserved))),
       ...seen.map((session) => ofSession(session, subscriptions, alive)).filter((one) => one !== null),
     ];
-    return { evidence, after, gaps, sessions: seen.length, subscriptions: live.found.length };
+    const changed = standings.found.flatMap(
+      ({ review }) => (review?.differs ? review.order.subscription : null) ?? [],
+    );
+    return { evidence, changed, after, gaps, sessions: seen.length, subscriptions: live.found.length };
+  }
+
+  /** Customers who dispute a payment, or got one back. */
+  async function claimantsSince(since: number, now: number, gaps: string[]): Promise<Set<string | null>> {
+    const listed = async (kind: "dispute" | "refund", createdSince: number) => {
+      const { found, complete } = await answered(stripe.claims({ kind, createdSince, limit: mostListed }));
+      if (!complete) gaps.push(`more than ${mostListed} ${kind}s: the oldest were not listed`);
+      return found.map(({ customer }) => customer);
+    };
+    const disputing = await listed("dispute", Math.min(since, now - disputedMs));
+    return new Set([...disputing, ...(await listed("refund", since))]);
   }
 
   async function listSessions(createdSince: number, gaps: string[]) {
@@ -298,17 +329,27 @@ export function createStripeSweep(options: {
     const now = clock.now();
     const usual = Math.max(before.seenUntil - sessionLifeMs, now - clearingMs);
     const since = request.sinceMs === undefined ? usual : now - request.sinceMs;
-    const { evidence, after, gaps, ...counts } = await look(before, since);
+    const { evidence, changed, after, gaps, ...counts } = await look(before, since);
     let facts = known(before);
-    const suspects = evidence.filter(({ finding }) => finding(facts) !== null);
-    if (suspects.length > 0) await answered(clock.delay(onItsWayMs, stopping.signal));
+    const candidates = evidence.filter(({ finding }) => finding(facts) !== null);
+    if (candidates.length + changed.length > 0) await answered(clock.delay(onItsWayMs, stopping.signal));
     facts = known(before);
     const findings: StripeFinding[] = [];
-    for (const { finding, repair } of suspects) {
+    for (const { finding, repair } of candidates) {
       const found = finding(facts);
       if (!found) continue;
       findings.push(found);
-      if (!request.dryRun) repaired(found, repair, request.actor);
+      if (request.dryRun) continue;
+      repair(found);
+      tell(found, request.actor);
+    }
+    for (const subscription of changed) {
+      if (stopping.signal.aborted) throw new Stopped("the daemon stops");
+      const found = standingFinding(await answered(desk.review(subscription, { dryRun: request.dryRun })));
+      if (!found || findings.some(({ kind, subject }) => kind === found.kind && subject === found.subject))
+        continue;
+      findings.push(found);
+      if (!request.dryRun) tell(found, request.actor);
     }
     if (!request.dryRun) {
       const seenUntil = since <= usual ? after.seenUntil : before.seenUntil;
@@ -318,10 +359,9 @@ export function createStripeSweep(options: {
     return { findings, since, gaps, ...counts };
   }
 
-  function repaired(found: StripeFinding, repair: Evidence["repair"], actor: string): void {
-    const { kind, subject, order, text } = found;
-    repair(found);
-    if (kind === "unserved") {
+  /** After the repair. */
+  function tell({ kind, subject, order, text }: StripeFinding, actor: string): void {
+    if (kind === "unserved" || kind === "due") {
       log.warn({ subscription: subject, order }, text);
       return;
     }

@@ -69,7 +69,7 @@ export async function startFaultRig(options: FaultRigOptions): Promise<FaultRig 
       const folders = join(operator.stateDir, "terraform", "machines");
       return {
         store,
-        servers: (body.servers as { id: number; name: string }[]).map((server) => seen(world, server)),
+        servers: (body.servers as ListedServer[]).map((server) => seen(world, server)),
         devices: devices.map(({ hostname }) => hostname),
         folders: existsSync(folders) ? readdirSync(folders) : [],
         sessions: sessionsOf(world),
@@ -184,8 +184,14 @@ async function makeStranger(
   return { id: server.id, name, seen: JSON.stringify({ id: server.id, name, labels }) };
 }
 
+interface ListedServer {
+  readonly id: number;
+  readonly name: string;
+  readonly status: string;
+}
+
 /** What a machine's own disk says of whom it has seen and whom it lets in. */
-function seen({ rig }: World, { id, name }: { id: number; name: string }): SeenServer {
+function seen({ rig }: World, { id, name, status }: ListedServer): SeenServer {
   const root = rig.cloud.rootOf?.(id) ?? assert.fail();
   const noted = join(root, "var/lib/clawpool/hand-over.json");
   const state = existsSync(noted)
@@ -193,7 +199,15 @@ function seen({ rig }: World, { id, name }: { id: number; name: string }): SeenS
     : null;
   const customer = state && !state.rehearsal ? state.order : null;
   const admin = existsSync(join(root, "home/clawpool/.ssh/authorized_keys"));
-  return { id, name, deleting: false, customer, serves: state?.done ? customer : null, admin };
+  return {
+    id,
+    name,
+    deleting: false,
+    off: status === "off",
+    customer,
+    serves: state?.done ? customer : null,
+    admin,
+  };
 }
 
 function sessionsOf({ rig: { cloud } }: World): Facts["sessions"] {

@@ -121,7 +121,14 @@ function setScene(story: Story): Scene {
       const id = `sub_${world.id()}`;
       Object.assign(session, { status: "complete", paymentStatus: "paid", subscription: id });
       const { metadata } = session;
-      world.subscriptions.set(id, { id, session: session.id, metadata, status: "active" });
+      world.subscriptions.set(id, {
+        id,
+        session: session.id,
+        metadata,
+        status: "active",
+        dispute: null,
+        refunded: false,
+      });
     },
     cancels(order) {
       const subscription = world.subscriptions.get(scene.sessionOf(order).subscription ?? "");

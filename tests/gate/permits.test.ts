@@ -14,6 +14,7 @@ const machinePermit: fc.Arbitrary<JudgedPermit & { kind: "machine" }> = fc.recor
   create: fc.boolean(),
   update: fc.boolean(),
   destroy: fc.boolean(),
+  power: fc.boolean(),
   priority: fc.constantFrom("hand-over", "destroy", "refill", "person"),
 });
 const platformPermit: fc.Arbitrary<JudgedPermit & { kind: "platform" }> = fc.record({
@@ -34,6 +35,8 @@ const action = fc.constantFrom(
   "attach_to_network",
   "attach_to_network",
   "poweroff",
+  "shutdown",
+  "poweron",
   "rebuild",
   "change_type",
   "reset_password",
@@ -145,11 +148,13 @@ describe("permits", () => {
     });
   });
 
-  it("let nothing interrupt the server of a live order", () => {
+  it("let nothing interrupt the server of a live order, but its suspension", () => {
     holds((permit, asked, current) => {
       if (asked.kind !== "server-action" || !current?.order || current.mayDestroy) return false;
       if (!decide(permit, asked, current).allowed) return false;
-      assert.equal(asked.action, "attach_to_network");
+      const off = asked.action === "shutdown" || asked.action === "poweroff";
+      if (off) assert.ok(permit.kind === "machine" && permit.power && current.state === "suspending");
+      else assert.ok(["attach_to_network", "poweron"].includes(asked.action), asked.action);
       return true;
     });
   });
@@ -192,6 +197,33 @@ describe("permits", () => {
         code: "protected",
         reason: "the order of this machine is live",
       });
+    }
+  });
+
+  it("switch the server of a live order off only while its row is suspending, and only with the permit for that", () => {
+    const permit = { kind: "machine", machine: "claw-a", actor: "test", priority: "destroy" } as const;
+    const none = { create: false, update: false, destroy: false };
+    const act = (state: string, action: string, may: object, serverId = 7) =>
+      decide(
+        { ...permit, ...none, ...may },
+        { kind: "server-action", id: 7, action },
+        {
+          state,
+          serverId,
+          order: "order",
+          mayDestroy: false,
+        },
+      ).allowed;
+    for (const action of ["shutdown", "poweroff"]) {
+      for (const state of machineStates) {
+        assert.equal(act(state, action, { power: true }), state === "suspending", `${action} while ${state}`);
+        assert.equal(act(state, action, { update: true, destroy: true }), false);
+      }
+      assert.equal(act("suspending", action, { power: true }, 8), false, "another machine's server");
+    }
+    assert.equal(act("resuming", "poweron", { power: true }), true);
+    for (const action of ["reboot", "reset", "rebuild", "change_type"]) {
+      assert.equal(act("suspending", action, { power: true }), false, action);
     }
   });
 

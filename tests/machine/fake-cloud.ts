@@ -1,5 +1,13 @@
 /** Hetzner and the gate before it, made by hand: each records its calls and fails once with `nextError`. */
-import type { Cloud, CloudServer, Gate, GateRun, Orphan, RunPermit } from "../../pool/cloud/cloud.ts";
+import type {
+  Cloud,
+  CloudServer,
+  Gate,
+  GateRun,
+  Orphan,
+  PowerAction,
+  RunPermit,
+} from "../../pool/cloud/cloud.ts";
 import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terraform.ts";
 import type { CloudResource, PriceList } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
@@ -149,6 +157,13 @@ export class FakeGate implements Gate {
   async deleteOrphan(orphan: Orphan) {
     this.orphans.push(orphan);
     return this.onOrphan(orphan);
+  }
+  /** What was asked for, and what the server does about it. */
+  readonly powered: string[] = [];
+  onPower: (action: PowerAction, serverId: number) => void = () => {};
+  async power(_run: GateRun, serverId: number, action: PowerAction): Promise<void> {
+    this.powered.push(`${action} ${serverId}`);
+    this.onPower(action, serverId);
   }
   async close(): Promise<void> {}
   reset(): void {

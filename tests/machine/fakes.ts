@@ -8,7 +8,12 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { BorderError } from "../../pool/errors.ts";
 import type { ArmedMachines } from "../../pool/machine/armed.ts";
-import type { ArmedMachine, HandOverRequest, HandOverResult } from "../../pool/machine/hand-over-session.ts";
+import type {
+  ArmedMachine,
+  HandOverRequest,
+  HandOverResult,
+  HealthReply,
+} from "../../pool/machine/hand-over-session.ts";
 import type { Installed, MachineName, OrderId } from "../../pool/machine/machine.ts";
 import type { StageContext } from "../../pool/machine/stage.ts";
 import { systemRandom } from "../../pool/random.ts";
@@ -241,6 +246,8 @@ export class FakeArmed extends Fallible implements ArmedMachines {
   /** Thrown by the next documents, in this order; null lets one through. */
   runErrors: (Error | null)[] = [];
   nextAttestation: Partial<HandOverResult["attestation"]> = {};
+  readonly inspected: string[] = [];
+  nextHealth: Partial<HealthReply> = {};
   /** What happens while the document is on its way. */
   onRun: () => void = () => {};
 
@@ -260,8 +267,16 @@ export class FakeArmed extends Fallible implements ArmedMachines {
         onStep?.({ step: "env", ms: 3 });
         return { ...attested, attestation: { ...attested.attestation, ...this.nextAttestation } };
       },
-      inspect: async () => {
-        throw new Error("not by this fake");
+      inspect: async (op) => {
+        this.inspected.push(op);
+        return {
+          type: "health",
+          unit: "active",
+          gateway: true,
+          tailnet: "Running",
+          version: "1",
+          ...this.nextHealth,
+        };
       },
       close: () => {},
       onLost: () => {},
@@ -354,6 +369,8 @@ export interface Life {
   config: Config;
   /** Stripe's word, for each order. */
   confirmation: (order: OrderId) => Promise<"agreed" | "disagreed">;
+  hasEnded: StageContext["hasEnded"];
+  cancelSuspended: StageContext["cancelSuspended"];
   readonly context: StageContext;
 }
 
@@ -383,12 +400,16 @@ export function startLife(): Life {
     ...borders,
     config: exampleConfig(),
     confirmation: async () => "agreed",
+    hasEnded: async () => true,
+    cancelSuspended: async () => {},
     context: {
       ...borders,
       random: systemRandom,
       config: () => life.config,
       platform: () => platformIds,
       confirmation: (order) => life.confirmation(order),
+      hasEnded: (order) => life.hasEnded(order),
+      cancelSuspended: (order) => life.cancelSuspended(order),
       log: pino({ level: "silent" }),
     },
   };

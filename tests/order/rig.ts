@@ -34,6 +34,7 @@ export interface DeskRig {
   readonly claimed: [string, string][];
   readonly queued: string[];
   readonly ended: string[];
+  readonly reviewed: string[];
   /** A desk that starts anew on the same store, as after a restart. */
   restarted(): OrderDesk;
   close(): Promise<void>;
@@ -76,6 +77,7 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
   const claimed: [string, string][] = [];
   const queued: string[] = [];
   const ended: string[] = [];
+  const reviewed: string[] = [];
   const outcomes: WebhookOutcome[] = [];
   const deskOptions: OrderDeskOptions = {
     store,
@@ -86,6 +88,7 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
     onClaimed: (machine, order) => claimed.push([machine, order]),
     onQueued: (order) => queued.push(order),
     onEnded: (order) => ended.push(order),
+    onReviewed: (order) => reviewed.push(order),
     buildTimeMs: (plan) => (plan === "small" ? 90_000 : null),
     log: pino({ level: "silent" }),
   };
@@ -124,6 +127,15 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
         cancelUrl: "https://shop.example/cart",
       },
       releaseGraceMs: 3_600_000,
+      suspension: {
+        overdueMs: 7 * 86_400_000,
+        neverPaidMs: 0,
+        dispute: "suspend",
+        lostDispute: "suspend",
+        refund: "serve",
+        keepMs: 30 * 86_400_000,
+        afterwards: "ask",
+      },
       maxParallelBuilds: 2,
     },
     answerWith: null,
@@ -131,6 +143,7 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
     claimed,
     queued,
     ended,
+    reviewed,
     restarted: () => createOrderDesk(deskOptions),
     async close() {
       await stripe.close();

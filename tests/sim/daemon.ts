@@ -45,6 +45,7 @@ export function install(world: World): Installation {
     releaseGraceMs: 10 * minute,
     // Half as often as in production: most of what a schedule costs is looks at which all is well.
     sweeps: { ...parsed.sweeps, everyMs: minute },
+    suspension: { ...parsed.suspension, overdueMs: 5 * minute },
     pools: parsed.pools.map((pool) => ({
       ...pool,
       minReady: 2,

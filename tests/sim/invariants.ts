@@ -14,9 +14,12 @@ function knowsStripe({ store, world }: Story): boolean {
     // A checkout whose daemon died before it wrote the order down: nobody has its address.
     if (!order) return session.status === "open" || flagged.has(session.id);
     if (session.status === "expired") return order.state !== "awaiting-payment";
-    if (subscription?.status === "past_due") return flagged.has(subscription.id);
+    if (session.paymentStatus === "unpaid" && subscription?.status === "past_due") {
+      return flagged.has(subscription.id);
+    }
     if (session.paymentStatus === "paid" && order.paidAt === null) return false;
-    return subscription?.status !== "canceled" || order.endedAt !== null;
+    if (subscription?.status === "canceled" || order.endedAt !== null) return order.endedAt !== null;
+    return order.paidAt === null || (order.suspendedFor === null) === world.isEntitled(order.id);
   });
 }
 
@@ -60,10 +63,11 @@ export function judge(story: Story): void {
   for (const what of strays(world)) world.violate("I3", `${what} turned up and is still there`);
   const facts: Facts = {
     store,
-    servers: ourServers(world).map(({ id, name, deleting, machine }) => ({
+    servers: ourServers(world).map(({ id, name, deleting, off, machine }) => ({
       id,
       name,
       deleting,
+      off,
       customer: machine.customer,
       serves: machine.done?.order ?? null,
       admin: machine.admin,

@@ -35,6 +35,7 @@ function place(world: World, name: string, labels: Record<string, string>): SimS
     ipv4: world.freeAddress(),
     createdAt: now,
     bootedAt: now,
+    off: false,
     deleting: false,
     machine: {
       hostKey: "ssh-ed25519 AAAAother",

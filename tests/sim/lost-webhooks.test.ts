@@ -41,7 +41,7 @@ describe("the whole controller without a single webhook, under simulation", func
       assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
       assert(paid > 0 && served >= paid, `${served} of ${paid}`);
     }
-    assert.deepEqual([...kinds].sort(), ["end", "expiry", "payment"]);
+    for (const kind of ["end", "expiry", "payment", "suspend"]) assert(kinds.has(kind), kind);
   });
 
   it("does each within 15 minutes when nothing else fails", async () => {

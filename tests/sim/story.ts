@@ -7,6 +7,7 @@ import type { SimStore } from "./database.ts";
 import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
+import { troubleWith } from "./trouble.ts";
 import type { SimRecipe, SimSession, World } from "./world.ts";
 
 const second = 1_000;
@@ -142,9 +143,10 @@ export class Story {
     if (chance.happens(0.1)) {
       session.status = "expired";
       world.note(`session ${session.id} of ${session.order} expires`);
-      return this.#announce(session, "checkout.session.expired");
+      return this.announce(session, "checkout.session.expired");
     }
     await this.#pay(session);
+    if (session.paymentStatus === "paid" && chance.happens(0.4)) await troubleWith(this, session);
     if (!chance.happens(0.4)) return;
     await clock.delay(chance.between(0, 20) * minute);
     if (session.paymentStatus === "paid") await this.#cancel(session);
@@ -161,24 +163,26 @@ export class Story {
       session: session.id,
       metadata: session.metadata,
       status: "active",
+      dispute: null,
+      refunded: false,
     } as const;
     world.subscriptions.set(subscription, { ...bought });
     if (chance.happens(0.15)) {
-      this.#act(this.#announce(session, "checkout.session.completed"));
+      this.#act(this.announce(session, "checkout.session.completed"));
       await clock.delay(chance.between(1, 20) * minute);
       if (chance.happens(0.25)) {
         const failed = world.subscriptions.get(subscription);
         if (failed) failed.status = "past_due";
         world.note(`session ${session.id} does not clear for ${session.order}`);
-        return this.#announce(session, "checkout.session.async_payment_failed");
+        return this.announce(session, "checkout.session.async_payment_failed");
       }
       session.paymentStatus = "paid";
       world.note(`session ${session.id} clears for ${session.order}`);
-      return this.#announce(session, "checkout.session.async_payment_succeeded");
+      return this.announce(session, "checkout.session.async_payment_succeeded");
     }
     session.paymentStatus = "paid";
     world.note(`session ${session.id} pays ${session.order}`);
-    return this.#announce(session, "checkout.session.completed");
+    return this.announce(session, "checkout.session.completed");
   }
 
   async #cancel(session: SimSession): Promise<void> {
@@ -187,19 +191,21 @@ export class Story {
     subscription.status = "canceled";
     subscription.endedAt = this.world.clock.now();
     this.world.note(`subscription ${subscription.id} of ${session.order} is cancelled`);
-    await this.#announce(session, "customer.subscription.deleted");
+    await this.announce(session, "customer.subscription.deleted");
   }
 
   /** Stripe repeats until 200, sometimes in spite of it, and not always at once; some events it never makes. */
-  async #announce(session: SimSession, type: string): Promise<void> {
+  async announce(session: SimSession, type: string): Promise<void> {
     const { world } = this;
     const { chance, clock } = world;
+    const about = { "charge.dispute": "du_", "charge.refunded": "ch_", refund: "re_" };
+    const [, prefix = ""] = Object.entries(about).find(([start]) => type.startsWith(start)) ?? [];
     if (chance.happens(this.#lost)) return world.note(`${type} of ${session.order} is never told`);
     const ofSession = type.startsWith("checkout.");
     const event: StripeEvent = {
       id: `evt_${world.id()}`,
       type,
-      object: ofSession ? session.id : session.subscription,
+      object: ofSession ? session.id : `${prefix}${session.subscription}`,
       status: null,
       livemode: false,
       createdAt: clock.now(),

@@ -126,12 +126,19 @@ export class Watch {
     if (bought > maxTotal) this.#world.violate("I7", `${bought} servers exist, ${maxTotal} are allowed`);
   }
 
-  /** I5: never one that serves who pays. */
+  /** I5: never one that serves who pays, nor one that is kept for somebody whose subscription has not ended. */
   #deleted(server: SimServer): void {
     const store = this.#store;
     const machine = store.machineByServerId(server.id) ?? store.machine(server.name as MachineName);
     const order = machine?.order ? store.order(machine.order) : null;
-    if (order?.state === "running" && order.machine === machine?.name && this.#world.isEntitled(order.id))
+    if (!machine || !order || order.machine !== machine.name || order.servingAt === null) return;
+    if (machine.endConfirmedBy !== null) return;
+    if (this.#world.isEntitled(order.id))
       this.#world.violate("I5", `${server.name} serves ${order.id}, which is paid for, and is deleted`);
+    else if (this.#world.subscriptions.get(order.subscription ?? "")?.status !== "canceled")
+      this.#world.violate(
+        "I5",
+        `${server.name} is kept for ${order.id}, which has not ended, and is deleted`,
+      );
   }
 }

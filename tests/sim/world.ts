@@ -43,7 +43,8 @@ export interface SimServer {
   readonly ipv4: string;
   readonly createdAt: number;
   /** sshd answers from then on. */
-  readonly bootedAt: number;
+  bootedAt: number;
+  off: boolean;
   deleting: boolean;
   readonly machine: SimMachine;
 }
@@ -94,7 +95,10 @@ export interface SimSubscription {
   readonly metadata: Readonly<Record<string, string>>;
   /** Epoch ms. */
   endedAt?: number;
-  status: "active" | "past_due" | "canceled";
+  status: "active" | "past_due" | "unpaid" | "paused" | "canceled";
+  /** Of the one payment that was made for it. */
+  dispute: "needs_response" | "won" | "lost" | null;
+  refunded: boolean;
 }
 
 /** As the real one: whole milliseconds. */
@@ -136,6 +140,8 @@ export class World {
   /** Every server that was ever bought; epoch ms. */
   readonly bill: { id: number; name: string; from: number; until: number | null }[] = [];
   recipe: SimRecipe = { text: "recipe-1", fault: null };
+  /** When a subscription that was paid for began or ceased to entitle its order. */
+  readonly turns: { readonly order: string; readonly at: number; readonly entitled: boolean }[] = [];
   readonly violations: string[] = [];
   readonly trace: string[] = [];
   /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */
@@ -209,8 +215,13 @@ export class World {
       (session) =>
         session.order === order &&
         session.paymentStatus === "paid" &&
-        this.subscriptions.get(session.subscription ?? "")?.status === "active",
+        this.standsWell(this.subscriptions.get(session.subscription ?? "") ?? null),
     );
+  }
+
+  /** By the configuration's default policy. */
+  standsWell(subscription: SimSubscription | null): boolean {
+    return subscription?.status === "active" && [null, "won"].includes(subscription.dispute);
   }
 }
 

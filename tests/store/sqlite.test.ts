@@ -57,6 +57,25 @@ describe("sqlite in a file", () => {
     db.close();
   });
 
+  it("lets orders of an older release be suspended, with all that refers to them", () => {
+    const before = openSqliteStore({ file, sealer });
+    makeReady(before, "m-1");
+    before.createOrder(newOrder("o-1"));
+    pay(before, "o-1");
+    before.close();
+    const db = new Database(file);
+    const { sql } = db.prepare("SELECT sql FROM sqlite_schema WHERE name = 'orders'").get() as {
+      sql: string;
+    };
+    assert.match(sql, /'running','suspended','releasing'/);
+    assert.equal(db.pragma("integrity_check", { simple: true }), "ok");
+    assert.deepEqual(db.pragma("foreign_key_check"), []);
+    assert.throws(() => db.exec("UPDATE orders SET state = 'asleep'"), /CHECK constraint failed/);
+    assert.throws(() => db.exec("UPDATE sqlite_schema SET sql = ''"), /may not be modified/);
+    db.exec("UPDATE orders SET state = 'suspended'");
+    db.close();
+  });
+
   it("refuses a database of a newer release", () => {
     openSqliteStore({ file, sealer }).close();
     const db = new Database(file);

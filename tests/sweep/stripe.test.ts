@@ -6,6 +6,7 @@ import type { StripeGateway } from "../../pool/stripe/stripe.ts";
 import { createStripeSweep, type StripeReport, type StripeSweep } from "../../pool/sweep/stripe.ts";
 import { type DeskRig, orderBody, prices, startDesk } from "../order/rig.ts";
 import { event, makeReady, newOrder } from "../store/rows.ts";
+import { subscription } from "../stripe/objects.ts";
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -381,7 +382,7 @@ describe("the sweep of Stripe", () => {
     const seen: string[] = [];
     fake.fetchSubscription = async (id) => {
       seen.push(id);
-      return { id, status: "active", customer: null, metadata: {}, endedAt: null, cancelReason: null };
+      return subscription({ id });
     };
     const report = await now();
     assert.equal(seen.length, 200);

@@ -21,6 +21,7 @@ import { createMemory } from "./memory.ts";
 import { deleteOrphan } from "./orphan.ts";
 import { decide, type JudgedPermit, judge, type Row, unnamed } from "./permits.ts";
 import { createPolls } from "./polls.ts";
+import { powerThroughGate } from "./power.ts";
 import { errorReply, type Reply, replyJson, replyOf } from "./reply.ts";
 import { classify, type GateRequest } from "./request.ts";
 import { createRuns, type Run } from "./runs.ts";
@@ -296,6 +297,7 @@ export async function createGate(options: GateOptions): Promise<Gate> {
         repaired: (what) => log.warn({ orphan }, `gate: ${what}`),
       });
     },
+    power: powerThroughGate,
     close() {
       closing ??= (async () => {
         closesAt = clock.now() + timing.closeMs;

@@ -8,6 +8,8 @@
  *   PUT /servers/{id}                     update; own server; the name stays
  *   POST /servers/{id}/actions/<calm>     create or update; own server
  *   POST /servers/{id}/actions/<rough>    update; own server; no live order            (switches off, cuts off)
+ *   … of these shutdown, poweroff         update as above; or power; own server; a row in suspending
+ *   … poweron                             create, update or power; own server
  *   POST /servers/{id}/actions/rebuild    destroy; own server; the row's mayDestroy    (loses the disk)
  *   DELETE /servers/{id}                  destroy; own server; the row's mayDestroy
  *   everything else                       refused
@@ -161,8 +163,13 @@ function decideMachine(
       const effect = Object.hasOwn(serverActions, request.action) ? serverActions[request.action] : undefined;
       switch (effect) {
         case "calm":
+          if (permit.power && request.action === "poweron") return allow;
           return permit.create || permit.update ? allow : forbid("this run may not change the server");
         case "rough":
+          if (permit.power && (request.action === "shutdown" || request.action === "poweroff")) {
+            const switched = row?.state === "suspending";
+            return switched ? allow : protect(`${machine} is ${row?.state}, not being suspended`);
+          }
           if (row?.order && !row.mayDestroy) return protect("the order of this machine is live");
           return permit.update ? allow : forbid("this run may not change the server");
         case "destroys":

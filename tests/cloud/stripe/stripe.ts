@@ -70,6 +70,13 @@ const productsEvents = [
   "checkout.session.expired",
   "customer.subscription.deleted",
   "customer.subscription.updated",
+  "customer.subscription.paused",
+  "customer.subscription.resumed",
+  "charge.dispute.created",
+  "charge.dispute.updated",
+  "charge.dispute.closed",
+  "charge.refunded",
+  "refund.failed",
 ];
 
 /** Starts the stand-in; it listens when the promise resolves. */

@@ -121,7 +121,14 @@ function simulatedAccount(): StripeUnderTest {
         const bought = session(id);
         const subscription = `sub_${world.id()}`;
         const { metadata } = bought;
-        world.subscriptions.set(subscription, { id: subscription, session: id, metadata, status: "active" });
+        world.subscriptions.set(subscription, {
+          id: subscription,
+          session: id,
+          metadata,
+          status: "active",
+          dispute: null,
+          refunded: false,
+        });
         Object.assign(bought, { status: "complete", paymentStatus: "paid", subscription });
       },
       async expire(id) {

@@ -7,6 +7,7 @@ import { createServer } from "../../../pool/cloud/gate/create.ts";
 import { deleteServer } from "../../../pool/cloud/gate/delete.ts";
 import { deleteOrphan } from "../../../pool/cloud/gate/orphan.ts";
 import { decide, judge, unnamed } from "../../../pool/cloud/gate/permits.ts";
+import { judgePowerAnswer } from "../../../pool/cloud/gate/power.ts";
 import { errorReply, type Reply } from "../../../pool/cloud/gate/reply.ts";
 import type { GateRequest } from "../../../pool/cloud/gate/request.ts";
 import type { Wire } from "../../../pool/cloud/wire.ts";
@@ -59,6 +60,12 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
       }
       case "delete-server":
         return deleteServer(request.id, shared);
+      case "server-action": {
+        const path = `/servers/${request.id}/actions/${request.action}`;
+        const sent = await wire.send({ method: "POST", path, priority: "destroy" }, until);
+        if (sent.kind !== "answer") return errorReply(503, "unavailable", sent.reason);
+        return { status: sent.status, contentType: sent.contentType, correlationId: null, body: sent.body };
+      }
       case "update-server":
       case "read-server": {
         const [method, path] =
@@ -115,6 +122,12 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
           repaired,
         });
       }),
+    async power(run, serverId, action) {
+      const reply = await life.call(() =>
+        this.ask(run.token.expose(), { kind: "server-action", id: serverId, action }, ""),
+      );
+      judgePowerAnswer(`${action} of server ${serverId}`, reply.status, reply.body);
+    },
     close: async () => runs.clear(),
     async ask(token, request, body) {
       const gone = life.died.then(() => {

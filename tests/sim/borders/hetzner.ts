@@ -55,7 +55,7 @@ export function simulatedWire(world: World): Wire {
 
 function answerTo(world: World, { method, path, body }: Call): Answer {
   const url = new URL(path, "http://hetzner");
-  const [, collection, id, sub] = url.pathname.split("/");
+  const [, collection, id, sub, action] = url.pathname.split("/");
   const kind = resourceKinds.find((one) => collectionOf(one).path === collection);
   if (kind) return answerToResource(world, kind, method, Number(id));
   if (collection !== "servers") throw world.unknown(`the simulated Hetzner has no ${method} ${path}`);
@@ -66,6 +66,7 @@ function answerTo(world: World, { method, path, body }: Call): Answer {
   }
   const server = world.servers.get(Number(id));
   if (!server) return error(404, "not_found");
+  if (sub === "actions" && method === "POST" && action) return switchPower(world, server, action);
   if (sub === "actions") return json(200, { actions: actionsOf(world, server) });
   if (method === "GET") return json(200, { server: show(world, server) });
   if (method === "DELETE") return remove(world, server);
@@ -124,6 +125,7 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
     createdAt: now,
     // One that never boots is in effect one that takes for ever.
     bootedAt: world.strikes(0.02) ? Number.POSITIVE_INFINITY : now + world.chance.between(6_000, 25_000),
+    off: false,
     deleting: false,
     machine: {
       hostKey: world.strikes(0.01) ? "ssh-ed25519 AAAAanother" : bootKey,
@@ -145,6 +147,25 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
   world.bill.push({ id: server.id, name: server.name, from: now, until: null });
   world.onMade(server);
   return server;
+}
+
+/** A system that was asked to shut down obeys some time, or never. */
+function switchPower(world: World, server: SimServer, action: string): Answer {
+  if (server.deleting || world.strikes(0.05)) return error(423, "locked");
+  world.note(`${action} of server ${server.id} ${server.name}`);
+  const later = (low: number, high: number, work: () => void) =>
+    void world.clock.delay(world.chance.between(low, high)).then(work);
+  const switchOff = () => {
+    if (!server.off) world.note(`server ${server.id} ${server.name} is off`);
+    server.off = true;
+  };
+  if (action === "shutdown" && !world.strikes(0.2)) later(2_000, 30_000, switchOff);
+  else if (action === "poweroff") later(500, 3_000, switchOff);
+  else if (action === "poweron" && server.off) {
+    server.off = false;
+    server.bootedAt = world.clock.now() + world.chance.between(8_000, 40_000);
+  }
+  return json(201, { action: actionsOf(world, server)[0] });
 }
 
 function remove(world: World, server: SimServer): Answer {
@@ -181,7 +202,7 @@ function actionsOf(world: World, server: SimServer) {
 const show = (world: World, server: SimServer) => ({
   id: server.id,
   name: server.name,
-  status: world.clock.now() - server.createdAt > 16_000 ? "running" : "starting",
+  status: server.off ? "off" : world.clock.now() - server.createdAt > 16_000 ? "running" : "starting",
   created: new Date(server.createdAt).toISOString(),
   labels: server.labels,
   locked: server.deleting,

@@ -13,7 +13,7 @@ const sshError = (kind: "transient" | "permanent" | "auth", code: string) =>
 /** @throws BorderError as the real border does */
 function enter(world: World, target: SshTarget): SimServer {
   const server = world.server(target.host);
-  if (!server || server.deleting) throw sshError("transient", "EHOSTUNREACH");
+  if (!server || server.deleting || server.off) throw sshError("transient", "EHOSTUNREACH");
   if (world.clock.now() < server.bootedAt) throw sshError("transient", "ECONNREFUSED");
   if (server.machine.rot === "host-key" || server.machine.hostKey !== target.hostKey)
     throw sshError("permanent", "host-key");
@@ -44,7 +44,7 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
     for (const listener of listeners.splice(0)) listener(error);
   };
   const here = () => {
-    if (!open || server.deleting) throw sshError("transient", "closed");
+    if (!open || server.deleting || server.off) throw sshError("transient", "closed");
   };
   // A warm connection of hours breaks now and then.
   if (world.strikes(0.1)) {
@@ -55,7 +55,7 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
   return {
     target,
     get alive() {
-      return open && !server.deleting;
+      return open && !server.deleting && !server.off;
     },
     async exec(command) {
       here();
@@ -111,8 +111,19 @@ function program(
     say({ type: "armed", program: "1", gateway: rot !== "gateway", installed });
   });
 
+  async function inspect(): Promise<void> {
+    if (world.strikes(0.02)) return cut(sshError("transient", "reset"));
+    await world.takes(20, 60);
+    if (server.deleting || server.off) return cut(sshError("transient", "reset"));
+    // The gateway comes some time after sshd.
+    const up = world.clock.now() - server.bootedAt > 12_000;
+    const tailnet = server.machine.tailnetNode === null ? "NeedsLogin" : "Running";
+    say({ type: "health", unit: up ? "active" : "activating", gateway: up, tailnet, version: "1" });
+    end();
+  }
+
   async function serve(request: MachineRequest): Promise<void> {
-    if (request.op !== "hand-over") throw world.unknown(`the simulated program does not do ${request.op}`);
+    if (request.op !== "hand-over") return inspect();
     if (world.strikes(0.02)) return cut(sshError("transient", "reset"));
     await world.takes(20, 60);
     const { machine } = server;

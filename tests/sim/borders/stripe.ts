@@ -2,7 +2,9 @@
 import { BorderError } from "../../../pool/errors.ts";
 import { canonicalJson } from "../../../pool/store/audit-chain.ts";
 import {
+  type Charge,
   type CheckoutSession,
+  type Claim,
   InvalidWebhookError,
   type Listing,
   type StripeEvent,
@@ -10,6 +12,8 @@ import {
   type Subscription,
 } from "../../../pool/stripe/stripe.ts";
 import type { SimSession, SimSubscription, World } from "../world.ts";
+
+const customerOf = (subscription: string) => subscription.replace("sub_", "cus_");
 
 export function shownSession(session: SimSession): CheckoutSession {
   return {
@@ -20,7 +24,7 @@ export function shownSession(session: SimSession): CheckoutSession {
     mode: "subscription",
     reference: session.order,
     subscription: session.subscription,
-    customer: session.subscription === null ? null : "cus_1",
+    customer: session.subscription === null ? null : customerOf(session.subscription),
     url: session.status === "open" ? `https://checkout.example/${session.id}` : null,
     metadata: session.metadata,
     prices: [session.price],
@@ -33,12 +37,26 @@ function shownSubscription(subscription: SimSubscription, now: number): Subscrip
   return {
     id: subscription.id,
     status: subscription.status,
-    customer: "cus_1",
+    customer: customerOf(subscription.id),
     metadata: subscription.metadata,
     endedAt: subscription.endedAt ?? null,
     cancelReason: over ? "cancellation_requested" : null,
+    endsAt: null,
+    pausedBecause: subscription.status === "paused" ? "pause_requested" : null,
+    collectionPaused: false,
+    latestInvoice: { id: `in_${subscription.id}`, status: "paid", reason: "subscription_cycle" },
   };
 }
+
+function shownCharge({ id, dispute, refunded }: SimSubscription): Charge {
+  const disputes = dispute === null ? [] : [{ id: `du_${id}`, status: dispute }];
+  return { id: `ch_${id}`, amount: 900, amountRefunded: refunded ? 900 : 0, disputes };
+}
+
+const claimOf = (kind: "dispute" | "refund" | "charge", { id }: SimSubscription): Claim => ({
+  id: `${{ dispute: "du", refund: "re", charge: "ch" }[kind]}_${id}`,
+  customer: customerOf(id),
+});
 
 /** What the account sells: the price of the example configuration's plan. */
 const prices: readonly string[] = ["price_small"];
@@ -93,6 +111,35 @@ export function simulatedStripe(world: World, key: "right" | "wrong" = "right"):
       await call();
       const subscription = world.subscriptions.get(id);
       return subscription ? shownSubscription(subscription, world.clock.now()) : null;
+    },
+    async fetchStanding(id) {
+      await call();
+      const subscription = world.subscriptions.get(id);
+      if (!subscription) return null;
+      const paid = world.sessions.get(subscription.session)?.paymentStatus === "paid";
+      const charges = paid && subscription.status !== "canceled" ? [shownCharge(subscription)] : [];
+      return { subscription: shownSubscription(subscription, world.clock.now()), charges };
+    },
+    async fetchClaim(kind, id) {
+      await call();
+      const found = [...world.subscriptions.values()].map((one) => claimOf(kind, one));
+      return found.find((claim) => claim.id === id) ?? null;
+    },
+    async claims({ kind, limit }) {
+      await call();
+      const fitting = [...world.subscriptions.values()].filter(({ dispute, refunded }) =>
+        kind === "dispute" ? dispute !== null : refunded,
+      );
+      return listing(
+        fitting.map((one) => claimOf(kind, one)),
+        limit,
+      );
+    },
+    async cancelSubscription(id) {
+      await call();
+      const subscription = world.subscriptions.get(id);
+      if (subscription) subscription.status = "canceled";
+      world.note(`the daemon cancels subscription ${id}`);
     },
     async sessions({ status, createdSince, limit }) {
       await call();
