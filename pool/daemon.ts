@@ -3,7 +3,6 @@
  * file first; it is the table of contents of the program.
  */
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { schedule } from "node-cron";
 import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
@@ -26,7 +25,7 @@ import { openRecordFiles } from "./recovery/record-files.ts";
 import { createRecords } from "./recovery/records.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
-import { lockInstance } from "./store/instance-lock.ts";
+import { leaseStore } from "./store/daemon-lease.ts";
 import { contradiction, noteWitness } from "./store/witness.ts";
 import type { AuditRecorder } from "./tailnet/audited.ts";
 
@@ -36,6 +35,8 @@ export interface DaemonOptions {
   readonly configFile?: string;
   readonly log: Logger;
   readonly clock?: Clock;
+  /** Another daemon has taken over; nothing can be written any more, so the process should end. */
+  readonly onFenced?: () => void;
 }
 
 export interface Daemon {
@@ -52,16 +53,23 @@ export interface Daemon {
   standstill(): string | null;
 }
 
-/** Starts everything or nothing. @throws Error naming what could not be started. */
+/** Starts everything or nothing, once no other daemon runs on the state folder. @throws Error naming what could not be started. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { log, clock = systemClock } = options;
   const { stateDir } = options.config;
   const releasers = new Releasers();
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    const unlock = lockInstance(join(stateDir, "daemon.lock"));
-    if (!unlock) throw new Error(`another clawpool daemon runs on ${stateDir}`);
-    releasers.add("instance lock", unlock);
+    const lease = await leaseStore({ stateDir, clock, log });
+    releasers.add("lease", lease.release);
+    const onFenced = () => {
+      log.fatal(
+        { term: lease.term },
+        "another daemon has taken the store over: this one does nothing any more",
+      );
+      options.onFenced?.();
+    };
+    lease.keep(onFenced);
     let controller: Controller | null = null;
 
     // What is remembered.
@@ -71,6 +79,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const store = openStore(stateDir, {
       sealer,
       clock,
+      fence: { term: lease.term, onFenced },
       onMachine: (machine) => records.machineChanged(machine),
       onOrderEvent(event) {
         notifier.notify(event.order);

@@ -19,6 +19,7 @@ export function createLedger(
     return goes && keyToDestroy(machine, store.order(machine.order), clock.now()) !== null;
   };
   return {
+    leads: () => store.leads(),
     machine(name) {
       const machine = store.machine(name as MachineName);
       // One that is held may be another than its row says: to the gate it has none.

@@ -13,7 +13,7 @@ import { recordsFolder } from "../recovery/record-files.ts";
 import { asFromBackup } from "../recovery/records.ts";
 import { createSealer, sealingKeyIds } from "../secrets/seal.ts";
 import { headText } from "../store/audit-chain.ts";
-import { lockInstance } from "../store/instance-lock.ts";
+import { lockWithoutDaemon } from "../store/daemon-lease.ts";
 import { migrations } from "../store/schema.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { storeFile } from "../store/store-file.ts";
@@ -46,7 +46,7 @@ export async function restoreBackup(
   const backup = readBackup(file);
   refuseUnfit(config, backup, options.otherInstance);
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const unlock = lockInstance(join(stateDir, "daemon.lock"));
+  const unlock = lockWithoutDaemon(stateDir);
   if (!unlock)
     throw new Error(`a clawpool daemon runs on ${stateDir}; stop it first (systemctl stop clawpool)`);
   try {

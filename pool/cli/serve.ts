@@ -42,7 +42,9 @@ export function registerServe(program: Command): void {
       // Loaded here alone: it takes as long as everything that the other commands need.
       const { startDaemon } = await import("../daemon.ts");
       const log = createLog(config.log.level);
-      const daemon = await startDaemon({ config, configFile: file, log }).catch((error) => {
+      // At once: whatever it still did would cross what the other one does. A supervisor starts it anew, and it waits.
+      const onFenced = () => process.exit(unfinished);
+      const daemon = await startDaemon({ config, configFile: file, log, onFenced }).catch((error) => {
         if (error instanceof NeedsPersonError) return refuse(error);
         throw error;
       });

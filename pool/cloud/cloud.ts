@@ -79,6 +79,8 @@ export interface GateRun {
 
 /** What the gate asks of the store, so that what a plan says is checked and what is sent is enforced. */
 export interface GateLedger {
+  /** False once another daemon has taken over: then nothing that changes anything is sent any more. */
+  leads(): boolean;
   /** The row that a server of this name must have before it may be created; null forbids it. */
   machine(name: string): {
     readonly state: string;

@@ -1,6 +1,5 @@
 /** `clawpool recover`: a store where there is none, from everything but a store. */
 import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { terraformRoot } from "../borders.ts";
 import { systemClock } from "../clock.ts";
 import { createBudget } from "../cloud/budget.ts";
@@ -11,7 +10,7 @@ import { createLog } from "../observe/log.ts";
 import { systemRandom } from "../random.ts";
 import { createSealer } from "../secrets/seal.ts";
 import { createSsh } from "../ssh/ssh2.ts";
-import { lockInstance } from "../store/instance-lock.ts";
+import { lockWithoutDaemon } from "../store/daemon-lease.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { inspectStore, storeFile } from "../store/store-file.ts";
 import { createStripeGateway } from "../stripe/gateway.ts";
@@ -30,7 +29,7 @@ export async function rebuildStore(config: Config, actor: string): Promise<Recov
   const { stateDir } = config;
   const file = storeFile(stateDir);
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const unlock = lockInstance(join(stateDir, "daemon.lock"));
+  const unlock = lockWithoutDaemon(stateDir);
   if (!unlock) throw new Error(`a clawpool daemon runs on ${stateDir}; it has a store`);
   const draft = `${file}.rebuilt`;
   const clear = () => {

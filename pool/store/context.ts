@@ -6,11 +6,19 @@ import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
 import { type AuditLog, createAuditLog } from "./audit.ts";
 import type { KnownLists } from "./known-lists.ts";
+import { FencedError } from "./lease.ts";
 import type { AuditFacts, Cause } from "./store.ts";
 
 export interface StoreListeners {
   readonly onOrderEvent?: (event: OrderEvent) => void;
   readonly onMachine?: (machine: Machine) => void;
+}
+
+/** The daemon's own term in the store (lease.ts). */
+export interface StoreFence {
+  readonly term: number;
+  /** Another daemon has taken over; called for each transaction that was refused. */
+  readonly onFenced?: () => void;
 }
 
 export interface StoreContext {
@@ -23,6 +31,8 @@ export interface StoreContext {
   write<T>(work: () => T): T;
   /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
   known<T>(table: "machine" | "orders", key: string, read: () => T): T;
+  /** False once another daemon has taken the store over. Always true without a fence. */
+  leads(): boolean;
   /** Remembers that this machine's row changed, for `onMachine` after the commit. */
   touched(machine: Machine): void;
 }
@@ -44,6 +54,7 @@ export function createContext(
   sealer: Sealer,
   listeners: StoreListeners,
   lists: KnownLists,
+  fence: StoreFence | null = null,
 ): StoreContext {
   let events: OrderEvent[] = [];
   let machines = new Map<string, Machine>();
@@ -88,11 +99,18 @@ export function createContext(
     },
   };
 
+  const leads = (): boolean => {
+    if (fence === null) return true;
+    const row = db.prepare<[], { term: number }>("SELECT term FROM lease WHERE id = 1").get();
+    return row?.term === fence.term;
+  };
+
   return {
     db,
     clock,
     sealer,
     history,
+    leads,
     auditLog,
     touched: (machine) => machines.set(machine.name, machine),
     known: (table, key, read) => (writing ? read() : lists.get(table, key, read)),
@@ -103,7 +121,16 @@ export function createContext(
       writing = true;
       let result: ReturnType<typeof work>;
       try {
-        result = db.transaction(work).immediate();
+        // Inside of the transaction: between the question and the commit nobody else can take the term.
+        result = db
+          .transaction(() => {
+            if (fence !== null && !leads()) throw new FencedError(fence.term);
+            return work();
+          })
+          .immediate();
+      } catch (error) {
+        if (error instanceof FencedError) fence?.onFenced?.();
+        throw error;
       } finally {
         writing = false;
       }

@@ -1,6 +1,6 @@
 /**
- * One daemon for each state folder. Node has no flock, SQLite has: an EXCLUSIVE transaction on a tiny database is held
- * as long as the process lives and freed by the kernel when it dies, however it dies.
+ * A lock that says whether its holder lives. Node has no flock, SQLite has: an EXCLUSIVE transaction on a tiny database is
+ * held as long as the process lives and freed by the kernel when it dies, however it dies.
  */
 import Database from "better-sqlite3";
 

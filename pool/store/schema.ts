@@ -3,6 +3,7 @@
  * bound to one order, an order to one machine, a checkout session pays once, audit rows are never changed.
  */
 import type { Database } from "better-sqlite3";
+import { leaseTable } from "./lease.ts";
 import { chainAudit } from "./migrate-audit.ts";
 import { suspendOrders } from "./migrate-suspension.ts";
 
@@ -178,6 +179,7 @@ export const migrations: readonly Migration[] = [
   ) STRICT;
   `,
   suspendOrders,
+  leaseTable,
 ];
 
 /**

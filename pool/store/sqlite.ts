@@ -6,7 +6,7 @@ import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
 import { claimVerbs } from "./claims.ts";
-import { createContext, type StoreListeners } from "./context.ts";
+import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
@@ -23,6 +23,8 @@ export interface SqliteStoreOptions extends StoreListeners {
   readonly file: string;
   readonly sealer: Sealer;
   readonly clock?: Clock;
+  /** Without one everything may be written: tests, and commands that run without a daemon. */
+  readonly fence?: StoreFence;
 }
 
 interface HistoryRow {
@@ -45,7 +47,14 @@ export function storeOn(
   lists: KnownLists,
   options: Omit<SqliteStoreOptions, "file">,
 ): Store {
-  const context = createContext(db, options.clock ?? systemClock, options.sealer, options, lists);
+  const context = createContext(
+    db,
+    options.clock ?? systemClock,
+    options.sealer,
+    options,
+    lists,
+    options.fence,
+  );
   return {
     ...machineVerbs(context),
     ...orderVerbs(context),
@@ -82,6 +91,8 @@ export function storeOn(
           "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         ).run(key, value);
       }),
+
+    leads: context.leads,
 
     close: () => {
       db.close();

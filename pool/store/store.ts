@@ -405,6 +405,8 @@ export interface Store {
   // settings: small facts of the platform (ids of firewall, network, …), JSON
   setting(key: string): string | null;
   putSetting(key: string, value: string): void;
+  /** False once another daemon has taken the store over; then every verb that writes throws FencedError. */
+  leads(): boolean;
   close(): void;
 }
 

@@ -8,8 +8,8 @@ import { closeSync, type FSWatcher, openSync, readFileSync, statSync, watch, wri
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
+import { findByEnvironment, identify, isAlive, type ProcessIdentity } from "../process-identity.ts";
 import { type LogLine, parseLog, parseLogLine } from "./json-log.ts";
-import { findByEnvironment, identify, isAlive, type ProcessIdentity } from "./process.ts";
 import type { Access } from "./terraform.ts";
 
 export interface Invocation {

@@ -12,7 +12,7 @@ import { openRecordFiles } from "../../pool/recovery/record-files.ts";
 import { createRecords } from "../../pool/recovery/records.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { openAuditFile } from "../../pool/store/audit-file.ts";
-import { lockInstance } from "../../pool/store/instance-lock.ts";
+import { leaseStore } from "../../pool/store/daemon-lease.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import type { Store } from "../../pool/store/store.ts";
 import { makeReady, newOrder, pay } from "../store/rows.ts";
@@ -160,9 +160,9 @@ describe("a backup", () => {
 
   it("is not restored under a daemon, for another instance, or without its key; nothing is changed then", async () => {
     await makeBackup(source, file(), clock);
-    const unlock = lockInstance(join(source.stateDir, "daemon.lock"));
+    const lease = await leaseStore({ stateDir: source.stateDir, clock, log });
     await assert.rejects(restore(), /daemon runs on .*; stop it first/);
-    unlock?.();
+    lease.release();
     config = { ...config, instance: "other" };
     await assert.rejects(restore(), /of instance test, the configuration says other/);
     config = { ...config, instance: "test", sealingKeys: [newSealingKey()] };

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { identify, isAlive, type ProcessIdentity } from "../../pool/terraform/process.ts";
+import { identify, isAlive, type ProcessIdentity } from "../../pool/process-identity.ts";
 import { type MachineKind, startLocalCloud } from "./local-cloud.ts";
 import { missingParts } from "./machines/nspawn/missing.ts";
 import { rigs } from "./machines/nspawn/registry.ts";

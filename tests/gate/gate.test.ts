@@ -55,6 +55,25 @@ describe("the gate", () => {
     });
   }
 
+  it("sends nothing that changes anything once another daemon has taken over, and still lets look", async () => {
+    await start({ rows: { "claw-a": { state: "creating" } } });
+    const run = rig.openRun("claw-a");
+    const { id } = await apply(run, "claw-a");
+    rig.ledger.rows.set("claw-a", { state: "retiring", serverId: id, order: null, mayDestroy: true });
+    const before = rig.upstream.calls.length;
+    rig.ledger.leading = false;
+    for (const [method, path, body] of [
+      ["DELETE", `/servers/${id}`, undefined],
+      ["PUT", `/servers/${id}`, { labels: {} }],
+    ] as const) {
+      const got = await call(run, method, path, body);
+      assert.equal(got.status, 503, method);
+      assert.match(JSON.stringify(got.value), /another daemon has taken over/);
+    }
+    assert.equal(rig.upstream.calls.length, before);
+    assert.equal((await call(run, "GET", `/servers/${id}`)).status, 200);
+  });
+
   it("refuses a body longer than 256 KiB", async () => {
     await start();
     const got = await call(rig.openRun("claw-a"), "POST", "/servers", {

@@ -10,6 +10,8 @@ export const realToken = "r".repeat(64);
 type Row = { state: string; serverId: number | null; order: string | null; mayDestroy: boolean };
 
 export interface MemoryLedger extends GateLedger {
+  /** What `leads` answers. */
+  leading: boolean;
   readonly rows: Map<string, Row>;
   readonly refusals: string[];
 }
@@ -22,9 +24,11 @@ export function memoryLedger(rows: Record<string, Partial<Row>> = {}): MemoryLed
     ]),
   );
   const refusals: string[] = [];
-  return {
+  const ledger: MemoryLedger = {
+    leading: true,
     rows: map,
     refusals,
+    leads: () => ledger.leading,
     machine: (name) => map.get(name) ?? null,
     machineByServerId: (id) => {
       const found = [...map].find(([, row]) => row.serverId === id);
@@ -37,6 +41,7 @@ export function memoryLedger(rows: Record<string, Partial<Row>> = {}): MemoryLed
     },
     recordRefusal: (_run, request, reason) => void refusals.push(`${request}: ${reason}`),
   };
+  return ledger;
 }
 
 export function permit(machine: string, grants: Partial<RunPermit & { kind: "machine" }> = {}): RunPermit {

@@ -19,7 +19,7 @@ import { systemRandom } from "../../pool/random.ts";
 import { createSealer } from "../../pool/secrets/seal.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { serveQueue } from "../../pool/sizing/queue.ts";
-import { lockInstance } from "../../pool/store/instance-lock.ts";
+import { leaseStore } from "../../pool/store/daemon-lease.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import { createStripeGateway } from "../../pool/stripe/gateway.ts";
 import { env, example } from "../config/example.ts";
@@ -43,7 +43,9 @@ const turn = await new Promise<Turn>((resolve) =>
   lines.once("line", (line) => resolve(JSON.parse(line) as Turn)),
 );
 
-if (!lockInstance(join(turn.dir, "daemon.lock"))) throw new Error("the one before still holds the lock");
+const log = pino({ level: "silent" });
+const file = join(turn.dir, "clawpool.sqlite");
+const lease = await leaseStore({ stateDir: turn.dir, clock: systemClock, log });
 const parsed = parseConfig(example, "clawpool.yaml", env);
 const config = {
   ...parsed,
@@ -52,8 +54,9 @@ const config = {
 };
 const notifier = createOrderNotifier();
 const store = openSqliteStore({
-  file: join(turn.dir, "clawpool.sqlite"),
+  file,
   sealer: createSealer([new Secret(turn.sealingKey)]),
+  fence: { term: lease.term },
   onOrderEvent: ({ order }) => notifier.notify(order),
 });
 const [plan] = config.pools;
@@ -85,7 +88,7 @@ const desk = createOrderDesk({
   onClaimed: queue,
   onQueued: queue,
   buildTimeMs: () => null,
-  log: pino({ level: "silent" }),
+  log,
 });
 const lying: typeof desk.webhook = async (raw, header) => {
   void delay(5).then(() => desk.webhook(raw, header));
@@ -96,7 +99,7 @@ const api = createApi({
   store,
   clock: systemClock,
   config: () => config,
-  log: pino({ level: "silent" }),
+  log,
   events: notifier,
   status: () => ({ instance: config.instance, pools: [], quarantine: null, flags: store.flags() }),
 });

@@ -98,6 +98,9 @@ export async function createGate(options: GateOptions): Promise<Gate> {
   function wireOf(run: Run): Wire {
     return {
       async send(call, until) {
+        // Asked before each try: a daemon that was stopped for a minute goes on in the middle of its repeats.
+        if (call.method !== "GET" && !ledger.leads())
+          return { kind: "unsent", reason: "another daemon has taken over" };
         const sent = await wire.send(call, until);
         if (sent.kind !== "unsent") run.upstream += 1;
         return sent;

@@ -5,9 +5,9 @@ import { once } from "node:events";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../../pool/clock.ts";
-import { findByEnvironment, identify, isAlive } from "../../pool/terraform/process.ts";
-import { leftoverIn, runTerraform, untilGone } from "../../pool/terraform/run.ts";
+import { systemClock } from "../pool/clock.ts";
+import { findByEnvironment, identify, isAlive } from "../pool/process-identity.ts";
+import { leftoverIn, runTerraform, untilGone } from "../pool/terraform/run.ts";
 
 describe("a process that an earlier daemon left behind", () => {
   let run: string;
