@@ -44,6 +44,7 @@ function simulatedStacks(): TerraformUnderTest {
   const serverOf = (name: string) => [...world.servers.values()].find((server) => server.name === name);
   // Grants whatever terraform wants: what the gate refuses is tested in tests/gate.
   const ledger: GateLedger = {
+    leads: () => true,
     machine(name) {
       const serverId = serverOf(name)?.id ?? null;
       return { state: "creating", serverId, order: null, mayDestroy: serverId !== null };
