@@ -15,16 +15,31 @@ const machineOf = (change: Partial<Machine> = {}) =>
     order: "o-1",
     serverId: 7,
     endConfirmedBy: null,
+    held: null,
     ...change,
   }) as Machine;
 const orderOf = (change: Partial<Order> = {}) =>
-  ({ id: "o-1", machine: "claw-a", state: "running", endedAt: null, releaseAt: null, ...change }) as Order;
+  ({
+    id: "o-1",
+    machine: "claw-a",
+    state: "running",
+    endedAt: null,
+    keptAt: null,
+    releaseAt: null,
+    ...change,
+  }) as Order;
 
 describe("the key to destroy a customer's machine", () => {
   const cases: [string, Machine, Order | null, ReturnType<typeof keyToDestroy>][] = [
     ["a live order", machineOf(), orderOf(), null],
     ["an order that has ended, in its grace", machineOf(), orderOf({ endedAt: 1, releaseAt: now + 1 }), null],
     ["an order whose grace is over", machineOf(), orderOf({ endedAt: 1, releaseAt: now }), "ended"],
+    [
+      "an order whose grace is over and that a person keeps",
+      machineOf(),
+      orderOf({ endedAt: 1, releaseAt: 1, keptAt: 2 }),
+      null,
+    ],
     ["a time that nobody's end gave", machineOf(), orderOf({ releaseAt: 1 }), null],
     ["an order that is said to be released", machineOf(), orderOf({ state: "released" }), null],
     ["an order that a person ended", machineOf({ endConfirmedBy: "person:ada" }), orderOf(), "confirmed"],
