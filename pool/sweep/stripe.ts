@@ -8,6 +8,7 @@
 import type { Logger } from "pino";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
+import type { OrderId } from "../machine/machine.ts";
 import { isPaid } from "../order/confirm.ts";
 import type { OrderDesk } from "../order/desk.ts";
 import { hasEnded } from "../order/entitlement.ts";
@@ -342,6 +343,8 @@ export function createStripeSweep(options: {
       if (request.dryRun) continue;
       repair(found);
       tell(found, request.actor);
+      // Nobody looked at what it was paid for; it may be paused by now.
+      if (found.kind === "payment") changed.push(...subscriptionsOf(found));
     }
     for (const subscription of changed) {
       if (stopping.signal.aborted) throw new Stopped("the daemon stops");
@@ -358,6 +361,9 @@ export function createStripeSweep(options: {
     if (gaps.length > 0) log.warn({ gaps }, "Stripe was not compared in full");
     return { findings, since, gaps, ...counts };
   }
+
+  const subscriptionsOf = ({ order }: StripeFinding): string[] =>
+    [store.order(order as OrderId)?.subscription ?? []].flat();
 
   /** After the repair. */
   function tell({ kind, subject, order, text }: StripeFinding, actor: string): void {

@@ -31,7 +31,7 @@ describe("suspension under simulation", function () {
             if (before === wanted) continue;
             const reached =
               moves.find((row) => row.at >= at && state(row) === wanted)?.at ?? Number.POSITIVE_INFINITY;
-            if (endedAt !== null && endedAt < reached) continue;
+            if (machine === null || (endedAt !== null && endedAt < reached)) continue;
             // Changed again before anything could be done about it.
             if (world.turns.some((turn) => turn.order === order && turn.at > at && turn.at < reached))
               continue;
