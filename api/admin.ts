@@ -12,8 +12,11 @@ import { adminSocket } from "../pool/cli/admin-client.ts";
 import type { DestroyByName } from "../pool/confirmed-destroy.ts";
 import type { Controller } from "../pool/controller.ts";
 import { BorderError } from "../pool/errors.ts";
-import type { MachineName } from "../pool/machine/machine.ts";
+import type { MachineName, OrderId } from "../pool/machine/machine.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
+import type { OrderDesk } from "../pool/order/desk.ts";
+import { orderPage, readOrderQuery } from "../pool/order/list.ts";
+import { orderStory } from "../pool/order/story.ts";
 import { BusyError, type People } from "../pool/people.ts";
 import { ReleaseError } from "../pool/recovery/release.ts";
 import { UnknownPoolError } from "../pool/sizing/stop.ts";
@@ -32,6 +35,7 @@ export interface AdminOptions {
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
   readonly recovery: Controller["recovery"];
+  readonly desk: Pick<OrderDesk, "retry">;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   readonly states: StateRepair;
   readonly destroyByName: DestroyByName;
@@ -49,7 +53,8 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, states, destroyByName, stripeSweep, recovery, log } = options;
+  const { stateDir, store, status, people, desk, states, destroyByName, stripeSweep, recovery, log } =
+    options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
@@ -60,6 +65,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
   app.use(recoveryRoutes(recovery));
+  app.use(retryRoutes(desk));
 
   return {
     app,
@@ -90,7 +96,12 @@ function lookRoutes(store: Store, status: () => PoolStatus): Middleware {
     context.body = status();
   });
   router.get("/orders", (context) => {
-    context.body = store.orders();
+    context.body = orderPage(store, readOrderQuery(context.URL.searchParams));
+  });
+  router.get("/orders/:id", (context) => {
+    const story = orderStory(store, context.params.id as OrderId);
+    if (!story) throw notFound();
+    context.body = story;
   });
   router.get("/machines", (context) => {
     context.body = store.machines({ live: true });
@@ -157,6 +168,17 @@ function poolRoutes({ resume, rollout }: Pick<AdminOptions, "resume" | "rollout"
   router.post("/rollout", async (context) => {
     const { action, pool, actor } = checked(rolloutShape, await readJson(context, 64 * 1024));
     context.body = ofKnownPool(() => rollout(action, pool, actor));
+  });
+  return router.routes() as Middleware;
+}
+
+const retryShape = z.strictObject({ actor: z.string().min(1).max(100) });
+
+function retryRoutes(desk: Pick<OrderDesk, "retry">): Middleware {
+  const router = new Router();
+  router.post("/orders/:id/retry", async (context) => {
+    const { actor } = checked(retryShape, await readJson(context, 4 * 1024));
+    context.body = desk.retry(context.params.id as OrderId, actor);
   });
   return router.routes() as Middleware;
 }

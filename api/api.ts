@@ -11,6 +11,7 @@ import type { OrderDesk } from "../pool/order/desk.ts";
 import type { OrderNotifier } from "../pool/order/notifier.ts";
 import type { Store } from "../pool/store/store.ts";
 import { requireToken, securityHeaders } from "./auth.ts";
+import { createFailedTokens } from "./failed-tokens.ts";
 import { closeServer, createHttpServer } from "./http.ts";
 import { orderRoutes } from "./orders.ts";
 import { statusPage } from "./pages.ts";
@@ -60,7 +61,8 @@ export function createApi(options: ApiOptions): Api {
   app.use(webhookRoutes(options));
   app.use(health(options));
   app.use(statusPage());
-  app.use(requireToken(() => config().api.tokens));
+  const failures = createFailedTokens({ now: () => performance.now() });
+  app.use(requireToken({ config: () => config().api, failures }));
   app.use(orderRoutes({ ...options, streams }));
   app.use(poolRoutes(options));
 

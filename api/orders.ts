@@ -5,12 +5,14 @@ import type { Config } from "../pool/config/config.ts";
 import type { OrderId } from "../pool/machine/machine.ts";
 import type { OrderDesk } from "../pool/order/desk.ts";
 import { environmentLimits } from "../pool/order/environment.ts";
+import { orderPage, readOrderQuery } from "../pool/order/list.ts";
 import type { Order } from "../pool/order/order.ts";
 import type { Store } from "../pool/store/store.ts";
+import { operatorOf } from "./auth.ts";
 import { readJson } from "./body.ts";
 import { notFound, Problem } from "./problem.ts";
 import type { OrderStreams } from "./stream.ts";
-import { viewOrder } from "./views.ts";
+import { viewListedOrder, viewOrder } from "./views.ts";
 
 /** JSON writes a character of the environment with at most six bytes (\u00e9). */
 const maxOrderBytes = 6 * environmentLimits.bytes + 16 * 1024;
@@ -37,6 +39,17 @@ export function orderRoutes(options: {
     context.status = 201;
     context.set("location", `/v1/orders/${made.id}`);
     context.body = viewOrder(made, { store, desk });
+  });
+
+  router.get("/", (context) => {
+    const { orders, next } = orderPage(store, readOrderQuery(context.URL.searchParams));
+    context.body = { orders: orders.map((each) => viewListedOrder(each, store)), next };
+  });
+
+  router.post("/:id/retry", async (context) => {
+    const actor = operatorOf(context);
+    const { id } = order(context.params.id);
+    context.body = viewOrder(desk.retry(id, actor), { store, desk });
   });
 
   router.get("/:id", (context) => {

@@ -2,6 +2,8 @@
 import type { Middleware, ParameterizedContext } from "koa";
 import type { Logger } from "pino";
 import { BorderError } from "../pool/errors.ts";
+import { RetryRefusedError } from "../pool/order/desk.ts";
+import { OrderQueryError } from "../pool/order/list.ts";
 import { type FieldProblem, OrderRequestError } from "../pool/order/request.ts";
 import { InvalidWebhookError } from "../pool/stripe/stripe.ts";
 
@@ -65,6 +67,21 @@ function detailsOf(error: unknown): ProblemDetails {
   // No detail: whoever sends forged webhooks learns nothing about why.
   if (error instanceof InvalidWebhookError) {
     return { status: 400, code: "invalid-webhook", title: "Not a webhook that we accept" };
+  }
+  if (error instanceof OrderQueryError) {
+    const { field, remedy } = error;
+    return {
+      status: 422,
+      code: "invalid-field",
+      title: "A parameter is not as it must be",
+      detail: error.message,
+      field,
+      remedy,
+    };
+  }
+  if (error instanceof RetryRefusedError) {
+    const title = "The order cannot be started again";
+    return { status: 409, code: "not-failed", title, detail: error.message };
   }
   if (error instanceof OrderRequestError) {
     const [first] = error.problems;

@@ -21,7 +21,8 @@ export interface StreamOptions {
   readonly maxStreams: number;
 }
 
-const terminal: readonly OrderState[] = ["released", "failed", "expired"];
+/** Not `failed`: a person may start it again, and whoever watches should see that. */
+const terminal: readonly OrderState[] = ["released", "expired"];
 
 export interface OrderStreams {
   open(context: ParameterizedContext, order: Order): void;

@@ -3,6 +3,7 @@ import type { Clock } from "../pool/clock.ts";
 import type { Machine, MachineState } from "../pool/machine/machine.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import type { OrderDesk } from "../pool/order/desk.ts";
+import { orderPage, usualPage } from "../pool/order/list.ts";
 import type { Order, OrderEvent, OrderState } from "../pool/order/order.ts";
 import type { Flag, Store } from "../pool/store/store.ts";
 
@@ -32,7 +33,18 @@ export interface OrderView {
     readonly region: string;
     readonly size: string;
   } | null;
+  /** For the operator. */
   readonly reason: string | null;
+  /** For the customer, in words; null when there is nothing to explain. */
+  readonly notice: string | null;
+}
+
+/** What a customer who waits is told when a person has to look at the order. */
+const failedNotice =
+  "We could not set up your agent by ourselves. A person is looking at it now. You have paid once and will not be charged again.";
+
+function noticeOf(order: Pick<Order, "state" | "paidAt" | "endedAt">): string | null {
+  return order.state === "failed" && order.paidAt !== null && order.endedAt === null ? failedNotice : null;
 }
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
@@ -70,11 +82,13 @@ export function viewOrder(order: Order, { store, desk }: { store: Store; desk: O
         }
       : null,
     reason: order.reason,
+    notice: noticeOf(order),
   };
 }
 
 export function viewEvent(event: OrderEvent): Readonly<Record<string, unknown>> {
-  return { ...event.data, seq: event.seq, at: new Date(event.at).toISOString() };
+  const notice = event.type === "state" && event.data.state === "failed" ? { notice: failedNotice } : {};
+  return { ...event.data, ...notice, seq: event.seq, at: new Date(event.at).toISOString() };
 }
 
 interface MachineView {
@@ -140,23 +154,44 @@ export interface PoolView {
   }[];
   readonly machines: readonly MachineView[];
   /** The newest 50. */
-  readonly orders: readonly {
-    readonly id: string;
-    readonly state: OrderState;
-    readonly plan: string;
-    readonly region: string;
-    readonly agent_name: string;
-    readonly created_at: string;
-    readonly machine: string | null;
-    readonly position: number | null;
-    readonly reason: string | null;
-  }[];
+  readonly orders: readonly ListedOrderView[];
+  /** `GET /v1/orders?cursor=` goes on from there; null when these are all. */
+  readonly orders_next: string | null;
   /** What a person must look at. */
   readonly flags: readonly Flag[];
 }
 
+export interface ListedOrderView {
+  readonly id: string;
+  readonly state: OrderState;
+  readonly customer: string;
+  readonly plan: string;
+  readonly region: string;
+  readonly agent_name: string;
+  readonly created_at: string;
+  readonly machine: string | null;
+  readonly position: number | null;
+  readonly reason: string | null;
+}
+
+export function viewListedOrder(order: Order, store: Store): ListedOrderView {
+  return {
+    id: order.id,
+    state: order.state,
+    customer: order.customer,
+    plan: order.plan,
+    region: order.region,
+    agent_name: order.agentName,
+    created_at: new Date(order.createdAt).toISOString(),
+    machine: order.machine,
+    position: order.state === "queued" ? store.queuePosition(order.id) : null,
+    reason: order.reason,
+  };
+}
+
 /** Pools, live machines and the newest orders at a glance. */
 export function viewPool(status: PoolStatus, store: Store, clock: Clock): PoolView {
+  const { orders, next } = orderPage(store, { states: [], limit: usualPage, after: undefined });
   return {
     at: new Date(clock.now()).toISOString(),
     instance: status.instance,
@@ -180,17 +215,8 @@ export function viewPool(status: PoolStatus, store: Store, clock: Clock): PoolVi
       specimen: pool.refill.specimen,
     })),
     machines: store.machines({ live: true }).map(viewMachine),
-    orders: store.orders({ limit: 50 }).map((order) => ({
-      id: order.id,
-      state: order.state,
-      plan: order.plan,
-      region: order.region,
-      agent_name: order.agentName,
-      created_at: new Date(order.createdAt).toISOString(),
-      machine: order.machine,
-      position: order.state === "queued" ? store.queuePosition(order.id) : null,
-      reason: order.reason,
-    })),
+    orders: orders.map((order) => viewListedOrder(order, store)),
+    orders_next: next,
     flags: status.flags,
   };
 }

@@ -24,6 +24,7 @@ import { type Released, ReleaseError, type ReleaseRequest, release } from "./rec
 import type { Sealer } from "./secrets/seal.ts";
 import { raiseAlerts } from "./sizing/alerts.ts";
 import { recipeSetting } from "./sizing/content.ts";
+import { probeTailnet } from "./sizing/freeze.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { refill, trim } from "./sizing/refill.ts";
@@ -132,6 +133,7 @@ export function createController(options: ControllerOptions): Controller {
     confirmation: desk.confirmation,
     hasEnded: desk.hasEnded,
     cancelSuspended: desk.cancelSuspended,
+    poke: (machine) => loop.poke(machine),
     log,
   };
   const loop = createLoop({
@@ -199,17 +201,16 @@ export function createController(options: ControllerOptions): Controller {
       log.error({ err }, `could not ${what}`);
     }
   }
-  let minute: { readonly since: number; readonly done: Promise<void> } | null = null;
+  /** What of the minutes' work is under way. */
+  const chores = new Map<string, { readonly since: number; readonly done: Promise<void> }>();
 
-  async function minutesWork(): Promise<void> {
-    await Promise.all([
-      attempt("look at what is in quarantine", lookIfHeld),
-      attempt("apply the platform stack", platform.ensure),
-      replenish(),
-      readRecipe(),
-    ]);
-    await attempt("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log }));
-    await attempt("look whether all sweeps do well", sweeps.raiseAlerts);
+  /** One that still waits for somebody holds up no other, and is not begun twice: that would only double what it asks. */
+  function chore(what: string, work: () => unknown): Promise<void> {
+    const running = chores.get(what);
+    if (running) return running.done;
+    const done = attempt(what, work).finally(() => chores.delete(what));
+    chores.set(what, { since: clock.now(), done });
+    return done;
   }
   const replenish = () => attempt("mint Tailscale keys", () => keys?.replenish());
   const readRecipe = () => attempt("read the playbook's files", noteRecipe);
@@ -267,19 +268,24 @@ export function createController(options: ControllerOptions): Controller {
       },
     },
     async everyMinute() {
-      // The one before still waits for somebody: twice at once would only double what it asks for.
-      if (minute) return;
-      const done = minutesWork().finally(() => {
-        minute = null;
-      });
-      minute = { since: clock.now(), done };
-      await done;
+      await Promise.all([
+        chore("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log })),
+        chore("look whether all sweeps do well", sweeps.raiseAlerts),
+        chore("look at what is in quarantine", lookIfHeld),
+        chore("apply the platform stack", platform.ensure),
+        chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
+        chore("mint Tailscale keys", () => keys?.replenish()),
+        chore("read the playbook's files", noteRecipe),
+      ]);
     },
-    progress: () => ({ ...loop.progress(), minuteSince: minute?.since ?? null }),
+    progress() {
+      const since = [...chores.values()].map((running) => running.since);
+      return { ...loop.progress(), minuteSince: since.length === 0 ? null : Math.min(...since) };
+    },
     async stop() {
       sweeps.stop();
       stripeSweep.stop();
-      await Promise.all([loop.stop({ abort: true }), minute?.done]);
+      await Promise.all([loop.stop({ abort: true }), ...[...chores.values()].map(({ done }) => done)]);
     },
     close: () => armed.close(),
   };

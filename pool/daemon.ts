@@ -137,7 +137,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const asked = { people, resume, rollout, stripeSweep, states, destroyByName, recovery };
+    const asked = { people, desk, resume, rollout, stripeSweep, states, destroyByName, recovery };
     const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });

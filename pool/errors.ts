@@ -19,6 +19,10 @@ export interface BorderErrorDetails {
   readonly code?: string;
   /** How long the other side asked us to wait, in milliseconds. */
   readonly retryAfterMs?: number;
+  /** The run in which it happened; names its log file. */
+  readonly run?: string;
+  /** The end of what that run printed, without secrets. */
+  readonly log?: string;
   readonly cause?: unknown;
 }
 
@@ -27,6 +31,8 @@ export class BorderError extends Error {
   readonly kind: BorderErrorKind;
   readonly code: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly run: string | undefined;
+  readonly log: string | undefined;
 
   constructor(message: string, details: BorderErrorDetails) {
     super(message, { cause: details.cause });
@@ -35,6 +41,8 @@ export class BorderError extends Error {
     this.kind = details.kind;
     this.code = details.code;
     this.retryAfterMs = details.retryAfterMs;
+    this.run = details.run;
+    this.log = details.log;
   }
 }
 

@@ -9,7 +9,7 @@ import type { MachineName } from "../pool/machine/machine.ts";
 import { BusyError } from "../pool/people.ts";
 import { type CliRig, makeCliRig } from "./cli/rig.ts";
 import { type Life, startLife } from "./machine/fakes.ts";
-import { makeReady, newOrder, pay } from "./store/rows.ts";
+import { failure, limits, makeReady, newOrder, pay } from "./store/rows.ts";
 
 describe("destroying a machine by name", () => {
   let life: Life;
@@ -90,7 +90,7 @@ describe("destroying a machine by name", () => {
     life.store.createOrder(newOrder("o-2"));
     pay(life.store, "o-2");
     const first = life.store.order("o-2" as never)?.machine ?? assert.fail();
-    life.store.recordHandOverFailure(first, "it broke");
+    life.store.recordHandOverFailure(first, failure, limits);
     destroy(first, null, ada);
     assert.equal(state(first), "releasing");
   });
@@ -119,6 +119,7 @@ describe("destroying a machine by name", () => {
         status: none,
         people: { begin: none, end: none },
         stripeSweep: { reconcile: none },
+        desk: { retry: none },
         states: { look: none, repair: none },
         destroyByName: destroy,
         recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },

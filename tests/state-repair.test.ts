@@ -117,6 +117,7 @@ describe("the repair of a terraform state", () => {
         store: life.store,
         status: none,
         people: { begin: none, end: none },
+        desk: { retry: none },
         stripeSweep: { reconcile: none },
         states: repair,
         destroyByName: none,

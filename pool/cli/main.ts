@@ -6,7 +6,8 @@ import { registerConfig } from "./config.ts";
 import { registerDestroy } from "./destroy.ts";
 import { registerDoctor } from "./doctor.ts";
 import { registerInit } from "./init.ts";
-import { registerLists } from "./lists.ts";
+import { registerMachines } from "./machines.ts";
+import { registerOrders } from "./orders.ts";
 import { registerCdktf } from "./people.ts";
 import { registerReconcile } from "./reconcile.ts";
 import { registerRecover } from "./recover.ts";
@@ -28,7 +29,8 @@ for (const register of [
   registerInit,
   registerDoctor,
   registerStatus,
-  registerLists,
+  registerMachines,
+  registerOrders,
   registerResume,
   registerRollout,
   registerReconcile,

@@ -8,6 +8,8 @@ export interface PoolConfig {
   /** Tried in this order when building; the claim prefers the order's own region. */
   readonly locations: readonly string[];
   readonly serverType: string;
+  /** Taken in this order where the first one is sold out. */
+  readonly otherServerTypes: readonly string[];
   readonly image: string;
   readonly minReady: number;
   readonly maxTotal: number;
@@ -46,12 +48,13 @@ export interface FailureBudget {
   readonly longestPauseMs: number;
   /** Up to this one before a build that a queued order waits for. */
   readonly longestOrderPauseMs: number;
-  /** While the refill is stopped: failed builds for each order that waits. */
+  /** Machines that one order may use up, before a person is asked. */
   readonly buildsPerOrder: number;
   /** 0 keeps no specimen. */
   readonly keepSpecimenMs: number;
-  /** More than this share of an hour's builds is told to a person. */
+  /** More than this share of at least `alertAtLeast` builds of an hour is told to a person. */
   readonly alertShare: number;
+  readonly alertAtLeast: number;
 }
 
 export interface PlanConfig {
@@ -100,10 +103,16 @@ export interface Config {
   readonly sweeps: SweepsConfig;
   readonly releaseGraceMs: number;
   readonly suspension: SuspensionTerms;
+  /** How long a type that a location had none of is not asked for again there. */
+  readonly stockMemoryMs: number;
   readonly api: {
     readonly listen: { host: string; port: number };
     readonly publicUrl: string;
+    /** Of the web app. */
     readonly tokens: readonly Secret[];
+    /** Of people: they may operate. */
+    readonly operators: readonly { readonly name: string; readonly token: Secret }[];
+    readonly trustedProxies: readonly string[];
   };
   readonly stripe: {
     readonly key: Secret;

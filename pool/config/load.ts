@@ -183,10 +183,16 @@ function resolveConfig(
       keepMs: file.suspension.keep,
       afterwards: file.suspension.afterwards,
     },
+    stockMemoryMs: file.stock_memory,
     api: {
       listen: { host: host ?? "", port: Number(port) },
       publicUrl: file.api.public_url,
       tokens: secrets(file.api.tokens, ["api", "tokens"]),
+      operators: Object.entries(file.api.operators).map(([name, source]) => ({
+        name,
+        token: secret(source, ["api", "operators", name]),
+      })),
+      trustedProxies: file.api.trusted_proxies,
     },
     stripe: {
       key: secret(file.stripe.key, ["stripe", "key"]),
@@ -240,6 +246,10 @@ function resolvePool(
     }
     return found ?? [];
   });
+  const types = [pool.server_type, ...pool.other_server_types];
+  if (new Set(types).size < types.length) {
+    wrong([...path, "other_server_types"], "names a type twice, or the pool's own server_type");
+  }
   if (pool.min_ready > pool.max_total) {
     wrong(
       [...path, "min_ready"],
@@ -257,6 +267,7 @@ function resolvePool(
     plan: pool.plan,
     locations: [...new Set(locations)],
     serverType: pool.server_type,
+    otherServerTypes: pool.other_server_types,
     image: pool.image,
     minReady: pool.min_ready,
     maxTotal: pool.max_total,
@@ -335,5 +346,6 @@ function resolveBudget(
     buildsPerOrder: budget.builds_per_order,
     keepSpecimenMs: budget.keep_specimen,
     alertShare: budget.alert_share,
+    alertAtLeast: budget.alert_at_least,
   };
 }

@@ -40,6 +40,8 @@ const cidr = z.union([z.cidrv4(), z.cidrv6()], { error: "want a CIDR such as 203
 const tag = z.string().regex(/^tag:[a-z][a-z0-9-]*$/, "want a tag such as tag:claw-vm");
 const port = z.int().min(1).max(65_535);
 
+const serverType = z.string().regex(/^[a-z]+\d+$/, "want a server type such as cx23");
+
 const failureBudget = z
   .strictObject({
     run: z
@@ -71,10 +73,10 @@ const failureBudget = z
       .describe("the same, before a build that a paying customer waits for"),
     builds_per_order: z
       .int()
-      .min(0)
+      .min(1)
       .max(20)
       .default(5)
-      .describe("while the refill is stopped, so many failed builds for each order that waits"),
+      .describe("so many machines may one order use up (builds, hand-overs) before it is given to a person"),
     keep_specimen: duration
       .default(24 * units.h)
       .describe('how long one failed machine is kept to be looked at; "0s" keeps none'),
@@ -84,6 +86,12 @@ const failureBudget = z
       .max(1)
       .default(0.1)
       .describe("more than this share of failed builds within an hour is told to a person"),
+    alert_at_least: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(5)
+      .describe("the share of fewer builds than this within the hour is not told"),
   })
   .describe("what failed builds may cost before a person is asked");
 
@@ -125,7 +133,12 @@ const rollout = z
 const pool = z.strictObject({
   plan: name.describe("the plan whose orders this pool serves"),
   regions: z.array(z.string()).min(1).describe("friendly names from `regions`, tried in this order"),
-  server_type: z.string().regex(/^[a-z]+\d+$/, "want a server type such as cx23"),
+  server_type: serverType,
+  other_server_types: z
+    .array(serverType)
+    .max(10)
+    .default([])
+    .describe("taken in this order where server_type is sold out in all of the pool's locations"),
   image: z.string().default("debian-12"),
   min_ready: z.int().min(0).max(100).describe("how many warm machines to keep"),
   max_total: z.int().min(1).max(1_000).describe("never more machines than this, customers' included"),
@@ -240,6 +253,10 @@ export const shape = z.strictObject({
     .default(24 * units.h)
     .describe("between the end of a subscription and the end of its machine"),
   suspension: suspension.prefault({}),
+  stock_memory: duration
+    .default(10 * units.m)
+    .refine((ms) => ms >= units.m, "want at least 1m: each build would ask again at once")
+    .describe("a server type that a location had none of is not asked for there again before this is over"),
   api: z.strictObject({
     listen: z
       .string()
@@ -247,6 +264,14 @@ export const shape = z.strictObject({
       .default("127.0.0.1:8080"),
     public_url: url,
     tokens: z.array(secret).min(1).describe("bearer tokens of the product team's web app"),
+    operators: z
+      .record(z.string().regex(/^[a-z][a-z0-9._-]{0,39}$/, "want a person's name such as ada"), secret)
+      .default({})
+      .describe("bearer tokens of people, by name: they may also start failed orders again"),
+    trusted_proxies: z
+      .array(cidr)
+      .default(["127.0.0.0/8", "::1/128"])
+      .describe("whose X-Forwarded-For is believed when failed tokens are counted"),
   }),
   stripe: z.strictObject({
     key: secret,

@@ -39,7 +39,7 @@ export const create: Stage = async (machine, context) => {
   if (state?.serverId) return booting(machine, state.serverId, context);
   if (unmanaged && machine.serverId !== null) return adoptUnmanaged(machine, machine.serverId, context);
   if (isSurplus(store, config(), machine)) {
-    const reason = `refill of pool ${machine.pool} is stopped`;
+    const reason = `refill of pool ${machine.pool} is stopped or frozen`;
     store.changeMachine(machine.name, "creating", { state: "retiring", reason }, reason);
     return atOnce;
   }
@@ -48,8 +48,14 @@ export const create: Stage = async (machine, context) => {
       terraform.applyMachine(stackInput(machine, context), run),
     ),
   );
+  const { serverType, location } = machine;
+  store.recordStock(serverType, location, `it was sold for ${machine.name}`);
+  store.thaw("cloud", `Hetzner made ${machine.name}`);
   return atOnce;
 };
+
+const lost = (text: string) =>
+  new BorderError(text, { border: "terraform", kind: "permanent", code: "lost" });
 
 /** Everything about the machine that terraform is told; used again, with the order's labels, after serving. */
 export function stackInput(machine: Machine, context: StageContext) {
@@ -137,12 +143,11 @@ export async function importServer(
 
 /** Null when the server runs; else when to look again, its deadline being the state's, or that it is given up. */
 async function untilRunning(machine: Machine, serverId: number, context: StageContext): Promise<Next | null> {
-  const { cloud, store } = context;
-  const server = await cloud.server(serverId);
+  const server = await context.cloud.server(serverId);
   if (server?.name === machine.name) return server.status === "running" ? null : { againInMs: 2_000 };
-  const reason = server
-    ? `server ${serverId} is named ${server.name}`
-    : `server ${serverId}, which was made for it, does not exist`;
-  store.changeMachine(machine.name, "creating", { state: "failed", deadline: null, reason }, reason);
-  return atOnce;
+  throw lost(
+    server
+      ? `server ${serverId} is named ${server.name}`
+      : `server ${serverId}, which was made for it, does not exist`,
+  );
 }

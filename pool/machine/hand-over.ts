@@ -8,10 +8,9 @@
 import { BorderError } from "../errors.ts";
 import { target } from "./boot.ts";
 import type { Machine, OrderId } from "./machine.ts";
-import { backoffMs, longestPauseMs } from "./policy.ts";
 import type { TailnetJoin } from "./protocol.ts";
 import { refuseUnproved } from "./prove.ts";
-import { atOnce, type Next, type Stage, type StageContext } from "./stage.ts";
+import { atOnce, type Stage, type StageContext } from "./stage.ts";
 
 export const claimed: Stage = async (machine, { store, clock, config }) => {
   const deadline = clock.now() + config().deadlines.handingOverMs;
@@ -26,37 +25,33 @@ export const handOver: Stage = async (machine, context) => {
   // Both at once; the payment is Stripe's signed word already, this asks again and must agree.
   const confirmation = context.confirmation(order);
   confirmation.catch(() => {}); // awaited below; until then a rejection must not count as unhandled
-  try {
-    // At a repeated try it may be Stripe that was missing: then the document need not go out again for nothing.
-    if (machine.attempts > 0) await confirmation;
-    const { attestation: attested, ms: machineMs } = await sendDocument(machine, order, context);
-    if ((await confirmation) === "disagreed") {
-      throw new BorderError(`Stripe does not confirm the payment of order ${order}`, {
-        border: "stripe",
-        kind: "permanent",
-        code: "not-paid",
-      });
-    }
-    store.recordServing(machine.name, {
-      tailnetNode: attested.tailnetNode,
-      tailnetAddress: attested.tailnetAddress,
+  // At a repeated try it may be Stripe that was missing: then the document need not go out again for nothing.
+  if (machine.attempts > 0) await confirmation;
+  const { attestation: attested, ms: machineMs } = await sendDocument(machine, order, context);
+  if ((await confirmation) === "disagreed") {
+    throw new BorderError(`Stripe does not confirm the payment of order ${order}`, {
+      border: "stripe",
+      kind: "permanent",
+      code: "not-paid",
     });
-    const ms = Math.round(performance.now() - started);
-    const why = "attested, and Stripe agreed";
-    store.audit("daemon", "machine.handed-over", machine.name, {
-      why,
-      order,
-      ms,
-      machineMs,
-      way: attested.way,
-    });
-    log.info({ machine: machine.name, order, ms, way: attested.way }, "handed over");
-    // At once and not at the next minute: the customers after this one do not wait for a key either.
-    context.keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
-    return atOnce;
-  } catch (error) {
-    return giveUp(machine, order, error, context);
   }
+  store.recordServing(machine.name, {
+    tailnetNode: attested.tailnetNode,
+    tailnetAddress: attested.tailnetAddress,
+  });
+  const ms = Math.round(performance.now() - started);
+  const why = "attested, and Stripe agreed";
+  store.audit("daemon", "machine.handed-over", machine.name, {
+    why,
+    order,
+    ms,
+    machineMs,
+    way: attested.way,
+  });
+  log.info({ machine: machine.name, order, ms, way: attested.way }, "handed over");
+  // At once and not at the next minute: the customers after this one do not wait for a key either.
+  context.keys?.replenish().catch((err: unknown) => log.warn({ err }, "no Tailscale key could be minted"));
+  return atOnce;
 };
 
 async function sendDocument(machine: Machine, order: OrderId, context: StageContext) {
@@ -97,49 +92,4 @@ async function sendDocument(machine: Machine, order: OrderId, context: StageCont
   } finally {
     armed.drop(machine.name);
   }
-}
-
-/**
- * A cut connection leaves open whether the document arrived: the same document again is harmless (the program knows
- * order and generation), so the state's deadline decides how often. Everything else moves the order to another machine.
- */
-async function giveUp(
-  machine: Machine,
-  order: OrderId,
-  error: unknown,
-  context: StageContext,
-): Promise<Next> {
-  const { store, clock, log } = context;
-  const reason = error instanceof Error ? error.message : String(error);
-  log.warn({ machine: machine.name, order, err: error }, "hand-over failed");
-  if (error instanceof BorderError && error.code === "not-paid") {
-    store.recordHandOverFailure(machine.name, reason, { again: false });
-    return atOnce;
-  }
-  if (error instanceof BorderError && error.border === "stripe" && error.kind === "transient") {
-    return waitForStripe(machine, order, reason, context);
-  }
-  const again = error instanceof BorderError && error.kind === "transient" && machine.attempts < 2;
-  if (again && clock.now() < (machine.deadline ?? 0)) {
-    store.changeMachine(machine.name, "handing-over", { attempts: machine.attempts + 1 }, reason);
-    return { againInMs: 100 };
-  }
-  store.recordHandOverFailure(machine.name, reason);
-  return atOnce;
-}
-
-/** Tries after which a person is told: with back-off about a minute. */
-const tellAfterTries = 5;
-
-/** Another machine would not help. This one waits as long as Stripe is away: its deadline moves with each try. */
-function waitForStripe(machine: Machine, order: OrderId, reason: string, context: StageContext): Next {
-  const { store, clock, config, random } = context;
-  const attempts = machine.attempts + 1;
-  const deadline = clock.now() + config().deadlines.handingOverMs + longestPauseMs;
-  store.changeMachine(machine.name, "handing-over", { attempts, deadline }, reason);
-  if (attempts === tellAfterTries) {
-    const text = `order ${order} waits on ${machine.name} for Stripe to confirm its payment: ${reason}`;
-    store.flag("stripe-unreachable", order, text);
-  }
-  return { againInMs: backoffMs(machine.attempts, random.number) };
 }

@@ -30,7 +30,16 @@ export const prepare: Stage = async (machine, context, signal) => {
   if (!result.ok) {
     const text = `preparation failed at "${result.failure?.task}": ${result.failure?.message}`;
     const kind = result.failure?.kind ?? "permanent";
-    throw new BorderError(text, { border: "ansible", kind, code: "task-failed" });
+    const log = result.tasks.map(
+      ({ name, status, seconds }) => `${status} ${name} (${seconds.toFixed(1)} s)`,
+    );
+    throw new BorderError(text, {
+      border: "ansible",
+      kind,
+      code: "task-failed",
+      run: result.run,
+      log: [...log.slice(-10), text].join("\n"),
+    });
   }
   store.changeMachine(
     machine.name,

@@ -58,7 +58,7 @@ export const prove: Stage = async (machine, context) => {
 
 async function rehearsalJoin(
   machine: Machine,
-  { tailnet, config }: StageContext,
+  { tailnet, config, store }: StageContext,
 ): Promise<{ id: string; join: TailnetJoin } | null> {
   const settings = config().tailnet;
   if (!tailnet || !settings) return null;
@@ -69,6 +69,7 @@ async function rehearsalJoin(
     ephemeral: true,
   };
   const key = await tailnet.mintKey(wanted, { subject: machine.name, why: "a rehearsal" });
+  store.thaw("tailnet", "Tailscale gave a key");
   return {
     id: key.id,
     join: {

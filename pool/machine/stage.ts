@@ -10,7 +10,7 @@ import type { Store } from "../store/store.ts";
 import type { KeyStock, Tailnet } from "../tailnet/tailnet.ts";
 import type { PlatformIds, Terraform } from "../terraform/terraform.ts";
 import type { ArmedMachines } from "./armed.ts";
-import type { Machine, OrderId } from "./machine.ts";
+import type { Machine, MachineName, OrderId } from "./machine.ts";
 
 export interface StageContext {
   readonly store: Store;
@@ -35,6 +35,8 @@ export interface StageContext {
    * @throws BorderError when it cannot be asked
    */
   readonly cancelSuspended: (order: OrderId) => Promise<void>;
+  /** Another machine than the one that is looked at has something to do: look at it now. */
+  readonly poke: (machine: MachineName) => void;
   readonly log: Logger;
 }
 

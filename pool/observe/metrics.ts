@@ -129,7 +129,7 @@ export function createMetrics(
   perPool(
     "clawpool_build_failure_ratio",
     "Share of the builds of the last hour that failed",
-    ({ name }) => failureShare(store, name, clock.now()) ?? 0,
+    (pool) => failureShare(store, pool, clock.now()) ?? 0,
   );
   perPool(
     "clawpool_stale",

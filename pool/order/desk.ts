@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, PoolConfig } from "../config/config.ts";
 import { BorderError } from "../errors.ts";
 import type { MachineName, OrderId } from "../machine/machine.ts";
 import type { Random } from "../random.ts";
@@ -31,7 +31,7 @@ export interface OrderDeskOptions {
   readonly config: () => Pick<
     Config,
     "instance" | "plans" | "regions" | "stripe" | "releaseGraceMs" | "maxParallelBuilds" | "suspension"
-  >;
+  > & { readonly pools: readonly Pick<PoolConfig, "plan" | "locations">[] };
   /** After the commit that bound the machine; starts the hand-over now instead of at the loop's next look. */
   readonly onClaimed: (machine: MachineName, order: OrderId) => void;
   /** After the commit that queued the order: build one. */
@@ -72,8 +72,19 @@ export interface OrderDesk {
    * wait; asked anew after a restart. @throws BorderError when Stripe cannot be asked now.
    */
   confirmation(id: OrderId): Promise<"agreed" | "disagreed">;
+  /**
+   * Starts a failed order again, by the will of a person: no second payment, its old place in the queue, machines anew.
+   * @param actor `person:<name>`
+   * @throws RetryRefusedError when it is not failed, or its subscription has ended
+   */
+  retry(id: OrderId, actor: string): Order;
   /** Place in the queue (1 is next) and expected wait in milliseconds; null when the order does not queue. */
   estimate(order: Order): { position: number; waitMs: number | null } | null;
+}
+
+/** The order is not one that can be started again. */
+export class RetryRefusedError extends Error {
+  override readonly name = "RetryRefusedError";
 }
 
 /** How long an answer of Stripe's serves those who ask for it: the hand-over that it was fetched for, not the next. */
@@ -266,6 +277,21 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       const outcome = endSubscription(null, subscription, payments);
       announce(outcome);
       return outcome;
+    },
+    retry(id, actor) {
+      const order = store.order(id);
+      if (!order) throw new RetryRefusedError(`there is no order ${id}`);
+      if (order.endedAt !== null) throw new RetryRefusedError(`the subscription of order ${id} has ended`);
+      if (order.state !== "failed") {
+        throw new RetryRefusedError(`order ${id} is ${order.state}; only failed orders are started again`);
+      }
+      // Stripe is asked anew: that it disagreed may have been the reason.
+      confirmations.delete(id);
+      const retried = store.retryOrder(id, payments.locationsOf(order.region), { actor });
+      log.info({ order: id, actor, machine: retried.machine?.name ?? null }, "order started again");
+      if (retried.machine) options.onClaimed(retried.machine.name, id);
+      else options.onQueued(id);
+      return retried.order;
     },
     estimate(order) {
       const position = store.queuePosition(order.id);

@@ -1,6 +1,6 @@
 /** `POST /v1/orders` as callers send it: checked once here, so that the rest sees only what is allowed. */
 import { z } from "zod";
-import type { PlanConfig, Regions } from "../config/config.ts";
+import type { PlanConfig, PoolConfig, Regions } from "../config/config.ts";
 import { readEnvironment } from "./environment.ts";
 
 /** What is wrong with one field; `field` in the caller's spelling, e.g. `env.DISCORD_TOKEN`. */
@@ -85,7 +85,11 @@ const shape = z.strictObject({
 /** @throws OrderRequestError with every field that is wrong. */
 export function readOrderRequest(
   body: unknown,
-  offered: { readonly plans: readonly PlanConfig[]; readonly regions: Regions },
+  offered: {
+    readonly plans: readonly PlanConfig[];
+    readonly regions: Regions;
+    readonly pools: readonly Pick<PoolConfig, "plan" | "locations">[];
+  },
 ): OrderRequest {
   const parsed = shape.safeParse(body);
   if (!parsed.success) throw new OrderRequestError("invalid", problemsOf(parsed.error));
@@ -98,6 +102,18 @@ export function readOrderRequest(
     );
   }
   if (!Object.hasOwn(offered.regions, region)) throw notOffered("region", Object.keys(offered.regions));
+  // Nobody would ever build it, though it was paid.
+  const isServed = (name: string) =>
+    offered.pools.some(
+      (pool) =>
+        pool.plan === plan.name &&
+        offered.regions[name]?.some((location) => pool.locations.includes(location)),
+    );
+  if (!isServed(region)) {
+    const detail = `plan ${plan.name} is not offered there`;
+    const remedy = `one of: ${Object.keys(offered.regions).filter(isServed).join(", ")}`;
+    throw new OrderRequestError("invalid", [{ field: "region", detail, remedy }]);
+  }
   if (checkout !== undefined && checkout_session !== undefined) {
     const detail = "checkout and checkout_session exclude each other";
     throw new OrderRequestError("invalid", [{ field: "checkout", detail, remedy: "leave one of them out" }]);

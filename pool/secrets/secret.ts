@@ -26,3 +26,15 @@ export class Secret {
     return "[secret]";
   }
 }
+
+/** Shorter ones are words, and would tear texts apart. */
+const shortest = 6;
+
+/** `text` with each of the secrets replaced that stands in it, also a line of one that has several. */
+export function withoutSecrets(text: string, secrets: readonly string[]): string {
+  return secrets
+    .flatMap((secret) => [secret, ...secret.split("\n")])
+    .filter((secret) => secret.length >= shortest && !secret.startsWith("-----"))
+    .sort((a, b) => b.length - a.length)
+    .reduce((clean, secret) => clean.replaceAll(secret, "[secret]"), text);
+}

@@ -7,9 +7,10 @@ import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, isProvedAgain } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
-import { buildingStates } from "./budget.ts";
+import { buildingStates, isJudged } from "./budget.ts";
 import { warmMachines } from "./content.ts";
 import { leadTimeMs } from "./lead-time.ts";
+import { inStock } from "./offers.ts";
 import { replacement } from "./replace.ts";
 
 const hourMs = 3_600_000;
@@ -20,11 +21,18 @@ const assumedLeadMs = 600_000;
 export const buildsFail = "builds-fail";
 export const belowFloor = "below-floor";
 const cannotReplace = "cannot-replace";
+const outOfStock = "out-of-stock";
+const machineFailed = "machine-failed";
 
-/** Share of the pool's builds of the last hour that failed, 0–1; null without a build. */
-export function failureShare(store: Store, pool: string, now: number): number | null {
-  const builds = store.builds(pool, { since: now - hourMs });
-  return builds.length === 0 ? null : builds.filter(({ ok }) => !ok).length / builds.length;
+/** Share of the pool's builds of the last hour that failed, 0–1; null with fewer builds than `atLeast`. */
+export function failureShare(
+  store: Store,
+  { name, failureBudget }: Pick<PoolConfig, "name" | "failureBudget">,
+  now: number,
+): number | null {
+  const builds = store.builds(name, { since: now - hourMs }).filter(isJudged);
+  if (builds.length < failureBudget.alertAtLeast) return null;
+  return builds.filter(({ ok }) => !ok).length / builds.length;
 }
 
 interface Alert {
@@ -51,6 +59,7 @@ export function raiseAlerts({
       failing(store, pool, clock.now()),
       cold(store, pool, clock.now()),
       cramped(store, pool, config, clock.now()),
+      soldOut(store, pool),
     ]) {
       if (alert.text === null) {
         if (store.clearFlag(alert.kind, pool.name, alert.over))
@@ -61,14 +70,16 @@ export function raiseAlerts({
     }
   }
   const names = config.pools.map(({ name }) => name);
-  for (const { kind, subject } of store.flags()) {
-    if ([buildsFail, belowFloor, cannotReplace].includes(kind) && !names.includes(subject))
+  for (const { kind, subject, at } of store.flags()) {
+    if ([buildsFail, belowFloor, cannotReplace, outOfStock].includes(kind) && !names.includes(subject))
       store.clearFlag(kind, subject, "the pool is no longer configured");
+    if (kind === machineFailed && isMended(store, subject, at))
+      store.clearFlag(kind, subject, "a later machine of its pool did well where it failed");
   }
 }
 
 function failing(store: Store, pool: PoolConfig, now: number): Alert {
-  const share = failureShare(store, pool.name, now) ?? 0;
+  const share = failureShare(store, pool, now) ?? 0;
   const { alertShare } = pool.failureBudget;
   const percent = Math.round(alertShare * 100);
   const told = `more than ${percent} % of the builds of pool ${pool.name} failed within an hour`;
@@ -78,6 +89,27 @@ function failing(store: Store, pool: PoolConfig, now: number): Alert {
     over: `no more than ${percent} % of the builds of the last hour failed`,
     facts: { share },
   };
+}
+
+function soldOut(store: Store, pool: PoolConfig): Alert {
+  const told = `none of the types of pool ${pool.name} can be bought in any of its locations`;
+  return {
+    kind: outOfStock,
+    text: inStock(store, pool).length === 0 ? told : null,
+    over: "something can be bought again, or is tried again",
+    facts: {},
+  };
+}
+
+/** Whether another machine of the pool came further than the failed one did, after it was told of. */
+function isMended(store: Store, name: string, at: number): boolean {
+  const failed = store.machines().find((machine) => machine.name === name);
+  if (!failed) return true;
+  return store
+    .machines({ pool: failed.pool })
+    .some(({ readyAt, state, stateSince }) =>
+      failed.order === null ? (readyAt ?? 0) > at : state === "serving" && stateSince > at,
+    );
 }
 
 function cold(store: Store, pool: PoolConfig, now: number): Alert {

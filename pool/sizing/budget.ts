@@ -7,6 +7,7 @@ import type { Config, FailureBudget, PoolConfig } from "../config/config.ts";
 import type { Machine, MachineState } from "../machine/machine.ts";
 import { spread } from "../random.ts";
 import type { Build, Store } from "../store/store.ts";
+import { isFrozenOut, thawed } from "./freeze.ts";
 
 /** What is being built, and is not claimable yet. */
 export const buildingStates: readonly MachineState[] = [
@@ -16,6 +17,9 @@ export const buildingStates: readonly MachineState[] = [
   "preparing",
   "proving",
 ];
+
+/** What will be claimable if all goes well. */
+export const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 
 /** Enough for every `run` and for the share of a busy hour. */
 const newest = 100;
@@ -37,6 +41,12 @@ export interface Assessment {
  * wait for a person.
  */
 const counts = (build: Build): boolean => build.failure !== "capacity";
+
+/** Nothing was built, and what is done about it is another matter: freeze.ts. */
+const isRefused = ({ failure }: Build): boolean => failure === "quota" || failure === "auth";
+
+/** The build was tried and failed: it says something of what machines are built from. */
+export const isJudged = (build: Build): boolean => build.ok || (counts(build) && !isRefused(build));
 
 export function assess(builds: readonly Build[], budget: FailureBudget, now: number): Assessment {
   const failures = builds.slice(builds.findLastIndex(({ ok }) => ok) + 1);
@@ -68,7 +78,9 @@ function exhausted(builds: readonly Build[], run: number, budget: FailureBudget,
 
 /** The pool's builds that still say something of it. */
 export function countedBuilds(store: Store, pool: string, from = store.refill(pool).countedFrom): Build[] {
-  return store.builds(pool, { limit: newest }).filter(({ startedAt }) => startedAt >= from);
+  return store
+    .builds(pool, { limit: newest })
+    .filter((build) => build.startedAt >= from && !isRefused(build));
 }
 
 /** How many machines may be planned now. @param wanted how many the pool lacks, with those for the orders that wait */
@@ -78,7 +90,8 @@ export function allowed(
   demand: { readonly wanted: number; readonly queued: number; readonly live: readonly Machine[] },
   now: number,
 ): number {
-  const { wanted, queued, live } = demand;
+  const { queued, live } = demand;
+  const wanted = thawed(store, demand, now);
   const { stop, countedFrom } = store.refill(pool.name);
   const builds = countedBuilds(store, pool.name, countedFrom);
   const { run, refillAt, orderAt } = assess(builds, pool.failureBudget, now);
@@ -88,17 +101,13 @@ export function allowed(
   ).length;
   const forOrders = now < orderAt ? 0 : Math.min(wanted, Math.max(0, queued - building));
   if (!stop) return Math.max(forOrders, now >= refillAt && building === 0 ? 1 : 0);
-  // Machines that somebody waits for are still tried, but not for ever.
-  const tried = assess(
-    builds.filter(({ startedAt }) => startedAt >= stop.at),
-    pool.failureBudget,
-    now,
-  ).counted;
-  return Math.max(0, Math.min(forOrders, pool.failureBudget.buildsPerOrder * queued - tried - building));
+  // Machines that somebody waits for are still tried; each order has so many, and then goes to a person.
+  return forOrders;
 }
 
 /** The machine is not begun yet and nobody needs it: the pool's refill was stopped after it was planned. */
 export function isSurplus(store: Store, config: Config, machine: Machine): boolean {
+  if (isFrozenOut(store, machine)) return true;
   if (!store.refill(machine.pool).stop) return false;
   const queued = store.queued(machine.plan);
   const coming = store.machines({ pool: machine.pool, states: buildingStates }).length;

@@ -5,16 +5,14 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import { isClaimable, type Machine, type MachineState, machineName } from "../machine/machine.ts";
+import { isClaimable, type Machine, machineName } from "../machine/machine.ts";
 import { placementGroupsFor } from "../platform.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
-import { allowed, buildingStates } from "./budget.ts";
+import { allowed, buildingStates, comingStates } from "./budget.ts";
+import { nextOffer, oldestOffer, uncovered, waiting } from "./offers.ts";
 import { replacement } from "./replace.ts";
 import { isUnproven } from "./rollout.ts";
-
-/** What will be claimable if all goes well. */
-const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 
 /** How many machines the pool lacks. @param extra those above its floor that others are to be replaced by */
 export function missing(pool: PoolConfig, machines: readonly Machine[], queued: number, extra = 0): number {
@@ -60,9 +58,12 @@ export function refill(store: Store, config: Config, clock: Clock, random: Rando
   const planned: Machine[] = [];
   for (const pool of config.pools) {
     const live = store.machines({ live: true });
-    const queued = store.queued(pool.plan);
+    // One machine at a time for each customer.
+    const queued = waiting(store, pool.plan).length;
     const { extra } = replacement(store, pool, clock.now());
-    const lacking = atMost(missing(pool, live, queued, extra), store, pool, live, queued);
+    // What is ready in another region serves nobody who waits.
+    const lacks = Math.max(missing(pool, live, queued, extra), uncovered(store, config, pool).length);
+    const lacking = atMost(lacks, store, pool, live, queued);
     if (lacking === 0) continue;
     const demand = { wanted: lacking, queued, live };
     for (let wanted = allowed(store, pool, demand, clock.now()); wanted > 0; wanted--) {
@@ -115,14 +116,15 @@ function planOne(
   why: string,
 ): Machine | null {
   const bootHostKey = random.keyPair();
+  const { serverType, location } = nextOffer(store, config, pool) ?? oldestOffer(store, config, pool);
   const groups = placementGroupsFor(config.maxTotal);
   return store.planMachine(
     {
       name: machineName(`claw-${config.instance}-${newSuffix(random)}`),
       pool: pool.name,
       plan: pool.plan,
-      serverType: pool.serverType,
-      location: pool.locations[0] ?? "",
+      serverType,
+      location,
       image: pool.image,
       placementGroup: emptiestGroup(store.machines({ live: true }), groups),
       deadline: clock.now() + config.deadlines.creatingMs,

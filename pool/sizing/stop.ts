@@ -53,10 +53,10 @@ export function judgeFailure(machine: Machine, context: Context): number | null 
 
 /** What a pool's machines are built from: whoever changes it thinks that they will do better. */
 export function inputsOf(pool: PoolConfig, { prepare }: Config, store: Pick<Store, "setting">): string {
-  const { serverType, image, locations } = pool;
+  const { serverType, otherServerTypes, image, locations } = pool;
   const recipe = store.setting(recipeSetting);
   return createHash("sha256")
-    .update(JSON.stringify([serverType, image, locations, prepare, recipe]))
+    .update(JSON.stringify([serverType, otherServerTypes, image, locations, prepare, recipe]))
     .digest("hex");
 }
 
@@ -98,6 +98,7 @@ export function resume(
   if (name !== null && !known.includes(name)) {
     throw new UnknownPoolError(`there is no pool ${name}; known: ${known.join(", ")}`);
   }
+  for (const { border } of store.frozen()) store.thaw(border, `${actor} resumed it`, { actor });
   const pools = name === null ? store.stoppedPools() : [name];
   return pools.map((pool) => ({ pool, ...store.resumeRefill(pool, `${actor} resumed it`, { actor }) }));
 }

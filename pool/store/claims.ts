@@ -2,9 +2,10 @@
 import { keyToDestroy } from "../machine/destroy-keys.ts";
 import { type Machine, type MachineName, machineName } from "../machine/machine.ts";
 import type { Order } from "../order/order.ts";
+import { charge, chargeBuild, clearOrderFlags, deadLetter } from "./attempts.ts";
 import type { StoreContext } from "./context.ts";
 import { readMachine, writeMachineChange } from "./machines.ts";
-import { findOrder, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
+import { findOrder, nextOrders, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
 import { readQuarantine } from "./quarantine.ts";
 import { type Cause, StaleRowError, type Store } from "./store.ts";
 
@@ -13,13 +14,14 @@ type ClaimVerbs = Pick<
   | "claimForQueue"
   | "recordServing"
   | "recordHandOverFailure"
+  | "recordBuildFailure"
   | "releaseOrder"
   | "confirmEnd"
   | "recordDestroyed"
 >;
 
-/** After this many machines an order goes to the dead letter: the fault is then in the order, not in the machines. */
-const maxHandOvers = 5;
+/** Flags that end with their machine. */
+const machineFlags = ["stuck", "not-enrolled"];
 
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
 const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND held IS NULL";
@@ -51,10 +53,14 @@ export function claimMachine(
       .get(order.plan, location, pool ?? null, pool ?? null);
     if (!row) continue;
     const name = machineName(row.name);
-    const generation = (readMachine(context, name)?.generation ?? 0) + 1;
+    // Another one for each machine of the order: what one was sent is never good for the next.
+    const { claims } = context.db
+      .prepare<[string], { claims: number }>("SELECT hand_overs AS claims FROM orders WHERE id = ?")
+      .get(order.id) ?? { claims: 0 };
+    const generation = claims + 1;
     const change = { state: "claimed", order: order.id, generation, deadline: null } as const;
     const machine = writeMachineChange(context, name, "ready", change, `claimed for order ${order.id}`);
-    context.db.prepare("UPDATE orders SET hand_overs = hand_overs + 1 WHERE id = ?").run(order.id);
+    context.db.prepare("UPDATE orders SET hand_overs = ? WHERE id = ?").run(generation, order.id);
     const why = `machine ${name} is claimed for it`;
     const provisioning = writeOrder(context, order.id, { state: "provisioning", machine: name }, why);
     return { order: provisioning, machine };
@@ -65,9 +71,14 @@ export function claimMachine(
 export function claimVerbs(context: StoreContext): ClaimVerbs {
   const { db, clock } = context;
 
+  /** Whoever comes late, from a hand-over that was given up meanwhile, finds that the order has gone on. */
   const boundOrder = (machine: Machine): Order => {
     if (!machine.order) throw new StaleRowError(`machine ${machine.name} has no order`);
-    return readOrder(context, machine.order);
+    const order = readOrder(context, machine.order);
+    if (order.machine !== machine.name) {
+      throw new StaleRowError(`order ${order.id} is not ${machine.name}'s any more`);
+    }
+    return order;
   };
   const knownMachine = (name: MachineName): Machine => {
     const machine = readMachine(context, name);
@@ -94,12 +105,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
   return {
     claimForQueue: (pool) =>
       context.write(() => {
-        const waiting = db
-          .prepare<[string], { id: string }>(
-            "SELECT id FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ? ORDER BY paid_at, id",
-          )
-          .all(pool.plan);
-        for (const { id } of waiting) {
+        for (const { id } of nextOrders(context, pool.plan)) {
           const order = readOrder(context, id);
           const claimed = claimMachine(context, order, pool.locationsOf(order.region), pool.name);
           if (claimed) return claimed;
@@ -133,35 +139,43 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         );
         const state = order.state === "provisioning" ? "running" : order.state;
         writeOrder(context, order.id, { state, servingAt: clock.now() }, "attested");
+        clearOrderFlags(context, order.id, "it is served");
       }),
 
-    recordHandOverFailure: (name, reason, { again = true } = {}) =>
+    recordHandOverFailure: (name, failure, { limit, locationsOf, again = true }) =>
       context.write(() => {
         const machine = knownMachine(name);
         const order = boundOrder(machine);
-        writeMachineChange(context, name, machine.state, { state: "failed", deadline: null, reason }, reason);
-        const { tries } = db
-          .prepare<[string], { tries: number }>("SELECT hand_overs AS tries FROM orders WHERE id = ?")
-          .get(order.id) ?? { tries: 0 };
+        const { reason } = failure;
+        const lost = { state: "failed", deadline: null, reason, failure: failure.failure ?? null } as const;
+        writeMachineChange(context, name, machine.state, lost, reason, { run: failure.run ?? null });
+        const spent = charge(context, order.id, { machine: name, kind: "hand-over", failure, limit });
         if (order.endedAt !== null) {
-          return writeOrder(
-            context,
-            order.id,
-            { state: "released", machine: null },
-            "ended before it was served",
-          );
+          const change = { state: "released", machine: null } as const;
+          return {
+            order: writeOrder(context, order.id, change, "ended before it was served"),
+            machine: null,
+          };
         }
-        if (!again) {
-          context.history.flag("order-failed", order.id, reason);
-          return writeOrder(context, order.id, { state: "failed", machine: null, reason }, reason);
+        if (!again || spent !== null) {
+          return { order: deadLetter(context, order.id, spent ?? reason, failure), machine: null };
         }
-        if (tries >= maxHandOvers) {
-          const text = `order ${order.id}: ${tries} machines failed at the hand-over, last: ${reason}`;
-          context.history.flag("order-failed", order.id, text);
-          return writeOrder(context, order.id, { state: "failed", machine: null, reason: text }, reason);
-        }
-        // paid_at is kept, so the order is first in line again.
-        return writeOrder(context, order.id, { state: "queued", machine: null }, reason);
+        // paid_at is kept, and with it its place.
+        const queued = writeOrder(context, order.id, { state: "queued", machine: null }, reason);
+        const mayServe = queued.suspendedFor === null;
+        const next = mayServe ? claimMachine(context, queued, locationsOf(order.region)) : null;
+        return next ?? { order: queued, machine: null };
+      }),
+
+    recordBuildFailure: (name, from, failure, limits) =>
+      context.write(() => {
+        const before = knownMachine(name);
+        const { reason, run = null } = failure;
+        const change = { state: "failed", deadline: null, reason, failure: failure.failure ?? null } as const;
+        const machine = writeMachineChange(context, name, from, change, reason, { run });
+        // A machine that had been ready is no build that somebody waited for.
+        if (limits && before.buildEndedAt === null) chargeBuild(context, machine, failure, limits);
+        return machine;
       }),
 
     releaseOrder: (id, why) => context.write(() => release(readOrder(context, id), why)),
@@ -180,6 +194,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         const change = { state: "destroyed", deadline: null } as const;
         writeMachineChange(context, name, machine.state, change, "the cloud says it is gone");
         db.prepare("DELETE FROM terraform_state WHERE stack = ?").run(name);
+        for (const kind of machineFlags) context.history.clearFlag(kind, name, "the machine is gone");
         const order = machine.order ? findOrder(context, "id", machine.order) : null;
         if (order?.machine === name && order.state === "releasing") {
           writeOrder(context, order.id, { state: "released" }, "its machine is gone");

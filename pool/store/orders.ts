@@ -1,5 +1,6 @@
 /** The verbs about orders: making, paying, ending. */
 import type { AgentSecrets, Order } from "../order/order.ts";
+import { attemptsOf, clearOrderFlags } from "./attempts.ts";
 import { changedFields } from "./audit.ts";
 import { claimMachine } from "./claims.ts";
 import type { StoreContext } from "./context.ts";
@@ -14,6 +15,8 @@ type OrderVerbs = Pick<
   | "orderBySession"
   | "orderBySubscription"
   | "orders"
+  | "attempts"
+  | "retryOrder"
   | "agentSecrets"
   | "queued"
   | "queuePosition"
@@ -93,10 +96,11 @@ export function writeOrder(
   const before = readOrder(context, id);
   const fields = Object.entries(change).filter(([, value]) => value !== undefined);
   const assignments = fields.map(([field]) => `${orderColumns[field as keyof Order]} = @${field}`);
+  if (change.state === "queued" && before.state !== "queued") assignments.push("queued_at = @queuedAt");
   if (assignments.length > 0) {
     context.db
       .prepare(`UPDATE orders SET ${assignments.join(", ")} WHERE id = @row`)
-      .run({ ...Object.fromEntries(fields), row: id });
+      .run({ ...Object.fromEntries(fields), queuedAt: context.clock.now(), row: id });
   }
   const after = readOrder(context, id);
   const moved = after.state !== before.state;
@@ -151,6 +155,23 @@ function position(context: StoreContext, order: Order): number | null {
   return ahead + 1;
 }
 
+/** Of customers whose orders are being handed over nobody is next: one machine at a time. */
+const freeCustomer =
+  "NOT EXISTS (SELECT 1 FROM orders AS busy WHERE busy.customer = orders.customer AND busy.state = 'provisioning')";
+
+/** The queued orders of a plan that may take a machine now, the longest-waiting first. */
+export function nextOrders(context: StoreContext, plan: string): { id: string }[] {
+  return context.db
+    .prepare<[string], { id: string }>(
+      `SELECT id FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ? AND ${freeCustomer}
+       ORDER BY paid_at, id`,
+    )
+    .all(plan);
+}
+
+const isNext = (context: StoreContext, order: Order): boolean =>
+  nextOrders(context, order.plan)[0]?.id === order.id;
+
 export function orderVerbs(context: StoreContext): OrderVerbs {
   const { db, clock, history } = context;
 
@@ -191,12 +212,17 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
     orderBySession: (session) => findOrder(context, "checkout_session", session),
     orderBySubscription: (subscription) => findOrder(context, "subscription", subscription),
 
-    orders({ states = [], stripeCustomer, limit = 1_000 } = {}) {
+    orders({ states = [], stripeCustomer, limit = 1_000, after } = {}) {
       const where = [
         ...(states.length > 0 ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
         ...(stripeCustomer === undefined ? [] : ["stripe_customer = ?"]),
+        ...(after ? ["(created_at, id) < (?, ?)"] : []),
       ];
-      const values = [...states, ...(stripeCustomer === undefined ? [] : [stripeCustomer])];
+      const values = [
+        ...states,
+        ...(stripeCustomer === undefined ? [] : [stripeCustomer]),
+        ...(after ? [after.createdAt, after.id] : []),
+      ];
       const read = () =>
         db
           .prepare<(string | number)[], Order>(
@@ -204,9 +230,25 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
              ORDER BY created_at DESC, id DESC LIMIT ?`,
           )
           .all(...values, limit);
-      const often = states.length > 0 && stripeCustomer === undefined;
+      const often = states.length > 0 && stripeCustomer === undefined && !after;
       return often ? [...context.known("orders", `${states}\n${limit}`, read)] : read();
     },
+
+    attempts: (id) => attemptsOf(context, id),
+
+    retryOrder: (id, locations, cause) =>
+      context.write(() => {
+        const order = readOrder(context, id);
+        if (order.state !== "failed" || order.endedAt !== null || order.paidAt === null) {
+          throw new StaleRowError(`order ${id} is ${order.state}, not failed`);
+        }
+        const why = "started again";
+        db.prepare("UPDATE orders SET round = round + 1 WHERE id = ?").run(id);
+        clearOrderFlags(context, order.id, why, cause.actor);
+        const queued = writeOrder(context, id, { state: "queued", reason: null }, why, cause);
+        const claimed = isNext(context, queued) ? claimMachine(context, queued, locations) : null;
+        return claimed ?? { order: queued, machine: null };
+      }),
 
     agentSecrets: (id) => openAgent(context, id),
     queued: (plan) =>
@@ -271,8 +313,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
         const change = { ...paid, state: "queued", reason: null } as const;
         const queued = writeOrder(context, order.id, change, "paid", stripe(event));
         // Whoever waits already comes first: the queue is served as soon as a machine gets ready.
-        const first = position(context, queued) === 1;
-        const claimed = first ? claimMachine(context, queued, locations) : null;
+        const claimed = isNext(context, queued) ? claimMachine(context, queued, locations) : null;
         if (claimed) return { kind: "claimed", ...claimed };
         return { kind: "queued", order: queued, position: position(context, queued) ?? 1 };
       }),
@@ -301,6 +342,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
         if (!order || order.endedAt !== null) return order;
         const ended = { endedAt: clock.now(), reason: end.reason } as const;
         if (order.machine === null) {
+          clearOrderFlags(context, order.id, "its subscription has ended");
           const change = { ...ended, state: "released", releaseAt: clock.now() } as const;
           return writeOrder(context, order.id, change, end.reason, stripe(event));
         }

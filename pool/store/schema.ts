@@ -1,6 +1,7 @@
 /**
  * The tables, as numbered migrations. The bad states are made impossible here and not only in code: a machine is
- * bound to one order, an order to one machine, a checkout session pays once, audit rows are never changed.
+ * bound to one order for ever, an order to one machine, a customer has one hand-over at a time, a checkout session pays
+ * once, audit rows are never changed.
  */
 import type { Database } from "better-sqlite3";
 import { leaseTable } from "./lease.ts";
@@ -180,6 +181,54 @@ export const migrations: readonly Migration[] = [
   `,
   suspendOrders,
   leaseTable,
+  `
+  ALTER TABLE orders ADD COLUMN round INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE orders ADD COLUMN queued_at INTEGER;
+  UPDATE orders SET queued_at = paid_at;
+  CREATE INDEX orders_newest ON orders (created_at, id);
+
+  CREATE TABLE attempt (
+    order_id TEXT NOT NULL REFERENCES orders(id),
+    n        INTEGER NOT NULL,
+    round    INTEGER NOT NULL,
+    machine  TEXT NOT NULL UNIQUE REFERENCES machine(name),
+    kind     TEXT NOT NULL CHECK (kind IN ('build','hand-over')),
+    at       INTEGER NOT NULL,
+    step     TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    failure  TEXT,
+    run      TEXT,
+    log      TEXT,
+    PRIMARY KEY (order_id, n)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE stock_out (
+    server_type TEXT NOT NULL,
+    location    TEXT NOT NULL,
+    until       INTEGER NOT NULL,
+    PRIMARY KEY (server_type, location)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE freeze (
+    border    TEXT PRIMARY KEY,
+    at        INTEGER NOT NULL,
+    kind      TEXT NOT NULL CHECK (kind IN ('quota','auth')),
+    reason    TEXT NOT NULL,
+    probes    INTEGER NOT NULL,
+    probed_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TRIGGER machine_keeps_its_order BEFORE UPDATE OF order_id ON machine
+  WHEN OLD.order_id IS NOT NULL AND NEW.order_id IS NOT OLD.order_id
+  BEGIN SELECT RAISE(ABORT, 'a machine that has seen an order is never offered again'); END;
+  CREATE TRIGGER order_has_its_own_machine BEFORE UPDATE OF machine ON orders
+  WHEN NEW.machine IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM machine WHERE name = NEW.machine AND order_id = NEW.id)
+  BEGIN SELECT RAISE(ABORT, 'the machine is not bound to this order'); END;
+  CREATE TRIGGER customer_has_one_hand_over BEFORE UPDATE OF state ON orders
+  WHEN NEW.state = 'provisioning' AND OLD.state <> 'provisioning'
+    AND EXISTS (SELECT 1 FROM orders WHERE customer = NEW.customer AND state = 'provisioning' AND id <> NEW.id)
+  BEGIN SELECT RAISE(ABORT, 'another order of this customer is being provisioned'); END;
+  `,
 ];
 
 /**

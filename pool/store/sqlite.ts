@@ -15,6 +15,7 @@ import { refillVerbs } from "./refill.ts";
 import { rolloutVerbs } from "./rollouts.ts";
 import { prepareDatabase } from "./schema.ts";
 import type { Flag, Store } from "./store.ts";
+import { supplyVerbs } from "./supply.ts";
 import { suspensionVerbs } from "./suspension.ts";
 import { stateVerbs } from "./terraform-states.ts";
 
@@ -64,6 +65,7 @@ export function storeOn(
     ...stateVerbs(context),
     ...recoveryVerbs(context),
     ...rolloutVerbs(context),
+    ...supplyVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

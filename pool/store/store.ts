@@ -42,6 +42,7 @@ export interface MachineChange {
   readonly nextHostKey?: string | null;
   readonly installed?: Installed;
   readonly location?: string;
+  readonly serverType?: string;
   readonly generation?: number;
   readonly tailnetNode?: string | null;
   readonly tailnetAddress?: string | null;
@@ -154,6 +155,63 @@ export type PaymentOutcome =
   | { readonly kind: "ended"; readonly order: Order }
   /** No order has this id or session: kept, flagged to the operator. */
   | { readonly kind: "unknown-order" };
+
+/** A server type that a location had none of. */
+export interface StockOut {
+  readonly serverType: string;
+  readonly location: string;
+  /** Not tried again before (epoch ms), unless nothing else is left. */
+  readonly until: number;
+}
+
+/** Somebody refuses our whole account; no machine is the cause, and no other machine will do better. */
+export interface Freeze {
+  readonly border: "cloud" | "tailnet";
+  /** Since when, epoch ms. */
+  readonly at: number;
+  readonly kind: "quota" | "auth";
+  readonly reason: string;
+  /** Tries that were refused, and when the last was (epoch ms). */
+  readonly probes: number;
+  readonly probedAt: number;
+}
+
+/** Why a machine was lost, as an order's history tells it. No secret is in any of it: it is kept for ever. */
+export interface Failure {
+  /** What was being done: the machine's state. */
+  readonly step: string;
+  readonly reason: string;
+  /** `BorderErrorKind`, when a border said it. */
+  readonly failure?: string | null;
+  /** Of terraform or ansible-playbook; names the log file. */
+  readonly run?: string | null;
+  /** The end of what it printed. */
+  readonly log?: string | null;
+}
+
+/** A machine that an order used up. */
+export interface Attempt extends Required<Failure> {
+  /** 1 for the first. */
+  readonly n: number;
+  /** Grows when a person starts the order again; only those of the order's last round count. */
+  readonly round: number;
+  readonly machine: MachineName;
+  readonly kind: "build" | "hand-over";
+  /** Epoch ms. */
+  readonly at: number;
+}
+
+/** Where the list of orders goes on. */
+export interface OrderCursor {
+  readonly createdAt: number;
+  readonly id: string;
+}
+
+/** How many machines an order may use up, and where machines for it may be. */
+export interface OrderLimits {
+  readonly limit: number;
+  readonly locationsOf: (region: string) => readonly string[];
+}
 
 type Facts = Readonly<Record<string, unknown>>;
 
@@ -289,13 +347,42 @@ export interface Store {
   /** Writes the row; stopped, a person is told, and else that is taken back. The audit row is `rollout.<phase>`. */
   putRollout(rollout: Rollout, why: string, cause?: Cause): void;
 
+  // what can be had at all
+  /** Those that still count. */
+  stockOuts(): StockOut[];
+  recordStockOut(out: StockOut, why: string): void;
+  /** It was sold after all. */
+  recordStock(serverType: string, location: string, why: string): void;
+  frozen(): Freeze[];
+  /** No more refill while it lasts; a person is told once. @returns true when that is news */
+  freeze(border: Freeze["border"], refusal: { kind: Freeze["kind"]; reason: string; text: string }): boolean;
+  /** @returns false when it was not frozen */
+  thaw(border: Freeze["border"], why: string, cause?: Cause): boolean;
+
   // orders
   createOrder(order: NewOrder): Order;
   attachCheckout(id: OrderId, checkout: { session: string; url: string | null }): Order;
   order(id: OrderId): Order | null;
   orderBySession(session: string): Order | null;
   orderBySubscription(subscription: string): Order | null;
-  orders(filter?: { states?: readonly OrderState[]; stripeCustomer?: string; limit?: number }): Order[];
+  /** The newest first; `after` goes on behind an order, also when newer ones came meanwhile. At most `limit` (1,000). */
+  orders(filter?: {
+    states?: readonly OrderState[];
+    stripeCustomer?: string;
+    limit?: number;
+    after?: OrderCursor | undefined;
+  }): Order[];
+  /** The machines that it used up. */
+  attempts(id: OrderId): Attempt[];
+  /**
+   * A person starts a failed order again: it keeps its payment and its place in the queue, and takes a machine at once
+   * if there is one. @throws StaleRowError when the order is not failed, or has ended
+   */
+  retryOrder(
+    id: OrderId,
+    locations: readonly string[],
+    cause: Cause & { readonly actor: string },
+  ): { order: Order; machine: Machine | null };
   agentSecrets(id: OrderId): AgentSecrets;
   /** How many orders of this plan wait for a machine; a suspended one does not. */
   queued(plan: string): number;
@@ -342,7 +429,10 @@ export interface Store {
   ): void;
 
   // claims and hand-over
-  /** Binds a ready machine of the order's plan to the longest-waiting queued order that it fits; null if none. */
+  /**
+   * Binds a ready machine of the order's plan to the longest-waiting queued order that it fits; null if none. A customer
+   * one of whose orders is being handed over waits with the next.
+   */
   claimForQueue(pool: { name: string; plan: string; locationsOf(region: string): readonly string[] }): {
     order: Order;
     machine: Machine;
@@ -353,10 +443,25 @@ export interface Store {
     facts: { tailnetNode: string | null; tailnetAddress: string | null },
   ): void;
   /**
-   * The claimed machine is lost to the order; it fails, and the order is queued again (first in line), or fails too:
-   * after five machines, and at once when `again` is false.
+   * The claimed machine is lost to the order; it fails, and the order takes the next one in the same transaction; if
+   * there is none it is queued again, where it was. It fails too when it has used up `limit` machines, and at once when
+   * `again` is false. @throws StaleRowError when the order is not this machine's any more
    */
-  recordHandOverFailure(name: MachineName, reason: string, options?: { again?: boolean }): Order;
+  recordHandOverFailure(
+    name: MachineName,
+    failure: Failure,
+    options: OrderLimits & { again?: boolean },
+  ): { order: Order; machine: Machine | null };
+  /**
+   * A build has failed. With `limits` it is charged to the queued order that it was begun for, if there is one; an order
+   * that has used up its machines fails. @throws StaleRowError when the machine is no longer in `from`
+   */
+  recordBuildFailure(
+    name: MachineName,
+    from: MachineState,
+    failure: Failure,
+    limits: OrderLimits | null,
+  ): Machine;
   /**
    * Starts the end: machine releasing, order releasing.
    * @throws Error while nothing says that the machine may go (keyToDestroy)

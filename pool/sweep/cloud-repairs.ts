@@ -1,10 +1,11 @@
 /** What is done about each thing that the cloud's sweep found; every change of it is made here. */
 import type { Logger } from "pino";
 import type { Gate } from "../cloud/cloud.ts";
-import type { SweepsConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { ownLabels } from "../machine/labels.ts";
 import type { Machine, MachineName } from "../machine/machine.ts";
 import { auditedRun } from "../observe/audited-run.ts";
+import { orderLimits } from "../sizing/offers.ts";
 import { StaleRowError, type Store } from "../store/store.ts";
 import type { Mismatch, Stray } from "./cloud-findings.ts";
 import type { Deletions } from "./deletions.ts";
@@ -26,7 +27,7 @@ export const cloudFlags = {
 export interface RepairOptions {
   readonly store: Store;
   readonly gate: Pick<Gate, "deleteOrphan">;
-  readonly config: () => { readonly instance: string; readonly sweeps: SweepsConfig };
+  readonly config: () => Pick<Config, "instance" | "sweeps" | "pools" | "regions">;
   readonly deletions: Deletions;
   readonly log: Logger;
   /** A row changed: look at the machine. */
@@ -87,8 +88,11 @@ export function createCloudRepairs(options: RepairOptions): CloudRepairs {
       log.error({ machine: name, order }, text);
       if (order) telling.tell(cloudFlags.vanished, name, text);
       changed(machine, () => {
-        if (order) store.recordHandOverFailure(name, text);
-        else giveUp(machine, text, actor);
+        if (order) {
+          const limits = orderLimits(config(), machine.pool);
+          const next = store.recordHandOverFailure(name, { step: state, reason: text }, limits).machine;
+          if (next) options.poke(next.name);
+        } else giveUp(machine, text, actor);
       });
       return { ...finding, done };
     },

@@ -20,6 +20,10 @@ export function terraformError(result: RunResult): BorderError {
     // Without a diagnostic terraform was killed or broke: nothing says that it would again.
     kind: worst?.kind ?? "transient",
     ...(worst?.code ? { code: worst.code } : {}),
+    run: result.run,
+    log: result.errors
+      .map(({ summary, detail, address }) => [address, summary, detail.trim()].filter(Boolean).join("\n"))
+      .join("\n\n"),
   });
 }
 

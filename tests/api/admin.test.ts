@@ -7,6 +7,8 @@ import pino from "pino";
 import { type Admin, createAdmin } from "../../api/admin.ts";
 import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/cli/admin-client.ts";
 import { BorderError } from "../../pool/errors.ts";
+import type { OrderPage } from "../../pool/order/list.ts";
+import type { OrderStory } from "../../pool/order/story.ts";
 import { BusyError, type PeopleRequest } from "../../pool/people.ts";
 import { UnknownPoolError } from "../../pool/sizing/stop.ts";
 import type { ReconcileRequest } from "../../pool/sweep/stripe.ts";
@@ -60,6 +62,7 @@ describe("the admin socket", () => {
       store: rig.store,
       status,
       people,
+      desk: rig.desk,
       stripeSweep,
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
@@ -92,8 +95,14 @@ describe("the admin socket", () => {
       quarantine: null,
       flags: [],
     });
-    const [order] = await askDaemon<{ id: string }[]>(stateDir, "GET", "/orders");
-    assert.equal(order?.id, id);
+    const { orders, next } = await askDaemon<OrderPage>(stateDir, "GET", "/orders");
+    assert.deepEqual([orders.map((order) => order.id), next], [[id], null]);
+    const story = await askDaemon<OrderStory>(stateDir, "GET", `/orders/${id}`);
+    assert.deepEqual([story.order.state, story.attempts, story.machines], ["awaiting-payment", [], []]);
+    assert.deepEqual(
+      story.audit.map(({ action }) => action),
+      ["order.created", "order.changed"],
+    );
     const [machine] = await askDaemon<{ name: string }[]>(stateDir, "GET", "/machines");
     assert.equal(machine?.name, "claw-a");
     const shown = await askDaemon<{ state: string; history: unknown[] }>(stateDir, "GET", "/machines/claw-a");
@@ -101,6 +110,8 @@ describe("the admin socket", () => {
     assert(shown.history.length >= 5);
     const none = askDaemon(stateDir, "GET", "/machines/none");
     await assert.rejects(none, (error) => error instanceof RefusedError && error.status === 404);
+    const early = askDaemon(stateDir, "POST", `/orders/${id}/retry`, { actor: "person:ada" });
+    await assert.rejects(early, /is awaiting-payment; only failed orders are started again/);
   });
 
   it("passes people's work on, and says who holds a machine", async () => {

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { randomUUID } from "node:crypto";
 import { Secret } from "../../pool/secrets/secret.ts";
 import type { FaultInput } from "../cloud/stripe/faults.ts";
 import { orderBody } from "../order/rig.ts";
@@ -18,7 +19,7 @@ describe("Stripe's deliveries at the product's webhook", () => {
   afterEach(() => rig.close());
 
   const order = async () => {
-    const { json } = await rig.ask("POST", "/v1/orders", orderBody());
+    const { json } = await rig.ask("POST", "/v1/orders", orderBody({ customer: randomUUID() }));
     return { id: String(json.id), session: String(json.checkout_session) };
   };
   const state = async ({ id }: { id: string }) => (await rig.ask("GET", `/v1/orders/${id}`)).json.state;

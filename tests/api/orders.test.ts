@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { Script } from "node:vm";
 import { orderBody } from "../order/rig.ts";
-import { makeReady } from "../store/rows.ts";
-import { type ApiRig, startApi, token } from "./rig.ts";
+import { failure, limits, makeReady } from "../store/rows.ts";
+import { type ApiRig, operatorToken, startApi, token } from "./rig.ts";
 
 describe("the orders API", () => {
   let rig: ApiRig;
@@ -89,6 +89,7 @@ describe("the orders API", () => {
 
   it("lets nobody in without a token", async () => {
     const { id } = await made();
+    let tries = 0;
     const wrong = ["", "Bearer", "Bearer ", `Bearer ${token}x`, `Basic ${token}`, token, `Bearer ${token} x`];
     for (const authorization of wrong) {
       for (const [method, path] of [
@@ -98,13 +99,76 @@ describe("the orders API", () => {
         ["GET", `/v1/orders/${id}/access`],
         ["GET", "/v1/pool"],
       ] as const) {
-        const { status, headers } = await rig.ask(method, path, undefined, { authorization });
+        const from = { authorization, "x-forwarded-for": `203.0.113.${++tries}` };
+        const { status, headers } = await rig.ask(method, path, undefined, from);
         assert.equal(status, 401, `${method} ${path} with ${authorization}`);
         assert.equal(headers.get("www-authenticate"), 'Bearer realm="clawpool"');
       }
     }
     const older = await rig.ask("GET", "/v1/pool", undefined, { authorization: "Bearer an-older-token" });
     assert.equal(older.status, 200);
+  });
+
+  it("slows down an address that tries tokens, says for how long, and does not look at what it sends", async () => {
+    const from = (address: string, authorization: string) =>
+      rig.ask("GET", "/v1/pool", undefined, { authorization, "x-forwarded-for": address });
+    for (let i = 0; i < 10; i++) assert.equal((await from("203.0.113.9", `Bearer ${i}`)).status, 401);
+    for (const authorization of ["Bearer x", `Bearer ${token}`]) {
+      const { status, headers } = await from("203.0.113.9", authorization);
+      assert.equal(status, 429);
+      const wait = Number(headers.get("retry-after"));
+      assert.ok(wait >= 1 && wait <= 6, String(wait));
+    }
+    assert.equal((await from("203.0.113.10", `Bearer ${token}`)).status, 200, "another address");
+    for (let i = 0; i < 20; i++) assert.equal((await from("203.0.113.11", "")).status, 401);
+    assert.equal((await from("203.0.113.11", `Bearer ${token}`)).status, 200, "no token is no try");
+  });
+
+  it("lists orders page by page, and by state", async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 3; n++) {
+      ids.unshift((await made()).id);
+      rig.clock.skip(1_000);
+    }
+    const list = async (query: string) => {
+      const { status, json } = await rig.ask("GET", `/v1/orders${query}`);
+      assert.equal(status, 200, query);
+      const { orders, next } = json as { orders: { id: string }[]; next: string | null };
+      return { ids: orders.map(({ id }) => id), next };
+    };
+    const first = await list("?limit=2");
+    assert.deepEqual(first.ids, ids.slice(0, 2));
+    assert.deepEqual(await list(`?limit=2&cursor=${first.next}`), { ids: ids.slice(2), next: null });
+    assert.deepEqual((await list("?state=failed,queued")).ids, []);
+    for (const query of ["?limit=0", "?limit=201", "?limit=x", "?state=gone", "?cursor=1", "?cursor=x.y.z"]) {
+      const { status, json } = await rig.ask("GET", `/v1/orders${query}`);
+      assert.equal(status, 422, query);
+      assert.equal(json.field, query.slice(1).split("=")[0]);
+    }
+  });
+
+  it("tells a customer honestly that a person looks at a failed order, and starts it again for a person", async () => {
+    const name = makeReady(rig.store, "claw-a");
+    const { id, session } = await made();
+    await rig.stripe.console.buy(session).sent;
+    rig.store.recordHandOverFailure(name, failure, { ...limits, again: false });
+    const { json } = await rig.ask("GET", `/v1/orders/${id}`);
+    assert.deepEqual([json.state, json.reason], ["failed", failure.reason]);
+    assert.match(String(json.notice), /A person is looking at it now\. You have paid once/);
+    const retry = (authorization: string) =>
+      rig.ask("POST", `/v1/orders/${id}/retry`, undefined, { authorization });
+    const app = await retry(`Bearer ${token}`);
+    assert.deepEqual([app.status, app.json.type], [403, "urn:clawpool:problem:scope"]);
+    const again = await retry(`Bearer ${operatorToken}`);
+    assert.deepEqual([again.status, again.json.state, again.json.notice], [200, "queued", null]);
+    assert.deepEqual(rig.queued, [id]);
+    const twice = await retry(`Bearer ${operatorToken}`);
+    assert.deepEqual([twice.status, twice.json.type], [409, "urn:clawpool:problem:not-failed"]);
+    const by = rig.store.auditRows({ subject: id }).filter(({ actor }) => actor === "person:ada");
+    assert.deepEqual(
+      by.map(({ action }) => action),
+      ["flag.order-failed.cleared", "order.queued"],
+    );
   });
 
   it("says 503 and to repeat when Stripe is down, 502 when it refuses", async () => {
@@ -169,6 +233,7 @@ describe("the other routes", () => {
       ["claw-a"],
     );
     assert.equal((json.orders as unknown[]).length, 1);
+    assert.equal(json.orders_next, null);
     for (const secret of ["sk-customer", "pool-token", "controller-key"]) {
       assert(!JSON.stringify(json).includes(secret));
     }

@@ -16,6 +16,7 @@ export interface ApiRig extends DeskRig {
   ): Promise<{ status: number; headers: Headers; json: Record<string, unknown> }>;
 }
 
+export const operatorToken = "token-of-ada-who-operates-0123456789";
 export const token = "token-of-the-product-team-0123456789";
 
 /** `retryDelaysMs`: pauses before Stripe's second, third … try of a webhook; none by default. */
@@ -42,6 +43,8 @@ export async function startApi({
         listen: { host: "127.0.0.1", port: 0 },
         publicUrl: "https://pool.example",
         tokens: [new Secret("an-older-token"), new Secret(token)],
+        operators: [{ name: "ada", token: new Secret(operatorToken) }],
+        trustedProxies: ["127.0.0.0/8"],
       },
       agent: { model: "mock/small", gatewayPort: 18789 },
     }),

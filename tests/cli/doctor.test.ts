@@ -43,6 +43,7 @@ describe("clawpool doctor", () => {
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
+      desk: { retry: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },

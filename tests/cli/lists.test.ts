@@ -3,14 +3,18 @@ import { mkdirSync } from "node:fs";
 import { pino } from "pino";
 import { createAdmin } from "../../api/admin.ts";
 import { age, table } from "../../pool/cli/table.ts";
+import type { OrderId } from "../../pool/machine/machine.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
+import { RetryRefusedError } from "../../pool/order/desk.ts";
 import { pauseRollout, resumeRollout } from "../../pool/sizing/rollout.ts";
 import { resume } from "../../pool/sizing/stop.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { makeReady, newOrder, pay } from "../store/rows.ts";
+import { limits, makeReady, newOrder, pay } from "../store/rows.ts";
 import { type CliRig, makeCliRig } from "./rig.ts";
 
-describe("clawpool status, machines, orders", () => {
+describe("clawpool status, machines, orders", function () {
+  // A process for each command: some seconds each on a busy machine.
+  this.timeout(120_000);
   let rig: CliRig;
   let life: Life;
   let socket: { close(): Promise<void> } | null;
@@ -20,11 +24,19 @@ describe("clawpool status, machines, orders", () => {
     rig.configure();
     mkdirSync(rig.stateDir);
     life = startLife();
+    // The desk's own half is in tests/order/desk.test.ts.
+    const retry = (id: OrderId, actor: string) => {
+      const { state } = life.store.order(id) ?? assert.fail();
+      if (state !== "failed")
+        throw new RetryRefusedError(`order ${id} is ${state}; only failed orders are started again`);
+      return life.store.retryOrder(id, ["fsn1"], { actor }).order;
+    };
     const admin = createAdmin({
       stateDir: rig.stateDir,
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
+      desk: { retry },
       stripeSweep: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
@@ -81,6 +93,58 @@ describe("clawpool status, machines, orders", () => {
     assert.match(stdout, /^o-1 +provisioning +\S+ +small +eu-central +claw-test-\w+$/m);
   });
 
+  it("show orders page by page, and only those in a state", async () => {
+    for (let n = 2; n <= 5; n++) {
+      await life.clock.advance(1_000);
+      life.store.createOrder(newOrder(`o-${n}`));
+    }
+    const ids = (text: string) => [...text.matchAll(/^o-\d/gm)].map(([id]) => id);
+    const first = (await rig.run("orders", "--limit", "2")).stdout;
+    assert.deepEqual(ids(first), ["o-5", "o-4"]);
+    const [, cursor = ""] = /^More: --cursor (\S+)$/m.exec(first) ?? [];
+    const rest = await rig.run("orders", "--cursor", cursor);
+    assert.deepEqual(ids(rest.stdout), ["o-3", "o-2", "o-1"]);
+    assert.doesNotMatch(rest.stdout, /More:/);
+    assert.deepEqual(ids((await rig.run("orders", "--state", "provisioning")).stdout), ["o-1"]);
+    const wrong = await rig.run("orders", "--state", "lost");
+    assert.deepEqual([wrong.exitCode, wrong.stdout], [1, ""]);
+    assert.match(wrong.stderr, /^clawpool: state: want some of awaiting-payment, /);
+  });
+
+  it("tell a failed order's whole story, and start it again in the name of whoever asks", async () => {
+    const id = "o-1" as OrderId;
+    const first = life.store.order(id)?.machine ?? assert.fail();
+    const failure = {
+      step: "handing-over",
+      reason: "sshd hung up",
+      failure: "permanent",
+      run: "run-7",
+      log: "one\ntwo",
+    };
+    life.store.recordHandOverFailure(first, failure, { ...limits, again: false });
+    const { stdout } = await rig.run("orders", "show", id);
+    assert.match(stdout, /^o-1: failed: sshd hung up$/m);
+    assert.match(stdout, /! order-failed: order o-1: sshd hung up\. `clawpool orders show o-1`/);
+    assert.match(
+      stdout,
+      /1\. \S+ claw-test-\w+, hand-over, while handing-over \(permanent\): sshd hung up$/m,
+    );
+    assert.match(stdout, /^ {6}run run-7\n {6}one\n {6}two$/m);
+    assert.match(stdout, / stripe order.queued: paid$/m);
+    const { attempts } = JSON.parse((await rig.run("orders", "show", id, "--json")).stdout);
+    assert.equal(attempts[0].machine, first);
+    assert.doesNotMatch(JSON.stringify(attempts) + stdout, /sk-customer|token-of-the-customer|pool-token/);
+
+    const again = await rig.run("orders", "retry", id);
+    assert.match(again.stdout, /^o-1 is provisioning on claw-test-\w+$/);
+    const [row] = life.store.auditRows({ subject: id }).filter(({ why }) => why === "started again");
+    assert.match(row?.actor ?? "", /^person:./);
+    const refused = await rig.run("orders", "retry", id);
+    assert.deepEqual([refused.exitCode, refused.stdout], [1, ""]);
+    assert.match(refused.stderr, /order o-1 is provisioning; only failed orders are started again/);
+    assert.equal((await rig.run("orders", "show", "o-none")).exitCode, 1);
+  });
+
   it("print the whole of it as JSON, without a secret", async () => {
     const json = async (command: string) => JSON.parse((await rig.run(command, "--json")).stdout);
     const status = await json("status");
@@ -91,7 +155,7 @@ describe("clawpool status, machines, orders", () => {
       "claw-test-two",
     ]);
     const orders = await json("orders");
-    assert.equal(orders[0].id, "o-1");
+    assert.equal(orders.orders[0].id, "o-1");
     const all = JSON.stringify([status, machines, orders]);
     for (const secret of [
       "pool-token",

@@ -41,6 +41,7 @@ describe("clawpool.yaml", () => {
       buildsPerOrder: 5,
       keepSpecimenMs: 86_400_000,
       alertShare: 0.1,
+      alertAtLeast: 5,
     });
     assert.equal(config.hetzner.token.expose(), env.HCLOUD);
     assert(!inspect(config, { depth: 9 }).includes(env.STRIPE_KEY));

@@ -345,9 +345,10 @@ export class FakeTailnet extends Fallible implements Tailnet {
   }
 }
 
-export class FakeKeys implements KeyStock {
+export class FakeKeys extends Fallible implements KeyStock {
   taken = 0;
   async take() {
+    this.fail();
     this.taken += 1;
     return { id: `stock-${this.taken}`, key: new Secret(`tskey-auth-stock-${this.taken}`), expiresAt: 0 };
   }
@@ -371,6 +372,8 @@ export interface Life {
   confirmation: (order: OrderId) => Promise<"agreed" | "disagreed">;
   hasEnded: StageContext["hasEnded"];
   cancelSuspended: StageContext["cancelSuspended"];
+  /** Machines that a look at another one wanted looked at. */
+  readonly poked: MachineName[];
   readonly context: StageContext;
 }
 
@@ -402,6 +405,7 @@ export function startLife(): Life {
     confirmation: async () => "agreed",
     hasEnded: async () => true,
     cancelSuspended: async () => {},
+    poked: [],
     context: {
       ...borders,
       random: systemRandom,
@@ -410,6 +414,7 @@ export function startLife(): Life {
       confirmation: (order) => life.confirmation(order),
       hasEnded: (order) => life.hasEnded(order),
       cancelSuspended: (order) => life.cancelSuspended(order),
+      poke: (machine) => life.poked.push(machine),
       log: pino({ level: "silent" }),
     },
   };

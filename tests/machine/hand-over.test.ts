@@ -139,11 +139,29 @@ describe("a machine and its order", () => {
         await life.clock.advance(60_000);
       }
       assert.equal(life.armed.documents.length, 1, "the machine was made the customer's once");
-      assert.equal(life.store.flags().filter(({ kind }) => kind === "stripe-unreachable").length, 1);
+      assert.equal(life.store.flags().filter(({ kind }) => kind === "hand-over-waits").length, 1);
       life.confirmation = async () => "agreed";
       await look();
       assert.equal(bought().state, "running");
       assert.equal(bought().machine, name);
+      assert.deepEqual(life.store.flags(), [], "what was told is over");
+    });
+
+    it("waits on the same machine while Tailscale refuses or is away: another would not do better", async () => {
+      await look();
+      for (const kind of ["auth", "transient"] as const) {
+        life.keys.nextError = new BorderError("no key", { border: "tailnet", kind });
+        assert.ok((await look()).againInMs >= 1_600);
+        assert.deepEqual([row().state, bought().state], ["handing-over", "provisioning"]);
+        assert.deepEqual(
+          life.store.frozen().map(({ border, kind: what }) => [border, what]),
+          kind === "auth" ? [["tailnet", "auth"]] : [],
+        );
+        assert.equal(life.armed.documents.length, 0);
+        life.store.thaw("tailnet", "test");
+      }
+      await look();
+      assert.equal(bought().state, "running");
     });
 
     it("fails the order that Stripe does not confirm; nobody gets the machine", async () => {
@@ -183,12 +201,9 @@ describe("a machine and its order", () => {
         await look();
         for (let tries = 0; tries < documents; tries++) await look();
         assert.equal(row().state, "failed");
-        assert.equal(bought().state, "queued");
-        assert.equal(bought().machine, null);
-        assert.deepEqual(
-          serveQueue(life.store, life.config).map((machine) => machine.name),
-          [other],
-        );
+        assert.deepEqual([bought().state, bought().machine], ["provisioning", other]);
+        assert.deepEqual(life.poked, [other]);
+        assert.equal(row(other).generation, row().generation + 1);
         await look(other);
         await look(other);
         assert.equal(bought().state, "running");
@@ -386,11 +401,16 @@ describe("a machine and its order", () => {
       );
       assert.deepEqual(
         life.store.flags().map((flag) => flag.kind),
-        ["stuck"],
+        ["frozen", "stuck"],
       );
       life.tailnet.down = null;
       await look();
       assert.equal(row().state, "destroyed");
+      assert.deepEqual(
+        life.store.flags().map((flag) => flag.kind),
+        ["frozen"],
+        "until Tailscale is asked again",
+      );
       assert.deepEqual([...life.tailnet.known], []);
     });
 

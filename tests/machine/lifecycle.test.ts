@@ -35,13 +35,11 @@ describe("the life of a machine", () => {
   const path: readonly MachineState[] = ["planned", "creating", "booting", "preparing", "proving"];
 
   /** Puts the machine into a state of its building, with what is known there. */
-  function put(state: MachineState, change: MachineChange = {}): void {
+  function put(state: MachineState, change: MachineChange = {}, text = "claw-test-one"): void {
     const deadline = life.clock.now() + 600_000;
     name = (
-      life.store.planMachine(
-        newMachine("claw-test-one", { secrets, deadline, hostKey: bootKey.publicKey }),
-        caps,
-      ) ?? assert.fail()
+      life.store.planMachine(newMachine(text, { secrets, deadline, hostKey: bootKey.publicKey }), caps) ??
+      assert.fail()
     ).name;
     for (const [index, next] of path.slice(1, path.indexOf(state) + 1).entries()) {
       const from = path[index] as MachineState;
@@ -117,7 +115,7 @@ describe("the life of a machine", () => {
       assert.equal(row().serverId, id);
     });
 
-    it("goes to the pool's next location when one has none to sell, and fails when all were tried", async () => {
+    it("goes to the pool's next offer when one is sold out, and fails at nobody's cost when all were tried", async () => {
       put("creating");
       const [{ locations } = assert.fail()] = life.config.pools;
       assert.ok(locations.length >= 3);
@@ -135,8 +133,29 @@ describe("the life of a machine", () => {
         life.terraform.calls,
         locations.flatMap((location) => Array(2).fill(`apply ${name} ${location}`)),
       );
-      const [flag] = life.store.flags();
-      assert.equal(flag?.kind, "machine-failed");
+      assert.deepEqual([row().failure, life.store.flags()], ["capacity", []]);
+      assert.deepEqual(
+        life.store.stockOuts().map(({ location }) => location),
+        [...locations].sort(),
+      );
+    });
+
+    it("does not ask again for what was sold out a moment ago, and forgets it when it is sold", async () => {
+      const [pool = assert.fail()] = life.config.pools;
+      life.config = { ...life.config, pools: [{ ...pool, otherServerTypes: ["cpx22"] }] };
+      const until = life.clock.now() + 600_000;
+      const [first = "", ...others] = pool.locations;
+      for (const location of others) {
+        life.store.recordStockOut({ serverType: "cx23", location, until }, "test");
+      }
+      put("creating");
+      life.terraform.nextResult = failedRun("error during placement (resource_unavailable, abc)");
+      await look();
+      assert.deepEqual([row().state, row().location, row().serverType], ["creating", first, "cpx22"]);
+      life.store.recordStockOut({ serverType: "cpx22", location: first, until }, "another build");
+      await look();
+      assert.deepEqual(life.terraform.calls, [`apply ${name} ${first}`, `apply ${name} ${first}`]);
+      assert.ok(!life.store.stockOuts().some(({ serverType }) => serverType === "cpx22"));
     });
 
     it("waits for the placement group that a raised max_total needs", async () => {
@@ -174,15 +193,33 @@ describe("the life of a machine", () => {
     });
 
     for (const kind of ["quota", "auth"] as const) {
-      it(`of kind ${kind} fails the machine and calls a person`, async () => {
-        put("creating");
-        life.terraform.nextError = border(kind);
-        await look();
-        assert.equal(row().state, "failed");
-        const [flag] = life.store.flags();
-        assert.equal(flag?.kind, "machine-failed");
-        assert.equal(flag?.subject, name);
+      it(`of kind ${kind} freezes the refill and calls a person, once`, async () => {
+        for (const each of ["claw-test-one", "claw-test-two"]) {
+          await life.clock.advance(1);
+          put("creating", {}, each);
+          life.terraform.nextError = border(kind);
+          await look();
+          assert.deepEqual([row().state, row().failure], ["failed", kind]);
+        }
+        const [flag, ...more] = life.store.flags();
+        assert.deepEqual([flag?.kind, flag?.subject, more], ["frozen", "cloud", []]);
         assert.match(flag?.text ?? "", new RegExp(`a ${kind} error`));
+        assert.deepEqual(
+          life.store.frozen().map(({ border: of, kind: what, probes }) => [of, what, probes]),
+          [["cloud", kind, 2]],
+        );
+      });
+
+      it(`of kind ${kind} gives up no machine that has a server`, async () => {
+        put("proving", { serverId: 101 });
+        life.tailnet.nextError = new BorderError("no", { border: "tailnet", kind });
+        const { deadline } = row();
+        const { againInMs } = await look();
+        assert.deepEqual([row().state, row().nextLookAt], ["proving", life.clock.now() + againInMs]);
+        assert.ok((row().deadline ?? 0) > againInMs && row().deadline !== deadline);
+        assert.equal(life.store.frozen()[0]?.border, "tailnet");
+        await look();
+        assert.deepEqual([row().state, life.store.frozen(), life.store.flags()], ["ready", [], []]);
       });
     }
 

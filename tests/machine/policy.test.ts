@@ -1,33 +1,68 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
-import { BorderError, type BorderErrorKind } from "../../pool/errors.ts";
-import type { Machine } from "../../pool/machine/machine.ts";
+import { type Border, BorderError, type BorderErrorKind } from "../../pool/errors.ts";
+import type { Machine, MachineState } from "../../pool/machine/machine.ts";
 import { backoffMs, verdict } from "../../pool/machine/policy.ts";
 
-const machine = (attempts: number) => ({ attempts }) as Machine;
-const error = (kind: BorderErrorKind, retryAfterMs?: number) =>
-  new BorderError("x", { border: "cloud", kind, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+const machine = (attempts: number, state: MachineState = "creating", serverId: number | null = null) =>
+  ({ attempts, state, serverId }) as Machine;
+const error = (kind: BorderErrorKind, retryAfterMs?: number, border: Border = "cloud") =>
+  new BorderError("x", { border, kind, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 
 const half = () => 0.5;
 
 describe("the policy for errors", () => {
-  const cases: readonly [BorderErrorKind, string, boolean?][] = [
-    ["transient", "retry"],
-    ["capacity", "next-location"],
-    ["quota", "fail", true],
-    ["auth", "fail", true],
-    ["permanent", "fail", false],
-  ];
-  for (const [kind, wanted, alert] of cases) {
-    it(`answers ${kind} with ${wanted}${alert ? " and an alert" : ""}`, () => {
-      const decided = verdict(error(kind), machine(0), half);
-      assert.equal(decided.do, wanted);
-      if (decided.do === "fail") assert.equal(decided.alert, alert);
+  const all: readonly Border[] = ["cloud", "terraform", "ssh", "ansible", "machine", "tailnet", "stripe"];
+  const failed = { do: "fail", alert: false, charged: true, again: true, freeze: null };
+
+  for (const border of all) {
+    const isElsewhere = border === "stripe" || border === "tailnet";
+    const isOneMachine = border === "ssh" || border === "ansible" || border === "machine";
+    const account = border === "tailnet" ? "tailnet" : border === "stripe" ? null : "cloud";
+
+    it(`tries a transient error of ${border} again${isElsewhere ? ", at no cost to the machine" : ""}`, () => {
+      const decided = verdict(error("transient", undefined, border), machine(0), half);
+      assert.deepEqual(
+        decided,
+        isElsewhere ? { do: "wait", afterMs: 2_000, freeze: null } : { do: "retry", afterMs: 2_000 },
+      );
+    });
+
+    for (const kind of ["quota", "auth"] as const) {
+      it(`answers ${kind} of ${border} for ${isOneMachine ? "that machine alone" : "the whole account"}`, () => {
+        const freeze = account && { border: account, kind };
+        const [bought, not] = [machine(0, "proving", 7), machine(0)].map((of) =>
+          verdict(error(kind, undefined, border), of, half),
+        );
+        if (isOneMachine) return assert.deepEqual([bought, not], [failed, failed]);
+        assert.deepEqual(bought, { do: "wait", afterMs: 2_000, freeze });
+        assert.deepEqual(not, { ...failed, charged: false, freeze });
+      });
+    }
+
+    it(`gives up at a permanent error of ${border}${isElsewhere ? ", and tries no other machine" : ""}`, () => {
+      const decided = verdict(error("permanent", undefined, border), machine(0), half);
+      assert.deepEqual(decided, { ...failed, again: !isElsewhere });
     });
   }
 
+  it("goes to the next offer when there is no capacity", () => {
+    assert.deepEqual(verdict(error("capacity"), machine(0), half), { do: "next-offer" });
+  });
+
+  it("tries a hand-over three times, at once, for a customer waits", () => {
+    const cut = error("transient", undefined, "machine");
+    const [first, second, third] = [0, 1, 2].map((tries) =>
+      verdict(cut, machine(tries, "handing-over", 7), half),
+    );
+    assert.deepEqual(
+      [first, second, third],
+      [{ do: "retry", afterMs: 100 }, { do: "retry", afterMs: 100 }, failed],
+    );
+  });
+
   it("gives up with an alert on an error that no border has classified: it is our own bug", () => {
-    assert.deepEqual(verdict(new TypeError("x"), machine(0), half), { do: "fail", alert: true });
+    assert.deepEqual(verdict(new TypeError("x"), machine(0), half), { ...failed, alert: true });
   });
 
   it("waits 2, 4, 8, 16 … seconds ± 20 %, at most a minute, and never less than it was asked to", () => {

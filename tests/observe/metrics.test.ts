@@ -83,11 +83,11 @@ describe("what is seen of the pools", () => {
   });
 
   it("tells of a pool whose builds fail", async () => {
-    makeReady(life.store, "claw-test-one");
+    for (const n of [1, 2, 3, 4]) makeReady(life.store, `claw-test-a${n}`);
     const { name } = life.store.planMachine(newMachine("claw-test-two"), caps) ?? assert.fail();
     life.store.changeMachine(name, "planned", { state: "failed" }, "test");
     let seen = await samples();
-    assert.equal(seen.get('clawpool_build_failure_ratio{pool="small"}'), 0.5);
+    assert.equal(seen.get('clawpool_build_failure_ratio{pool="small"}'), 0.2);
     assert.equal(seen.get('clawpool_refill_stopped{pool="small"}'), 0);
     assert.equal(seen.get('clawpool_below_floor{pool="small"}'), 0);
     const { pausedUntil, failures } = status().pools[0]?.refill ?? assert.fail();

@@ -12,6 +12,10 @@ const offered = {
     { name: "large", price: "price_large" },
   ],
   regions: { "eu-central": ["fsn1"], "us-east": ["ash"] },
+  pools: [
+    { plan: "small", locations: ["fsn1", "ash"] },
+    { plan: "large", locations: ["fsn1", "ash"] },
+  ],
 };
 const canary = "sk-canary-4711";
 
@@ -110,6 +114,23 @@ describe("readOrderRequest", () => {
   it("names the plans and regions that there are", () => {
     assert.equal(problems(orderBody({ plan: "huge" }))[0]?.remedy, "one of: small, large");
     assert.equal(problems(orderBody({ region: "mars" }))[0]?.remedy, "one of: eu-central, us-east");
+  });
+
+  it("refuses a region in which no pool of the plan builds: it would be paid for and never made", () => {
+    const pools = [
+      { plan: "small", locations: ["fsn1"] },
+      { plan: "large", locations: ["ash"] },
+    ];
+    const wrong = orderBody({ region: "us-east" });
+    assert.throws(
+      () => readOrderRequest(wrong, { ...offered, pools }),
+      (error) => {
+        assert(error instanceof OrderRequestError);
+        const [{ field, remedy }] = error.problems;
+        assert.deepEqual([field, remedy], ["region", "one of: eu-central"]);
+        return true;
+      },
+    );
   });
 
   it("refuses two ways to pay at once", () => {

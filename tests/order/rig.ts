@@ -117,6 +117,7 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
     clock,
     config: {
       instance: "test",
+      pools: Object.keys(prices).map((plan) => ({ plan, locations: ["fsn1", "nbg1", "ash"] })),
       plans: Object.entries(prices).map(([name, price]) => ({ name, price })),
       regions: { "eu-central": ["fsn1", "nbg1"], "us-east": ["ash"] },
       stripe: {

@@ -95,7 +95,11 @@ describe("alerts of a pool", () => {
   it("says nothing of a pool that keeps none, and forgets a pool that is gone", () => {
     raise();
     assert.deepEqual(kinds(), []);
+    for (let i = 0; i < 4; i++) failBuild(life.store);
+    raise();
+    assert.deepEqual(kinds(), [], "four builds say nothing of an hour");
     failBuild(life.store);
+    failBuild(life.store, { failure: "capacity" });
     raise();
     assert.deepEqual(kinds(), ["builds-fail small"]);
     life.config = { ...life.config, pools: [] };

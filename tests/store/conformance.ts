@@ -1,14 +1,27 @@
 /** What every store must do, whatever it is made of. */
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
+import { type Clock, systemClock } from "../../pool/clock.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
-import { type Rollout, StaleRowError, type Store } from "../../pool/store/store.ts";
+import {
+  type Failure,
+  type OrderCursor,
+  type OrderLimits,
+  type Rollout,
+  StaleRowError,
+  type Store,
+} from "../../pool/store/store.ts";
 import { assertAudited } from "./audited.ts";
-import { caps, event, makeReady, newMachine, newOrder, pay } from "./rows.ts";
+import { caps, event, failure, limits, makeReady, newMachine, newOrder, pay } from "./rows.ts";
 
-export function storeConformance(name: string, open: () => Store): void {
+export function storeConformance(name: string, openWith: (clock: Clock) => Store): void {
   describe(`${name}: the store's promises`, () => {
     let store: Store;
+    const time = { ...systemClock, ms: 1_700_000_000_000, now: () => time.ms };
+    const open = () => openWith(time);
+    const tick = () => {
+      time.ms += 1;
+    };
     beforeEach(() => {
       store = open();
     });
@@ -182,7 +195,7 @@ export function storeConformance(name: string, open: () => Store): void {
         makeReady(store, "m-3", { pool: "big" });
         store.createOrder(newOrder("o-1"));
         pay(store, "o-1");
-        store.recordHandOverFailure(newMachine("m-1").name, "test");
+        store.recordHandOverFailure(newMachine("m-1").name, failure, limits);
         const told = store.builds("small").map(({ machine, ok, failure }) => [machine, ok, failure]);
         assert.deepEqual(told.sort(), [
           ["m-1", true, null],
@@ -425,18 +438,146 @@ export function storeConformance(name: string, open: () => Store): void {
           if (attempt === 1) pay(store, "o-1");
           else store.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
           store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
-          const order = store.recordHandOverFailure(machine, "sshd hung up");
+          const { order } = store.recordHandOverFailure(machine, failure, limits);
           assert.equal(order.state, attempt < 5 ? "queued" : "failed");
           assert.equal(store.machine(machine)?.order, "o-1", "a machine that saw a customer stays his");
         }
         assert.equal(store.flags()[0]?.kind, "order-failed");
       });
 
+      it("takes the next machine in the same transaction, before whoever waits, with another generation", () => {
+        store.createOrder(newOrder("o-1"));
+        store.createOrder(newOrder("o-2"));
+        const first = makeReady(store, "m-1");
+        pay(store, "o-1");
+        pay(store, "o-2");
+        makeReady(store, "m-2");
+        const { order, machine } = store.recordHandOverFailure(first, failure, limits);
+        assert.deepEqual([order.state, order.machine, machine?.generation], ["provisioning", "m-2", 2]);
+        const states = store.orderEvents(id("o-1"), 0).map(({ data }) => data.state);
+        assert.deepEqual(states.slice(-3), ["provisioning", "queued", "provisioning"]);
+        assert.throws(
+          () => store.recordHandOverFailure(first, failure, limits),
+          StaleRowError,
+          "a late word",
+        );
+        assert.throws(
+          () => store.recordServing(first, { tailnetNode: null, tailnetAddress: null }),
+          StaleRowError,
+        );
+        assert.equal(store.order(id("o-1"))?.machine, "m-2");
+      });
+
+      it("uses up five machines, builds or hand-overs, and is started again by a person", () => {
+        const plan = (name: string, change = {}) =>
+          store.planMachine(newMachine(name, change), caps)?.name ?? assert.fail();
+        const early = plan("m-early");
+        tick();
+        store.createOrder(newOrder("o-1"));
+        store.createOrder(newOrder("o-2"));
+        pay(store, "o-1");
+        tick();
+        const fail = (name: MachineName, change: Partial<Failure> = {}, of: OrderLimits | null = limits) =>
+          store.recordBuildFailure(name, "planned", { step: "planned", reason: "no package", ...change }, of);
+        fail(early);
+        fail(plan("m-far", { location: "ash" }));
+        fail(plan("m-free"), { failure: "capacity" }, null);
+        assert.deepEqual(store.attempts(id("o-1")), [], "none of these was for it");
+        for (const n of [1, 2]) fail(plan(`m-${n}`), { failure: "permanent", run: `run-${n}`, log: "end" });
+        pay(store, "o-2");
+        tick();
+        fail(plan("m-of-2"));
+        assert.deepEqual(
+          store.attempts(id("o-2")).map(({ machine }) => machine),
+          ["m-of-2"],
+          "whoever has used up the fewest",
+        );
+        store.endSubscription(null, { subscription: "sub_o-2", releaseAt: 1, reason: "test" });
+        const warm = makeReady(store, "m-3");
+        store.claimForQueue({ name: "small", plan: "small", locationsOf: limits.locationsOf });
+        store.recordHandOverFailure(warm, failure, limits);
+        tick();
+        fail(plan("m-4"));
+        assert.equal(store.order(id("o-1"))?.state, "queued");
+        tick();
+        fail(plan("m-5"), { run: "run-5" });
+        const dead = store.order(id("o-1"));
+        assert.deepEqual([dead?.state, dead?.machine], ["failed", null]);
+        assert.match(
+          dead?.reason ?? "",
+          /^5 machines were used up; the last, m-5, failed while planned, run run-5: no/,
+        );
+        assert.deepEqual(
+          store.attempts(id("o-1")).map(({ n, machine, kind, run }) => [n, machine, kind, run]),
+          [
+            [1, "m-1", "build", "run-1"],
+            [2, "m-2", "build", "run-2"],
+            [3, "m-3", "hand-over", null],
+            [4, "m-4", "build", null],
+            [5, "m-5", "build", "run-5"],
+          ],
+        );
+        const cause = { actor: "person:ada" };
+        const retried = store.retryOrder(id("o-1"), ["fsn1"], cause);
+        assert.deepEqual(
+          [retried.order.state, retried.order.reason, retried.machine],
+          ["queued", null, null],
+        );
+        assert.equal(retried.order.paidAt, dead?.paidAt, "its place is kept");
+        assert.deepEqual(store.flags(), []);
+        assert.throws(() => store.retryOrder(id("o-1"), ["fsn1"], cause), StaleRowError);
+        tick();
+        fail(plan("m-6"));
+        assert.equal(store.order(id("o-1"))?.state, "queued", "it has five again");
+        assert.deepEqual([store.attempts(id("o-1")).at(-1)?.round, store.attempts(id("o-1")).length], [1, 6]);
+        const actors = store.auditRows({ subject: "o-1" }).filter(({ actor }) => actor === cause.actor);
+        assert.deepEqual(
+          actors.map(({ action }) => action),
+          ["flag.order-failed.cleared", "order.queued"],
+        );
+      });
+
+      it("that ended is not started again, and a retried one takes a machine at once", () => {
+        for (const order of ["o-1", "o-2"]) {
+          store.createOrder(newOrder(order));
+          const machine = makeReady(store, `m-${order}`);
+          pay(store, order);
+          store.recordHandOverFailure(machine, failure, { ...limits, again: false });
+        }
+        makeReady(store, "m-next");
+        store.endSubscription(null, { subscription: "sub_o-1", releaseAt: 1, reason: "test" });
+        const cause = { actor: "person:ada" };
+        assert.throws(() => store.retryOrder(id("o-1"), ["fsn1"], cause), StaleRowError);
+        const { order, machine } = store.retryOrder(id("o-2"), ["fsn1"], cause);
+        assert.deepEqual([order.state, machine?.name], ["provisioning", "m-next"]);
+        assert.deepEqual(store.flags(), []);
+      });
+
+      it("is handed over alone among its customer's, whoever else waits", () => {
+        for (const [order, customer] of [
+          ["o-1", "ann"],
+          ["o-2", "ann"],
+          ["o-3", "bob"],
+        ] as const)
+          store.createOrder(newOrder(order, { customer }));
+        for (const n of [1, 2, 3]) makeReady(store, `m-${n}`);
+        const queue = () =>
+          store.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
+        assert.equal(pay(store, "o-1").kind, "claimed");
+        assert.equal(pay(store, "o-2").kind, "queued");
+        assert.equal(pay(store, "o-3").kind, "claimed", "ann's second order is not in bob's way");
+        assert.equal(queue(), null);
+        const first = store.order(id("o-1"))?.machine ?? assert.fail();
+        store.changeMachine(first, "claimed", { state: "handing-over" }, "test");
+        store.recordServing(first, { tailnetNode: null, tailnetAddress: null });
+        assert.equal(queue()?.order.id, "o-2");
+      });
+
       it("fails with its machine, and is never queued again, when another machine would not help", () => {
         store.createOrder(newOrder("o-1"));
         const machine = makeReady(store, "m-1");
         pay(store, "o-1");
-        const order = store.recordHandOverFailure(machine, "not paid", { again: false });
+        const { order } = store.recordHandOverFailure(machine, failure, { ...limits, again: false });
         assert.equal(order.state, "failed");
         assert.equal(order.machine, null);
         const states = store.orderEvents(id("o-1"), 0).map(({ data }) => data.state);
@@ -445,6 +586,24 @@ export function storeConformance(name: string, open: () => Store): void {
           store.flags().map(({ kind, subject }) => [kind, subject]),
           [["order-failed", "o-1"]],
         );
+      });
+
+      it("is listed with all others page by page, the newest first, however many are made meanwhile", () => {
+        const made = Array.from({ length: 7 }, (_, n) => `o-${n}`);
+        for (const [n, order] of made.entries()) {
+          store.createOrder(newOrder(order));
+          if (n % 2 === 1) tick();
+        }
+        const seen: string[] = [];
+        for (let after: OrderCursor | undefined; ; ) {
+          const page = store.orders({ limit: 2, after });
+          const last = page.at(-1);
+          if (!last) break;
+          seen.push(...page.map((order) => order.id));
+          after = { createdAt: last.createdAt, id: last.id };
+          store.createOrder(newOrder(`o-later-${seen.length}`));
+        }
+        assert.deepEqual(seen.sort(), made);
       });
 
       it("numbers the events of an order without a gap and gives those after a number", () => {
@@ -589,6 +748,42 @@ export function storeConformance(name: string, open: () => Store): void {
       });
     });
 
+    describe("what can be had", () => {
+      it("is remembered as sold out until the time is over or it is sold", () => {
+        const out = { serverType: "cx23", location: "fsn1", until: Number.MAX_SAFE_INTEGER };
+        store.recordStockOut(out, "error during placement");
+        store.recordStockOut({ ...out, location: "nbg1", until: 1 }, "error during placement");
+        assert.deepEqual(store.stockOuts(), [out]);
+        store.recordStock("cx23", "fsn1", "sold");
+        store.recordStock("cx23", "fsn1", "sold");
+        assert.deepEqual(store.stockOuts(), []);
+        assert.deepEqual(
+          store.auditRows({ subject: "cx23 in fsn1" }).map(({ action }) => action),
+          ["stock.out", "stock.in"],
+        );
+      });
+
+      it("is frozen once, told once, and thawed once", () => {
+        const refusal = { kind: "quota", reason: "limit reached", text: "no more" } as const;
+        assert.deepEqual([store.freeze("cloud", refusal), store.freeze("cloud", refusal)], [true, false]);
+        const [frozen, ...more] = store.frozen();
+        assert.deepEqual(
+          [frozen?.kind, frozen?.reason, frozen?.probes, more],
+          ["quota", "limit reached", 2, []],
+        );
+        assert.deepEqual(
+          store.flags().map(({ kind, subject, text }) => [kind, subject, text]),
+          [["frozen", "cloud", "no more"]],
+        );
+        const cause = { actor: "person:ada" };
+        assert.deepEqual(
+          [store.thaw("cloud", "over", cause), store.thaw("cloud", "over", cause)],
+          [true, false],
+        );
+        assert.deepEqual([store.frozen(), store.flags()], [[], []]);
+      });
+    });
+
     it("never binds one machine twice, nor two machines to one order, whatever comes in whatever order", () => {
       const step = fc.oneof(
         fc.record({ do: fc.constant("ready" as const), n: fc.nat(6) }),
@@ -609,7 +804,7 @@ export function storeConformance(name: string, open: () => Store): void {
               if (what === "queue")
                 fresh.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
               if (what === "fail" && machine?.state === "claimed")
-                fresh.recordHandOverFailure(machine.name, "test");
+                fresh.recordHandOverFailure(machine.name, failure, limits);
               if (what === "end") {
                 fresh.endSubscription(null, { subscription: `sub_o-${n}`, releaseAt: 1, reason: "test" });
               }

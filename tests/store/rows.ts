@@ -4,6 +4,12 @@ import type { InboxEvent, NewMachine, NewOrder, Store } from "../../pool/store/s
 
 export const caps = { maxTotal: 100, maxTotalAll: 100 };
 
+/** Of a machine that an order was on. */
+export const failure = { step: "handing-over", reason: "sshd hung up" };
+
+/** Of orders whose customers want eu-central. */
+export const limits = { limit: 5, locationsOf: () => ["fsn1", "nbg1"] };
+
 export const newMachine = (name: string, change: Partial<NewMachine> = {}): NewMachine => ({
   name: machineName(name),
   pool: "small",
@@ -20,7 +26,7 @@ export const newMachine = (name: string, change: Partial<NewMachine> = {}): NewM
 
 export const newOrder = (id: string, change: Partial<NewOrder> = {}): NewOrder => ({
   id: id as OrderId,
-  customer: "customer-1",
+  customer: `customer-of-${id}`,
   plan: "small",
   region: "eu-central",
   agentName: "claw",

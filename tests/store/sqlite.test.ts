@@ -10,7 +10,7 @@ import { makeReady, newOrder, pay } from "./rows.ts";
 
 const sealer = createSealer([newSealingKey()]);
 
-storeConformance("sqlite in memory", () => openSqliteStore({ file: ":memory:", sealer }));
+storeConformance("sqlite in memory", (clock) => openSqliteStore({ file: ":memory:", sealer, clock }));
 
 describe("sqlite in a file", () => {
   let dir: string;
@@ -73,6 +73,34 @@ describe("sqlite in a file", () => {
     assert.throws(() => db.exec("UPDATE orders SET state = 'asleep'"), /CHECK constraint failed/);
     assert.throws(() => db.exec("UPDATE sqlite_schema SET sql = ''"), /may not be modified/);
     db.exec("UPDATE orders SET state = 'suspended'");
+    db.close();
+  });
+
+  it("makes it impossible that a machine which has seen an order is offered again, whatever the code does", () => {
+    const store = openSqliteStore({ file, sealer });
+    const [one, two] = [makeReady(store, "m-1"), makeReady(store, "m-2")];
+    store.createOrder(newOrder("o-1", { customer: "ann" }));
+    store.createOrder(newOrder("o-2", { customer: "ann" }));
+    pay(store, "o-1");
+    pay(store, "o-2");
+    store.close();
+    const db = new Database(file);
+    const machine = db.prepare("SELECT machine FROM orders WHERE id = 'o-1'").pluck().get();
+    const free = machine === one ? two : one;
+    const set = (what: string) => () => db.exec(`UPDATE machine SET ${what} WHERE name = '${machine}'`);
+    for (const what of ["order_id = NULL", "order_id = 'o-2'", "order_id = NULL, state = 'ready'"])
+      assert.throws(set(what), /never offered again/, what);
+    for (const state of ["ready", "proving", "planned"])
+      assert.throws(set(`state = '${state}'`), /CHECK constraint failed/, state);
+    const give = (name: unknown) => () => db.exec(`UPDATE orders SET machine = '${name}' WHERE id = 'o-2'`);
+    assert.throws(give(machine), /not bound to this order/);
+    assert.throws(give(free), /not bound to this order/);
+    const second = `UPDATE machine SET state = 'claimed', order_id = 'o-2' WHERE name = '${free}'`;
+    db.exec(second);
+    assert.throws(
+      () => db.exec(`UPDATE orders SET state = 'provisioning', machine = '${free}' WHERE id = 'o-2'`),
+      /another order of this customer/,
+    );
     db.close();
   });
 

@@ -1,12 +1,11 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import type { Machine } from "../machine/machine.ts";
-import type { Order } from "../order/order.ts";
 import { askDaemon } from "./admin-client.ts";
 import { age, table } from "./table.ts";
 
-/** `clawpool machines` and `clawpool orders`. */
-export function registerLists(program: Command): void {
+/** `clawpool machines`. */
+export function registerMachines(program: Command): void {
   const stateDir = () => loadConfig(program.opts().config).stateDir;
 
   program
@@ -27,29 +26,6 @@ export function registerLists(program: Command): void {
             machine.location,
             machine.ipv4 ?? "-",
             machine.order ?? "-",
-          ]),
-        ),
-      );
-    });
-
-  program
-    .command("orders")
-    .description("the newest orders")
-    .option("--json", "as JSON")
-    .action(async (options: { json?: boolean }) => {
-      const orders = await askDaemon<Order[]>(stateDir(), "GET", "/orders");
-      if (options.json) return console.log(JSON.stringify(orders, null, 2));
-      console.log(
-        table(
-          ["ORDER", "STATE", "AGE", "PLAN", "REGION", "MACHINE", "REASON"],
-          orders.map((order) => [
-            order.id,
-            order.state,
-            age(order.createdAt),
-            order.plan,
-            order.region,
-            order.machine ?? "-",
-            order.reason ?? "",
           ]),
         ),
       );
