@@ -1,0 +1,26 @@
+/**
+ * So many for each claim of the last while: GitLab Runner's `scale_factor` with its limit, for people who come from
+ * there. There it counts the machines in use, which end with their jobs; here machines leave with their customers, so
+ * the claims of a window take their place.
+ */
+import type { SizingPolicy } from "./policy.ts";
+
+export interface FactorOptions {
+  /** Machines for each claim of the window. */
+  readonly factor: number;
+  readonly windowMs: number;
+}
+
+export function factorPolicy({ factor, windowMs }: FactorOptions): SizingPolicy {
+  const claims: number[] = [];
+  return {
+    claim: ({ at }) => {
+      claims.push(at);
+    },
+    wanted({ now }) {
+      while ((claims[0] ?? now) < now - windowMs) claims.shift();
+      const target = Math.ceil(factor * claims.length);
+      return { target, keep: target, why: { kind: "factor", claims: claims.length, windowMs } };
+    },
+  };
+}

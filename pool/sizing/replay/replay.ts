@@ -1,0 +1,124 @@
+/**
+ * Runs a policy over recorded claims, under the rules by which the daemon builds and retires: what would it have cost,
+ * and who would have waited?
+ *
+ * A claim that finds nothing ready gets the machine that is ready next. Every machine leaves the pool with its claim.
+ */
+import { hourMs } from "../forecast/calendar.ts";
+import type { SizingPolicy } from "../policy/policy.ts";
+import { type Steps, steps, type WarmMachine } from "../steps.ts";
+
+export interface ReplayOptions {
+  /** Epoch ms of each claim, ascending. */
+  readonly claims: Float64Array;
+  readonly from: number;
+  readonly to: number;
+  /** What happened before is watched but not counted. */
+  readonly scoreFrom: number;
+  /** How long each build takes, and whether it fails at its end. */
+  readonly nextBuild: () => { readonly ms: number; readonly failed: boolean };
+  /** What the policy is told to plan with. */
+  readonly leadMs: number;
+  readonly slots: number;
+  readonly tickMs: number;
+  readonly policy: SizingPolicy;
+}
+
+export interface ReplayResult {
+  readonly claims: number;
+  readonly misses: number;
+  /** Ready machines' time until they were claimed or retired. */
+  readonly idleHours: number;
+  /** Of the misses, in ms. */
+  readonly waits: readonly number[];
+  readonly built: number;
+  /** Machines that nobody claimed. */
+  readonly wasted: number;
+  /** Hours that Hetzner bills for the pool: begun hours of wasted machines, and of the others those until the claim. */
+  readonly paidHours: number;
+}
+
+interface Ready extends WarmMachine {
+  readonly readyAt: number;
+}
+
+interface Build {
+  readonly begun: number;
+  readonly ends: number;
+  readonly failed: boolean;
+}
+
+export function replay(options: ReplayOptions): ReplayResult {
+  const { claims, policy, scoreFrom, tickMs, to } = options;
+  const ready: Ready[] = [];
+  const builds: Build[] = [];
+  const waiting: number[] = [];
+  const score = { claims: 0, misses: 0, idle: 0, built: 0, wasted: 0, paid: 0 };
+  const waits: number[] = [];
+  let queued = 0;
+
+  const begin = (now: number) => {
+    for (; queued > 0 && builds.length < options.slots; queued--) {
+      const { ms, failed } = options.nextBuild();
+      const ends = now + ms;
+      let place = builds.length;
+      while (place > 0 && (builds[place - 1] as Build).ends > ends) place--;
+      builds.splice(place, 0, { begun: now, ends, failed });
+    }
+  };
+  const decide = (now: number) => {
+    const wanted = policy.wanted({ now, leadMs: options.leadMs });
+    const state = { ready, building: builds.length, queued, waiting: waiting.length };
+    const { build, callOff, retire }: Steps<Ready> = steps(state, wanted, now);
+    queued += build - callOff;
+    for (const machine of retire) {
+      ready.splice(ready.indexOf(machine), 1);
+      leaves(machine, now);
+      if (now >= scoreFrom) score.wasted++;
+    }
+    begin(now);
+  };
+  const leaves = (machine: Ready, now: number) => {
+    if (now < scoreFrom) return;
+    score.idle += now - Math.max(machine.readyAt, scoreFrom);
+    score.paid += Math.ceil((now - machine.createdAt) / hourMs);
+  };
+  const claim = (now: number) => {
+    const machine = ready.shift();
+    policy.claim({ at: now, hit: machine !== undefined });
+    if (now >= scoreFrom) {
+      score.claims++;
+      if (!machine) score.misses++;
+    }
+    if (machine) leaves(machine, now);
+    else waiting.push(now);
+  };
+  const buildEnds = (now: number) => {
+    const build = builds.shift() as Build;
+    if (now >= scoreFrom) score.built++;
+    if (build.failed) return;
+    const since = waiting.shift();
+    if (since === undefined) ready.push({ createdAt: build.begun, readyAt: now });
+    else if (since >= scoreFrom) waits.push(now - since);
+  };
+
+  let nextClaim = 0;
+  let nextTick = options.from;
+  for (;;) {
+    const at = claims[nextClaim] ?? Number.POSITIVE_INFINITY;
+    const ends = builds[0]?.ends ?? Number.POSITIVE_INFINITY;
+    const now = Math.min(at, ends, nextTick);
+    if (now > to) break;
+    if (ends === now) buildEnds(now);
+    else if (at === now) {
+      claim(now);
+      nextClaim++;
+    } else nextTick += tickMs;
+    decide(now);
+  }
+  for (const machine of ready) leaves(machine, to);
+  return {
+    ...{ claims: score.claims, misses: score.misses, waits, built: score.built, wasted: score.wasted },
+    ...{ idleHours: score.idle / hourMs, paidHours: score.paid },
+  };
+}

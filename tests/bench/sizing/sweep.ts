@@ -1,0 +1,79 @@
+/** Finds what a policy's knob has to be set to for a hit share, and what that costs. */
+import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
+import { type ReplayResult, replay } from "../../../pool/sizing/replay/replay.ts";
+import type { Trace } from "../../../pool/sizing/replay/trace.ts";
+
+export const leadMs = 300_000;
+export const slots = 10;
+const tickMs = 300_000;
+
+export interface Point {
+  readonly hit: number;
+  /** Idle machine-hours a claim. */
+  readonly idle: number;
+}
+
+/** Two weeks or a quarter of the trace, at most half, are for learning. */
+export function scoredFrom({ from, to }: Trace): number {
+  return from + Math.min(Math.max(14 * 24 * hourMs, (to - from) / 4), (to - from) / 2);
+}
+
+export function score(trace: Trace, policy: SizingPolicy): ReplayResult {
+  const build = { ms: leadMs, failed: false };
+  return replay({
+    ...{ ...trace, policy, leadMs, slots, tickMs },
+    ...{ scoreFrom: scoredFrom(trace), nextBuild: () => build },
+  });
+}
+
+export const pointOf = ({ claims, misses, idleHours }: ReplayResult): Point => ({
+  hit: 1 - misses / claims,
+  idle: idleHours / claims,
+});
+
+/** The cheapest of the points that reach the hit share. */
+export function cheapest(points: readonly Point[], hit: number): Point | null {
+  return points
+    .filter((point) => point.hit >= hit)
+    .reduce<Point | null>((best, each) => {
+      return best && best.idle <= each.idle ? best : each;
+    }, null);
+}
+
+/** Points of a knob that costs more the more it serves: halves the logarithm of its range, then looks around. */
+export function search(run: (knob: number) => Point, hit: number, range: readonly [number, number]): Point[] {
+  let [low, high] = range.map(Math.log) as [number, number];
+  const points: Point[] = [];
+  const at = (log: number) => {
+    const found = run(Math.exp(log));
+    points.push(found);
+    return found;
+  };
+  for (let halving = 0; halving < 7; halving++) {
+    const middle = (low + high) / 2;
+    if (at(middle).hit >= hit) high = middle;
+    else low = middle;
+  }
+  for (const off of [-0.04, -0.1, -0.18]) at(high + off);
+  return points;
+}
+
+/**
+ * Idle hours a claim of somebody who knows all claims and builds just in time: the machine for the i-th claim is ready
+ * at its claim, or one lead time before the (i + slots)-th is, whichever is sooner.
+ */
+export function clairvoyantIdle(trace: Trace): number {
+  const { claims } = trace;
+  const ready = new Float64Array(claims.length);
+  let idle = 0;
+  let counted = 0;
+  for (let index = claims.length - 1; index >= 0; index--) {
+    const at = claims[index] ?? 0;
+    ready[index] = Math.min(at, (ready[index + slots] ?? Number.POSITIVE_INFINITY) - leadMs);
+    if (at < scoredFrom(trace)) continue;
+    idle += at - (ready[index] ?? at);
+    counted++;
+  }
+  return idle / counted / hourMs;
+}

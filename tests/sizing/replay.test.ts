@@ -1,0 +1,134 @@
+import { strict as assert } from "node:assert";
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { poisson } from "../../pool/sizing/forecast/distributions.ts";
+import type { SizingPolicy } from "../../pool/sizing/policy/policy.ts";
+import { staticPolicy } from "../../pool/sizing/policy/static.ts";
+import { replay } from "../../pool/sizing/replay/replay.ts";
+import { parseTrace, TraceError } from "../../pool/sizing/replay/trace.ts";
+
+const from = Date.UTC(2026, 0, 1);
+const leadMs = 300_000;
+
+function run(
+  claims: readonly number[],
+  policy: SizingPolicy,
+  change: Partial<Parameters<typeof replay>[0]> = {},
+) {
+  const to = Math.max(from + hourMs, ...claims.slice(-1)) + 2 * hourMs;
+  return replay({
+    ...{ claims: Float64Array.from(claims), from, to, scoreFrom: from, leadMs, policy },
+    ...{ slots: 10, tickMs: 300_000, nextBuild: () => ({ ms: leadMs, failed: false }) },
+    ...change,
+  });
+}
+
+describe("replay", () => {
+  it("comes to what theory says of a base stock under Poisson claims", () => {
+    // Feeney and Sherbrooke 1966: a claim is served at once with P(D < S), and E[(S - D)+] machines stand idle.
+    for (const [load, machines] of [
+      [0.347, 3],
+      [0.868, 4],
+      [1.736, 6],
+      [3.472, 8],
+    ] as const) {
+      const count = 60_000;
+      const random = xoroshiro128plus(machines);
+      let at = from + hourMs;
+      const claims = Array.from({ length: count }, () => {
+        at += (-Math.log1p(-uniformFloat64(random)) * leadMs) / load;
+        return at;
+      });
+      const result = run(claims, staticPolicy(machines), { slots: 1_000, scoreFrom: from + hourMs });
+      let [hit, idle] = [0, 0];
+      const chances = poisson(load);
+      for (let k = 0; k < machines; k++) {
+        const chance = chances.next().value;
+        hit += chance;
+        idle += (machines - k) * chance;
+      }
+      const span = (at + 2 * hourMs - from - hourMs) / hourMs;
+      assert.ok(Math.abs(1 - result.misses / count - hit) < 0.001, `hit share at load ${load}`);
+      assert.ok(Math.abs(result.idleHours / span / idle - 1) < 0.01, `idle machines at load ${load}`);
+    }
+  });
+
+  it("gives a claim that finds nothing the machine that is ready next, and counts its wait", () => {
+    const claim = from + 10 * hourMs;
+    const { misses, waits, built } = run([claim, claim + 1_000], staticPolicy(1));
+    assert.deepEqual([misses, waits], [1, [leadMs - 1_000]]);
+    assert.equal(built, 3);
+  });
+
+  it("begins no more builds at once than there are slots", () => {
+    const claims = [1, 2, 3, 4].map((second) => from + 10 * hourMs + second * 1_000);
+    const { waits } = run(claims, staticPolicy(0), { slots: 2 });
+    assert.deepEqual(waits, [leadMs, leadMs, 2 * leadMs - 2_000, 2 * leadMs - 2_000]);
+  });
+
+  it("builds again what failed", () => {
+    let builds = 0;
+    const nextBuild = () => ({ ms: leadMs, failed: builds++ === 0 });
+    const { misses, waits, built } = run([from + 10_000], staticPolicy(0), { nextBuild });
+    assert.deepEqual([misses, waits, built], [1, [2 * leadMs], 2]);
+  });
+
+  it("retires a surplus machine only in the last minutes of a paid hour", () => {
+    const falling: SizingPolicy = {
+      claim: () => {},
+      wanted: ({ now }) => {
+        const target = now < from + 10 * 60_000 ? 3 : 1;
+        return { target, keep: target, why: { kind: "static" } };
+      },
+    };
+    const { wasted, idleHours } = run([], falling, { to: from + 2 * hourMs });
+    assert.equal(wasted, 2);
+    // Two from 5 to 55 minutes, one from 5 to 120.
+    assert.equal(Math.round(idleHours * 60), 2 * 50 + 115);
+  });
+
+  it("is the same each time", () => {
+    const claims = Array.from({ length: 200 }, (_, index) => from + index * index * 10_000);
+    assert.deepEqual(run(claims, staticPolicy(2)), run(claims, staticPolicy(2)));
+  });
+});
+
+describe("a trace", () => {
+  const parse = (text: string) => parseTrace(text, "claims.csv");
+
+  it("is read with the span that was watched", () => {
+    const { claims, from: begun, to, notes } = parse("t,count\n1000,0\n2000,2\n3000,0\n");
+    assert.deepEqual([[...claims], begun, to, notes], [[2e6, 2e6], 1e6, 3e6, []]);
+  });
+
+  it("may have a BOM, Windows' line ends, another order and a second twice, and says so", () => {
+    const { claims, notes } = parse("\uFEFFt,count\r\n3000,1\r\n2000,1\r\n2000,1\r\n");
+    assert.deepEqual([...claims], [2e6, 2e6, 3e6]);
+    assert.equal(notes.length, 2);
+    assert.match(notes[0] ?? "", /order of time/);
+    assert.match(notes[1] ?? "", /1 rows repeat a second/);
+  });
+
+  it("is refused with the line and what is wanted there", () => {
+    for (const [text, message] of [
+      ["time;n\n1,2", /claims.csv, line 1: want the header "t,count"/],
+      ["", /line 1: want the header/],
+      ["t,count\n1,2\nx,1", /line 3: t: want Unix seconds, not "x"/],
+      ["t,count\n1,2\n,1", /line 3: t: want Unix seconds/],
+      ["t,count\n1,-1", /line 2: count: want a whole number of claims/],
+      ["t,count\n1,1.5", /line 2: count/],
+      ["t,count\n1,NaN", /line 2: count/],
+      ["t,count\n1,2,3", /line 2: want two fields/],
+      ["t,count\n", /spans no time/],
+      ["t,count\n5,1", /spans no time/],
+      ["t,count\n5,1\n6,99999999999", /at most 10000000 are replayed/],
+    ] as const) {
+      assert.throws(
+        () => parse(text),
+        (error) => error instanceof TraceError && message.test(error.message),
+        text,
+      );
+    }
+  });
+});
