@@ -11,6 +11,7 @@ import {
 } from "../../pool/machine/hand-over-session.ts";
 import { encodeFrame, type MachineReply } from "../../pool/machine/protocol.ts";
 import { keyDigest } from "../cloud/model/server.ts";
+import { machineContract } from "./contract.ts";
 import { type PreparedMachine, preparedMachine } from "./folder-machine.ts";
 
 describe("the hand-over program", function () {
@@ -30,6 +31,20 @@ describe("the hand-over program", function () {
     for (const one of armed.splice(0)) one.close();
     await rm(join(machine.root, "home/openclaw/.openclaw/hang-reload"), { force: true });
   });
+
+  machineContract("a folder machine", () => ({
+    ssh: machine.ssh,
+    target: machine.target,
+    closed: { port: 1 },
+    arm: () => arm(machine.ssh, machine.target("root")),
+    currentToken,
+    join: tailnetJoin,
+    async online(nodeId) {
+      const device = (await machine.tailscale.devices()).find((one) => one.nodeId === nodeId);
+      return device?.online ?? false;
+    },
+    forget: () => leave("contract"),
+  }));
 
   const envText = () => machine.read("home/openclaw/.openclaw/.env");
   const currentToken = async () => /CLAW_GATEWAY_TOKEN='(.*)'/.exec(await envText())?.[1] ?? "";
@@ -99,58 +114,12 @@ describe("the hand-over program", function () {
     assert.deepEqual([after.ino, after.mtimeMs], [before.ino, before.mtimeMs]);
   });
 
-  it("attests the same again although the retry brings another tailnet key", async () => {
-    const body = await request({ tailnet: await tailnetJoin("agent-1") });
-    const first = await handOver(body);
-    const again = await handOver({ ...body, tailnet: await tailnetJoin("agent-1") });
-    assert.equal(again.attestation.way, "unchanged");
-    assert.equal(again.attestation.tailnetNode, first.attestation.tailnetNode);
-    await leave("agent-1");
-  });
-
-  it("refuses what would change whose machine it is", async () => {
-    const body = await request({ generation: 5 });
-    await handOver(body);
-    const env = await envText();
-    const cases: [string, Partial<HandOverRequest>][] = [
-      ["another order", { order: "order-2" }],
-      ["a generation that is past", { generation: 4 }],
-      ["a rehearsal", { rehearsal: true, generation: 6 }],
-      ["the same generation with another content", { env: { CLAW_MODEL_API_KEY: "other" } }],
-    ];
-    for (const [what, change] of cases) {
-      const asked = { ...body, gatewayToken: newToken(), ...change };
-      await assert.rejects(handOver(asked), refusal("permanent", "order"), what);
-    }
-    assert.equal(await envText(), env);
-  });
-
-  it("serves an order after a rehearsal, and a later generation of the same order", async () => {
-    await handOver(await request({ rehearsal: true, order: "rehearsal", generation: 1 }));
-    await handOver(await request());
-    const { attestation } = await handOver(
-      await request({ generation: 2, env: { CLAW_MODEL_API_KEY: "second" } }),
-    );
-    assert.equal(attestation.way, "reload");
-    assert.match(await envText(), /CLAW_MODEL_API_KEY='second'/);
-  });
-
   it("joins the tailnet while the gateway reloads, and forwards the gateway's port", async () => {
     const { attestation } = await handOver(await request({ tailnet: await tailnetJoin("agent-2") }));
     const device = (await machine.tailscale.devices()).find(({ hostname }) => hostname === "agent-2");
     assert.equal(attestation.tailnetNode, device?.nodeId);
     assert.equal(attestation.tailnetAddress, device?.addresses[0]);
     await leave("agent-2");
-  });
-
-  it("leaves the tailnet after a rehearsal", async () => {
-    const join = { ...(await tailnetJoin("rehearsal-1")), logout: true };
-    const { attestation } = await handOver(await request({ rehearsal: true, tailnet: join }));
-    assert.ok(attestation.tailnetNode);
-    assert.equal(
-      (await machine.tailscale.devices()).find((d) => d.hostname === "rehearsal-1")?.online ?? false,
-      false,
-    );
   });
 
   it("fails for a tailnet key that is not good, without saying it", async () => {
@@ -328,23 +297,6 @@ describe("the hand-over program", function () {
     assert.ok(attestation.newTokenAccepted);
   });
 
-  it("takes the controller's own access away when told to, before it attests", async () => {
-    const session = await machine.ssh.connect(machine.target("clawpool"));
-    const ended = new Promise((resolve) => session.onClose(resolve));
-    const steps: string[] = [];
-    await handOver(await request({ dropAdmin: true }), ({ step }) => steps.push(step));
-    assert.ok(steps.includes("admin-dropped"));
-    await ended;
-    await assert.rejects(machine.ssh.connect(machine.target("clawpool")), { kind: "auth" });
-    await assert.rejects(readFile(join(machine.root, "etc/sudoers.d/90-cloud-init-users")), {
-      code: "ENOENT",
-    });
-    const health = await (await program()).inspect("health");
-    assert.equal(health.gateway, true, "root's forced command remains");
-    assert.deepEqual(Object.keys(health.handedOver ?? {}), ["order", "generation", "done"]);
-    assert.equal(health.handedOver?.done, true, "it tells whose it is, for ever");
-  });
-
   /** After a boot the gateway needs a moment; the program tells when it has a control connection. */
   async function reachable(): Promise<ArmedMachine> {
     for (;;) {
@@ -374,4 +326,24 @@ describe("the hand-over program", function () {
     await rm(`${machine.root}/var/lib/clawpool/hand-over.json`, { force: true });
     await handOver(await request({ rehearsal: true, tailnet: join }));
   }
+
+  // Behind the other suites: nobody gets in as the controller's user any more.
+  describe("at the end", () => {
+    it("takes the controller's own access away when told to, before it attests", async () => {
+      const session = await machine.ssh.connect(machine.target("clawpool"));
+      const ended = new Promise((resolve) => session.onClose(resolve));
+      const steps: string[] = [];
+      await handOver(await request({ dropAdmin: true }), ({ step }) => steps.push(step));
+      assert.ok(steps.includes("admin-dropped"));
+      await ended;
+      await assert.rejects(machine.ssh.connect(machine.target("clawpool")), { kind: "auth" });
+      await assert.rejects(readFile(join(machine.root, "etc/sudoers.d/90-cloud-init-users")), {
+        code: "ENOENT",
+      });
+      const health = await (await program()).inspect("health");
+      assert.equal(health.gateway, true, "root's forced command remains");
+      assert.deepEqual(Object.keys(health.handedOver ?? {}), ["order", "generation", "done"]);
+      assert.equal(health.handedOver?.done, true, "it tells whose it is, for ever");
+    });
+  });
 });

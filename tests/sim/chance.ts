@@ -2,10 +2,15 @@
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import type { Random } from "../../pool/random.ts";
+import type { Secret } from "../../pool/secrets/secret.ts";
 import { generateKeyPair, type SshKeyPair } from "../../pool/ssh/keys.ts";
 
 /** Keys are only compared here, never used; making one takes longer than a simulated minute. */
 const keyPairs: SshKeyPair[] = Array.from({ length: 512 }, () => generateKeyPair());
+const publicHalves = new Map(keyPairs.map(({ privateKey, publicKey }) => [privateKey.expose(), publicKey]));
+
+/** Of a pair that chance gave; undefined for any other. */
+export const publicHalf = (privateKey: Secret): string | undefined => publicHalves.get(privateKey.expose());
 
 export class Chance implements Random {
   readonly #generator: RandomGenerator;

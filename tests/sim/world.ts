@@ -16,6 +16,10 @@ export interface SimMachine {
   gatewayToken: string | null;
   /** The order and generation of the last document that took effect. */
   done: { order: string; generation: number } | null;
+  /** What the program wrote down before it changed anything: of an order it keeps it for good. */
+  noted?: { order: string; generation: number; rehearsal: boolean; content: string };
+  /** Base64 of the key that its user_data lets in. */
+  authorizedKey?: string | undefined;
   /** The order whose document it has seen, if only in part. */
   customer: string | null;
   tailnetNode: string | null;

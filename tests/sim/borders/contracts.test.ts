@@ -2,8 +2,11 @@
 
 import { strict as assert } from "node:assert";
 import type { GateLedger } from "../../../pool/cloud/cloud.ts";
+import { arm } from "../../../pool/machine/hand-over-session.ts";
+import { userData } from "../../../pool/machine/user-data.ts";
 import { permit } from "../../gate/rig.ts";
 import { hetznerContract } from "../../hetzner-client/contract.ts";
+import { type MachineUnderTest, machineContract } from "../../machine/contract.ts";
 import { type StripeUnderTest, stripeContract } from "../../stripe/contract.ts";
 import { tailnetContract } from "../../tailnet/contract.ts";
 import { type TerraformUnderTest, terraformContract } from "../../terraform/contract.ts";
@@ -13,6 +16,7 @@ import { World } from "../world.ts";
 import { driven } from "./driven.ts";
 import { simulatedGate } from "./gate.ts";
 import { simulatedCloud, simulatedWire } from "./hetzner.ts";
+import { simulatedSsh } from "./machines.ts";
 import { simulatedStripe } from "./stripe.ts";
 import { joinTailnet, leaveTailnet, simulatedTailnet } from "./tailnet.ts";
 import { simulatedTerraform } from "./terraform.ts";
@@ -144,3 +148,70 @@ function simulatedAccount(): StripeUnderTest {
 }
 const account = simulatedAccount();
 stripeContract("the simulation's model", () => account);
+
+async function simulatedMachine(): Promise<MachineUnderTest> {
+  const world = calmWorld();
+  const [boot, controller] = [world.chance.keyPair(), world.chance.keyPair()];
+  const order = {
+    name: "claw-test-1",
+    server_type: "cx23",
+    location: "fsn1",
+    labels: {},
+    user_data: userData({
+      bootHostKey: boot.privateKey.expose(),
+      bootHostPublicKey: boot.publicKey,
+      controllerPublicKey: controller.publicKey,
+    }),
+  };
+  const call = { method: "POST", path: "/servers", body: JSON.stringify(order), priority: "refill" } as const;
+  const wire = driven(world.clock, simulatedWire(world));
+  await wire.send(call, Number.POSITIVE_INFINITY);
+  const server = world.server("192.0.2.1") ?? assert.fail("no server");
+  await wire.send(
+    { ...call, body: JSON.stringify({ ...order, name: "claw-test-2" }) },
+    Number.POSITIVE_INFINITY,
+  );
+  const booting = world.server("192.0.2.2") ?? assert.fail("no second server");
+  await world.clock.advance(60_000);
+  booting.bootedAt = Number.POSITIVE_INFINITY;
+  Object.assign(server.machine, { prepared: true, gatewayToken: "pool-token" });
+  const ssh = simulatedSsh(world);
+  const target = (username: string) => ({
+    host: server.ipv4,
+    port: 22,
+    username,
+    privateKey: controller.privateKey,
+    hostKey: server.machine.hostKey,
+  });
+  const { mintKey } = driven(world.clock, simulatedTailnet(world));
+  return {
+    ssh: {
+      connect: async (to) => driven(world.clock, await world.clock.until(ssh.connect(to))),
+    },
+    target,
+    closed: { host: booting.ipv4 },
+    arm: async () =>
+      driven(world.clock, await world.clock.until(arm(ssh, target("root"), { clock: world.clock }))),
+    currentToken: async () => server.machine.gatewayToken ?? "",
+    async join(hostname) {
+      const { key } = await mintKey({
+        tags: ["tag:claw"],
+        expirySeconds: 600,
+        description: "",
+        ephemeral: false,
+      });
+      return { key: key.expose(), hostname };
+    },
+    online: async (node) => world.devices.get(node)?.online ?? false,
+    async forget() {
+      Object.assign(server.machine, { noted: undefined, done: null, customer: null, tailnetNode: null });
+    },
+  };
+}
+describe("simulated machines", () => {
+  let machine: MachineUnderTest;
+  before(async () => {
+    machine = await simulatedMachine();
+  });
+  machineContract("the simulation's model", () => machine);
+});

@@ -88,6 +88,7 @@ function answerToResource(world: World, kind: SimResource["kind"], method: strin
 }
 
 const hostKeyOf = /ed25519_public: ssh-ed25519\s+(\S+)/;
+const authorizedKeyOf = /ssh_authorized_keys:\s*-\s*ssh-ed25519\s+(\S+)/;
 
 function create(world: World, body: ServerBody): Answer {
   if (isTaken(world, body.name)) return error(409, "uniqueness_error");
@@ -130,6 +131,7 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
     machine: {
       hostKey: world.strikes(0.01) ? "ssh-ed25519 AAAAanother" : bootKey,
       bornKey: null,
+      authorizedKey: authorizedKeyOf.exec(body.user_data)?.[1],
       admin: true,
       prepared: false,
       gatewayToken: null,

@@ -4,7 +4,9 @@ import { BorderError } from "../../../pool/errors.ts";
 import type { Attestation, MachineReply, MachineRequest } from "../../../pool/machine/protocol.ts";
 import { firstBoot } from "../../../pool/machine/user-data.ts";
 import type { ExecResult, RunningExec, Ssh, SshConnection, SshTarget } from "../../../pool/ssh/ssh.ts";
-import type { SimServer, World } from "../world.ts";
+import { canonicalJson } from "../../../pool/store/audit-chain.ts";
+import { publicHalf } from "../chance.ts";
+import type { SimMachine, SimServer, World } from "../world.ts";
 import { joinTailnet, leaveTailnet } from "./tailnet.ts";
 
 const sshError = (kind: "transient" | "permanent" | "auth", code: string) =>
@@ -17,6 +19,9 @@ function enter(world: World, target: SshTarget): SimServer {
   if (world.clock.now() < server.bootedAt) throw sshError("transient", "ECONNREFUSED");
   if (server.machine.rot === "host-key" || server.machine.hostKey !== target.hostKey)
     throw sshError("permanent", "host-key");
+  const { authorizedKey } = server.machine;
+  if (authorizedKey && publicHalf(target.privateKey) !== `ssh-ed25519 ${authorizedKey}`)
+    throw sshError("auth", "auth");
   const welcome = target.username === "root" ? server.machine.prepared : server.machine.admin;
   if (!welcome) throw sshError("auth", "auth");
   return server;
@@ -59,12 +64,15 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
     },
     async exec(command) {
       here();
-      await world.takes(20, 300);
-      if (world.strikes(0.02)) throw sshError("transient", "closed");
-      const result = admin(world, server, command);
-      await world.takes(5, 20);
-      if (world.strikes(0.02)) throw sshError("transient", "closed");
-      return result;
+      const work = async () => {
+        await world.takes(20, 300);
+        if (world.strikes(0.02)) throw sshError("transient", "closed");
+        const result = admin(world, server, command);
+        await world.takes(5, 20);
+        if (world.strikes(0.02)) throw sshError("transient", "closed");
+        return result;
+      };
+      return Promise.race([work(), lost.promise]);
     },
     async start() {
       here();
@@ -130,11 +138,14 @@ function program(
     const { order, generation } = request;
     for (const secret of [request.gatewayToken, ...Object.values(request.env)]) world.secrets.add(secret);
     const again = machine.done?.order === order && machine.done.generation === generation;
-    const fail = (reason: string, retryable: boolean) => {
-      say({ type: "failed", step: "sim", reason, retryable });
+    const fail = (reason: string, retryable: boolean, step = "sim") => {
+      say({ type: "failed", step, reason, retryable });
       end();
     };
     if (!request.rehearsal) witness(world, server, order);
+    const changed = changesOwner(machine, request);
+    if (changed) return fail(changed, false, "order");
+    machine.noted = { order, generation, rehearsal: request.rehearsal, content: contentOf(request) };
     // Which token is in force does not matter: the program tries what it was told and what `.env` says.
     if (machine.rot === "disk") return fail("no space left on device", false);
     if (machine.rot === "gateway") return fail("the unit's restart failed", true);
@@ -144,12 +155,13 @@ function program(
     say({ type: "step", step: "env", ms: 12 });
     await world.takes(80, 300);
     if (server.deleting) return cut(sshError("transient", "reset"));
-    let address = world.devices.get(machine.tailnetNode ?? "")?.addresses[0] ?? null;
+    let node = machine.tailnetNode;
+    let address = world.devices.get(node ?? "")?.addresses[0] ?? null;
     if (!again) {
       try {
-        address = join(world, server, request);
+        ({ node, address } = join(world, server, request));
       } catch (error) {
-        return fail(String(error), false);
+        return fail(String(error), false, "tailnet");
       }
       machine.gatewayToken = request.gatewayToken;
       machine.done = { order, generation };
@@ -161,7 +173,7 @@ function program(
       oldTokenRefused: true,
       unitActive: true,
       tailnetAddress: address,
-      tailnetNode: request.rehearsal ? null : machine.tailnetNode,
+      tailnetNode: node,
       way: again ? "unchanged" : "reload",
     };
     say({ type: "attested", attestation, ms: 140 });
@@ -202,21 +214,35 @@ function witness(world: World, { id, name, machine }: SimServer, order: string):
   machine.customer = order;
 }
 
+type HandOver = Extract<MachineRequest, { op: "hand-over" }>;
+
+/** What must be the same for it to be the same request: a repetition brings another key of the tailnet. */
+const contentOf = ({ gatewayToken, env }: HandOver): string => canonicalJson({ gatewayToken, env });
+
+/** The program itself never lets a machine that is an order's be another's. @returns why it refuses; null if not */
+function changesOwner({ noted }: SimMachine, request: HandOver): string | null {
+  if (!noted || noted.rehearsal) return null;
+  if (request.rehearsal || request.order !== noted.order) return "the machine is another order's";
+  if (request.generation < noted.generation) return "the generation is past";
+  const other = request.generation === noted.generation && contentOf(request) !== noted.content;
+  return other ? "the same generation with another content" : null;
+}
+
 /**
- * @returns its address in the tailnet; null when it is to join none
+ * @returns its node and address in the tailnet; nulls when it is to join none
  * @throws Error saying why it could not join
  */
 function join(
   world: World,
   server: SimServer,
-  { tailnet }: Extract<MachineRequest, { op: "hand-over" }>,
-): string | null {
-  if (!tailnet) return null;
+  { tailnet }: HandOver,
+): { node: string | null; address: string | null } {
+  if (!tailnet) return { node: null, address: null };
   const node = joinTailnet(world, tailnet.key, tailnet.hostname);
   const address = world.devices.get(node)?.addresses[0] ?? null;
   if (tailnet.logout) leaveTailnet(world, node);
   else server.machine.tailnetNode = node;
-  return address;
+  return { node, address };
 }
 
 /** What it installed does not last: noticed when the machine is proved again, if not sooner. */
