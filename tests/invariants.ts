@@ -88,7 +88,8 @@ function* served({ store, sessions, servers, isEntitled }: Facts): Generator<str
   for (const session of sessions) {
     const order = store.order(session.order as OrderId);
     if (!order) {
-      if (session.acknowledged) yield `I4: ${session.order} was acknowledged and is unknown`;
+      const isTold = flags.some(({ subject }) => subject === session.id);
+      if (session.acknowledged && !isTold) yield `I4: ${session.order} was acknowledged and is unknown`;
       continue;
     }
     if (session.acknowledged && order.state === "awaiting-payment") {

@@ -95,12 +95,13 @@ async function cutOff({ name, state, tailnetNode }: Machine, { tailnet, log }: S
  * other machine ever has.
  */
 async function removeDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
-  const { name, order, tailnetNode } = machine;
+  const { name, order, generation, tailnetNode } = machine;
   if (!tailnet) return;
   if (tailnetNode && (await tailnet.device(tailnetNode)) !== null)
     await tailnet.deleteDevice(tailnetNode, { subject: name, why: "its server is gone" });
   const tag = config().tailnet?.tags[0];
-  if (!tag || order === null || tailnetNode !== null) return;
+  // One that recovery knows by its labels alone has no order any more, and may have had one.
+  if (!tag || (order === null && generation === 0) || tailnetNode !== null) return;
   for (const { hostname, nodeId } of await tailnet.devices(tag)) {
     if (hostname !== name) continue;
     await tailnet.deleteDevice(nodeId, { subject: name, why: "it joined in a hand-over that failed" });

@@ -9,7 +9,7 @@ import type { Cloud, CloudServer } from "../cloud/cloud.ts";
 import type { Config } from "../config/config.ts";
 import { target } from "../machine/boot.ts";
 import { arm } from "../machine/hand-over-session.ts";
-import { ours } from "../machine/labels.ts";
+import { ours, ownLabels } from "../machine/labels.ts";
 import {
   customersStates,
   type Machine,
@@ -18,6 +18,7 @@ import {
   type OrderId,
 } from "../machine/machine.ts";
 import type { HandedOver } from "../machine/protocol.ts";
+import { isPaid } from "../order/confirm.ts";
 import { hasEnded } from "../order/entitlement.ts";
 import { recallPlatform } from "../platform.ts";
 import type { Random } from "../random.ts";
@@ -27,7 +28,14 @@ import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/str
 import type { Terraform } from "../terraform/terraform.ts";
 import { noteFindings } from "./findings.ts";
 import { type Evidence, judgeMachine, type Surroundings, type Verdict } from "./judge.ts";
-import { alignOrders, type KnownOrder, newestOrder, orderFromStripe, orderOfObject } from "./orders.ts";
+import {
+  alignOrders,
+  type KnownOrder,
+  newestOrder,
+  orderFromStripe,
+  orderOfObject,
+  withPayment,
+} from "./orders.ts";
 import type { MachineRecord, Records } from "./records.ts";
 
 export interface InspectContext {
@@ -55,8 +63,10 @@ const atOnce = 10;
  */
 export async function inspect(context: InspectContext, actor: string): Promise<void> {
   const { store, config, clock } = context;
-  const held = (machine: Machine | null) => machine === null || machine.held !== null;
-  const [servers, folders, machineRecords, orderRecords, paid] = await Promise.all([
+  const wanted = Object.entries(ownLabels(config().instance));
+  const isOurs = (server: CloudServer) => wanted.every(([label, value]) => server.labels[label] === value);
+  const isHeld = (machine: Machine | null) => machine === null || machine.held !== null;
+  const [servers, folders, machineRecords, orderRecords, bought] = await Promise.all([
     context.cloud.servers(ours(config().instance)),
     context.terraform.folders(),
     context.records.machines(),
@@ -67,12 +77,13 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
 
   const names = new Set<string>([
     ...store.machines({ live: true }).map(({ name }) => name),
-    ...servers.map(({ name }) => name),
+    // Read again: a list that does not keep to its filter must not make somebody else's server ours.
+    ...servers.filter(isOurs).map(({ name }) => name),
     ...folders,
     ...machineRecords.keys(),
   ]);
   const evidence: Evidence[] = [];
-  const queue = [...names].flatMap((name) => named(name)).filter((name) => held(store.machine(name)));
+  const queue = [...names].flatMap((name) => named(name)).filter((name) => isHeld(store.machine(name)));
   const worker = async () => {
     for (let name = queue.shift(); name; name = queue.shift()) {
       evidence.push(await look(name, context, servers, machineRecords.get(name) ?? null));
@@ -88,10 +99,31 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
     const known = newestOrder(orders.get(id)?.order ?? null, record);
     if (known) orders.set(id, known);
   }
+  // Those that are over, and those of before anything was bought, are history.
+  const open = [...orders.values()].filter(
+    ({ order }) => order.endedAt === null && order.state !== "expired",
+  );
+  const held = new Set(
+    evidence.flatMap(({ said }) => (said !== null && said !== "unreachable" ? [said.order] : [])),
+  );
+  const asked = new Map<string, string>();
+  for (const { order } of open) {
+    const id = order.subscription ?? bought.get(order.id)?.subscription;
+    if (id) asked.set(order.id, id);
+  }
+  for (const [order, { subscription }] of bought) {
+    if (!orders.has(order) && subscription) asked.set(order, subscription);
+  }
+  const subscriptions = await fetchAll([...asked.values()], context);
+  const subscriptionOf = (order: string) => subscriptions.get(asked.get(order) ?? "") ?? null;
   const around: Surroundings = {
     now: clock.now(),
-    knows: (order) => orders.has(order) || paid.has(order),
-    entitled: (order) => paid.get(order)?.entitled ?? false,
+    isOurs,
+    knows: (order) => orders.has(order) || bought.has(order),
+    ended(order) {
+      const subscription = subscriptionOf(order);
+      return subscription !== null && hasEnded(subscription);
+    },
     holders: (order) =>
       evidence
         .filter(({ said }) => said !== null && said !== "unreachable" && said.order === order)
@@ -104,22 +136,29 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
   });
   const claims = new Map<string, Machine>();
   for (const { machine } of verdicts) if (machine.order) claims.set(machine.order, machine);
-  for (const [id, { session, subscription, entitled }] of paid) {
-    if (orders.has(id) || (!entitled && !claims.has(id))) continue;
-    const found = { session, subscription, machine: claims.get(id) ?? null, now: clock.now() };
-    orders.set(id, orderFromStripe(id as OrderId, config(), found));
+  for (const [id, { session }] of bought) {
+    const known = orders.get(id);
+    if (known) orders.set(id, { ...known, order: withPayment(known.order, session) });
+    else if (claims.has(id) || held.has(id) || (session !== null && isPaid(session) && !around.ended(id))) {
+      const found = {
+        session,
+        subscription: subscriptionOf(id),
+        machine: claims.get(id) ?? null,
+        now: clock.now(),
+      };
+      orders.set(id, orderFromStripe(id as OrderId, config(), found));
+    }
   }
   write(context, verdicts, orders, around, actor);
 }
 
-interface Paid {
+interface Bought {
   readonly session: CheckoutSession | null;
-  readonly subscription: Subscription | null;
-  readonly entitled: boolean;
+  readonly subscription: string | null;
 }
 
-/** What Stripe says of our orders, by order. */
-async function askStripe({ stripe, config, log }: InspectContext): Promise<Map<string, Paid>> {
+/** What Stripe's lists say of our orders, by order. A list may lack something, so only what it has counts. */
+async function askStripe({ stripe, config, log }: InspectContext): Promise<Map<string, Bought>> {
   const { instance } = config();
   const [sessions, subscriptions] = await Promise.all([
     stripe.sessions({ status: "complete", createdSince: 0, limit: mostListed }),
@@ -128,24 +167,34 @@ async function askStripe({ stripe, config, log }: InspectContext): Promise<Map<s
   if (!sessions.complete || !subscriptions.complete) {
     log.warn(`Stripe has more than ${mostListed} checkouts or subscriptions: the oldest were not listed`);
   }
-  const paid = new Map<string, Paid>();
-  const alive = new Map(subscriptions.found.map((subscription) => [subscription.id, subscription]));
+  const bought = new Map<string, Bought>();
+  for (const subscription of subscriptions.found) {
+    const order = orderOfObject(subscription, instance);
+    if (order) bought.set(order, { session: null, subscription: subscription.id });
+  }
   for (const session of sessions.found) {
     const order = orderOfObject(session, instance);
-    const subscription = alive.get(session.subscription ?? "") ?? null;
-    if (order) paid.set(order, { session, subscription, entitled: isServed(subscription) });
+    if (order) bought.set(order, { session, subscription: session.subscription });
   }
-  for (const subscription of alive.values()) {
-    const order = orderOfObject(subscription, instance);
-    if (!order || paid.has(order)) continue;
-    paid.set(order, { session: null, subscription, entitled: isServed(subscription) });
-  }
-  return paid;
+  return bought;
 }
 
-/** Whatever is not over counts: a customer who pays late keeps the machine until Stripe gives up. */
-const isServed = (subscription: Subscription | null): boolean =>
-  subscription !== null && !hasEnded(subscription) && subscription.status !== "incomplete";
+/** Each subscription asked for by itself. */
+async function fetchAll(
+  ids: readonly string[],
+  { stripe }: InspectContext,
+): Promise<Map<string, Subscription>> {
+  const found = new Map<string, Subscription>();
+  const queue = [...new Set(ids)];
+  const worker = async () => {
+    for (let id = queue.shift(); id; id = queue.shift()) {
+      const subscription = await stripe.fetchSubscription(id);
+      if (subscription) found.set(id, subscription);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return found;
+}
 
 /** Machine names alone: somebody may have given our labels to a server of another kind of name. */
 function named(text: string): MachineName[] {
@@ -233,7 +282,8 @@ function fromLabels(
     order: null,
     withheld: false,
     held: null,
-    generation: 0,
+    // It may have been a customer's, and then has a device in the tailnet.
+    generation: 1,
     tailnetNode: null,
     tailnetAddress: null,
     enrolled: false,
@@ -250,7 +300,7 @@ function fromLabels(
 }
 
 function write(
-  { store, clock }: InspectContext,
+  { store, clock, config }: InspectContext,
   verdicts: readonly (Verdict & { readonly name: MachineName })[],
   orders: ReadonlyMap<string, KnownOrder>,
   around: Surroundings,
@@ -266,7 +316,10 @@ function write(
     return { machine: { ...machine, ...settled }, secrets, why: text };
   });
   const live = [...machines.map(({ machine }) => machine), ...free];
-  const aligned = alignOrders(orders, live, around.entitled, clock.now()).flatMap((recovered) => {
+  const aligned = alignOrders(orders, live, around.ended, {
+    now: clock.now(),
+    graceMs: config().releaseGraceMs,
+  }).flatMap((recovered) => {
     const before = store.order(recovered.order.id);
     if (before && JSON.stringify(before) === JSON.stringify(recovered.order)) return [];
     const secrets = recovered.secrets ?? (before && store.agentSecrets(before.id));
@@ -276,10 +329,6 @@ function write(
     return [{ ...recovered, secrets: served && secrets ? { ...secrets, env: {} } : secrets }];
   });
   store.recover({ machines, orders: aligned });
-  for (const { order } of aligned) {
-    if (order.state === "failed" && order.reason)
-      store.flag("order-failed", order.id, `order ${order.id}: ${order.reason}`);
-  }
   noteFindings(
     store,
     still.map(({ name, sure, text }) => ({ machine: name, sure, text })),

@@ -29,10 +29,12 @@ export interface Evidence {
 
 export interface Surroundings {
   readonly now: number;
+  /** It carries the labels of this installation. */
+  isOurs(server: CloudServer): boolean;
   /** Whether anything knows this order: store, records, Stripe. */
   knows(order: string): boolean;
-  /** Stripe: whether it is to be served. */
-  entitled(order: string): boolean;
+  /** Stripe, asked for the subscription itself, says that it is over; false when nothing is known. */
+  ended(order: string): boolean;
   /** Machines that say that this order was handed over to them. */
   holders(order: string): readonly string[];
   /** A row for a server that nothing but its labels tells of, with keys that open nothing. */
@@ -56,13 +58,15 @@ const unmade: readonly MachineState[] = ["planned", "creating"];
 export function judgeMachine(evidence: Evidence, around: Surroundings): Verdict | null {
   const known = newest(evidence);
   if (!known || known.machine.state === "destroyed") {
-    return evidence.server ? stranger(evidence, evidence.server, around) : null;
+    const { server } = evidence;
+    return server && around.isOurs(server) ? stranger(evidence, server, around) : null;
   }
   const verdict = judgeKnown(evidence, known, around);
   const { server } = evidence;
-  const placed = server
-    ? { serverId: server.id, ipv4: server.ipv4 ?? verdict.machine.ipv4, location: server.location }
-    : {};
+  const placed =
+    server && around.isOurs(server)
+      ? { serverId: server.id, ipv4: server.ipv4 ?? verdict.machine.ipv4, location: server.location }
+      : {};
   return { ...verdict, machine: { ...verdict.machine, ...placed } };
 }
 
@@ -90,6 +94,9 @@ function judgeKnown(evidence: Evidence, known: Known, around: Surroundings): Ver
     text,
   });
   if (!server) return withoutServer(known, around, as);
+  if (!around.isOurs(server)) {
+    return as({}, false, `a server of its name exists (${server.id}), and does not carry our labels`);
+  }
   if (machine.serverId !== null && machine.serverId !== server.id) {
     return as(
       {},
@@ -111,7 +118,7 @@ function withoutServer({ machine, current }: Known, around: Surroundings, as: As
   }
   const reason = "its server is gone from the cloud";
   if (machine.order === null) return as({ state: "retiring", reason }, true, reason);
-  if (!around.entitled(machine.order) || (current && machine.state === "releasing")) {
+  if (around.ended(machine.order) || (current && machine.state === "releasing")) {
     return as({ state: "releasing", reason }, true, `${reason}, and order ${machine.order} has ended`);
   }
   return as({}, false, `${reason}, but order ${machine.order} is paid for: nobody serves it`);

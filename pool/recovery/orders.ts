@@ -79,16 +79,28 @@ export function orderFromStripe(
   return { order, secrets: { env: {}, gatewayToken: "" }, bare: true };
 }
 
+/** The order with what its checkout tells; a record may be of before it was attached. */
+export function withPayment(order: Order, session: CheckoutSession | null): Order {
+  if (!session) return order;
+  return {
+    ...order,
+    checkoutSession: order.checkoutSession ?? session.id,
+    subscription: order.subscription ?? session.subscription,
+    stripeCustomer: order.stripeCustomer ?? session.customer,
+  };
+}
+
 /**
- * The rows that must change so that orders and machines name each other.
+ * The orders' rows so that orders and machines name each other.
  *
  * @param machines as judged
+ * @param isOver Stripe says of the order's own subscription that it has ended
  */
 export function alignOrders(
   orders: ReadonlyMap<string, KnownOrder>,
   machines: readonly Machine[],
-  entitled: (order: string) => boolean,
-  now: number,
+  isOver: (order: string) => boolean,
+  { now, graceMs }: { readonly now: number; readonly graceMs: number },
 ): RecoveredOrder[] {
   const holder = new Map<string, Machine>();
   for (const machine of machines) {
@@ -97,49 +109,49 @@ export function alignOrders(
   }
   const live = new Set<MachineName>(machines.map(({ name }) => name));
   return [...orders.values()].map(({ order, secrets, bare }) => {
+    const over = order.endedAt !== null || isOver(order.id);
+    const ended = { endedAt: order.endedAt ?? now, reason: order.reason ?? "its subscription has ended" };
     const machine = holder.get(order.id);
-    if (machine) return { order: onMachine(order, machine, now), secrets, why: `${machine.name} has it` };
+    if (machine) {
+      const own = { machine: machine.name, paidAt: order.paidAt ?? now };
+      const isServed = customersStates.includes(machine.state);
+      const served = isServed ? { servingAt: order.servingAt ?? now } : {};
+      const placed = isServed ? "suspended" : "provisioning";
+      const state = machine.state === "serving" ? "running" : placed;
+      const end = { ...ended, releaseAt: order.releaseAt ?? now + graceMs, state: "releasing" } as const;
+      const change = over
+        ? end
+        : machine.state === "releasing"
+          ? { state: "releasing" as const }
+          : { state, reason: null };
+      return {
+        order: { ...order, ...own, ...served, ...change } as Order,
+        secrets,
+        why: `${machine.name} has it`,
+      };
+    }
+    if (closed.includes(order.state)) return { order, secrets, why: "it is closed" };
+    if (over && (order.paidAt !== null || bare)) {
+      const released = { ...order, ...ended, releaseAt: order.releaseAt ?? now, state: "released" } as const;
+      return { order: released, secrets, why: "it has ended, and no machine has it" };
+    }
     if (bare) {
       const reason = "paid, but its environment was lost with the database: ask the customer for it";
       return { order: { ...order, state: "failed", reason }, secrets, why: reason };
     }
-    const placed = ["provisioning", "running", "suspended", "releasing"].includes(order.state);
-    if (!placed || (order.machine && !live.has(order.machine) && order.state === "releasing")) {
-      const over = order.state === "releasing" ? ({ state: "released" } as const) : {};
-      return { order: { ...order, ...over }, secrets, why: "no machine has it" };
+    if (!["provisioning", "running", "suspended", "releasing"].includes(order.state)) {
+      return { order, secrets, why: "no machine has it" };
     }
-    if (!entitled(order.id)) {
-      const ended = { endedAt: order.endedAt ?? now, releaseAt: order.releaseAt ?? now };
-      return {
-        order: { ...order, ...ended, state: "released" },
-        secrets,
-        why: "it has ended, and no machine has it",
-      };
+    const lost = order.machine === null || !live.has(order.machine) || order.state !== "releasing";
+    if (!lost) return { order, secrets, why: "its machine goes" };
+    if (order.servingAt !== null) {
+      const reason =
+        "paid, but its machine is gone and its environment was forgotten when it ran: ask the customer for it";
+      return { order: { ...order, state: "failed", machine: null, reason }, secrets, why: reason };
     }
     const again = { state: "queued", machine: null, paidAt: order.paidAt ?? now } as const;
     return { order: { ...order, ...again }, secrets, why: "it is paid for, and no machine has it" };
   });
 }
 
-function onMachine(order: Order, machine: Machine, now: number): Order {
-  const own = {
-    machine: machine.name,
-    paidAt: order.paidAt ?? now,
-    reason: order.endedAt ? order.reason : null,
-  };
-  if (machine.state === "releasing") {
-    return {
-      ...order,
-      ...own,
-      state: "releasing",
-      endedAt: order.endedAt ?? now,
-      releaseAt: order.releaseAt ?? now,
-    };
-  }
-  if (customersStates.includes(machine.state)) {
-    const served = machine.state === "serving" ? "running" : "suspended";
-    const state = order.endedAt === null ? served : "releasing";
-    return { ...order, ...own, state, servingAt: order.servingAt ?? now };
-  }
-  return { ...order, ...own, state: order.endedAt === null ? "provisioning" : "releasing" };
-}
+const closed: readonly Order["state"][] = ["released", "expired"];

@@ -77,6 +77,10 @@ export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
     return () => {
       const row = columnsOf(order, orderColumns);
       insert("orders", { ...row, hand_overs: tries, secrets: sealAgent(context, order.id, known) });
+      if (order.state === "failed" && before?.state !== "failed")
+        history.flag("order-failed", order.id, `order ${order.id}: ${why}`);
+      if (before?.state === "failed" && order.state !== "failed")
+        history.clearFlag("order-failed", order.id, why);
       told("order.recovered", before, order, toldOfOrders, why);
       if (before?.state !== order.state) {
         history.orderEvent(order.id, "state", {

@@ -29,7 +29,7 @@ const minute = 60_000;
 /** What outlives a daemon besides the world: its database and its operator's file. */
 export interface Installation {
   readonly store: SimStore;
-  readonly watch: Watch;
+  watch: Watch;
   /** What of the rows is kept beside the database. */
   readonly records: Records;
   readonly sealer: Sealer;

@@ -84,6 +84,9 @@ const verbs = storeOn(db, lists, {
   onOrderEvent: (event) => current?.listeners.onOrderEvent?.(event),
 });
 
+/** All audit rows there are. */
+export const auditRowsOf = (): StoredAuditRow[] => newRows.all(0);
+
 export interface SimStore extends Store {
   /** Told of the audit rows that each transaction wrote, behind its commit. */
   onWritten: (rows: readonly StoredAuditRow[]) => void;

@@ -11,8 +11,9 @@ function knowsStripe({ store, world }: Story): boolean {
   return [...world.sessions.values()].every((session) => {
     const order = store.order(session.order as OrderId);
     const subscription = world.subscriptions.get(session.subscription ?? "");
-    // A checkout whose daemon died before it wrote the order down: nobody has its address.
-    if (!order) return session.status === "open" || flagged.has(session.id);
+    // A checkout whose daemon died before it wrote the order down: nobody has its address. Or its order was lost with the
+    // store, and nobody has paid.
+    if (!order) return session.paymentStatus === "unpaid" || flagged.has(session.id);
     if (session.status === "expired") return order.state !== "awaiting-payment";
     if (session.paymentStatus === "unpaid" && subscription?.status === "past_due") {
       return flagged.has(subscription.id);

@@ -6,6 +6,7 @@ import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
 import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
+import { type Rescue, rescue } from "./rescue.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import { troubleWith } from "./trouble.ts";
 import type { SimRecipe, SimSession, World } from "./world.ts";
@@ -22,6 +23,8 @@ export interface Plot {
   /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
   readonly lost?: number;
   readonly spell: Spell | null;
+  /** The store is lost or an older one comes back; not, unless told otherwise. */
+  readonly rescue?: Rescue | null;
   /** What happens, told instead of drawn: nothing else is done by anybody, and nothing fails by chance. */
   readonly script?: (story: Story) => Promise<void>;
   /** Things with our labels that turn up without a row; 0 unless told otherwise. */
@@ -58,6 +61,7 @@ export class Story {
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (plot.script) this.#act(plot.script(this));
     else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
+    if (plot.rescue) this.#act(rescue(this, plot.rescue));
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
     if (plot.strays) this.#act(leaveBehind(world, plot.strays, plot.lasts));
     const rots = plot.script ? 0 : (plot.rots ?? 0);
@@ -79,6 +83,11 @@ export class Story {
 
   get store(): SimStore {
     return this.installation.store;
+  }
+
+  /** What somebody asks of the daemon by hand; null when it does not answer, or refuses. */
+  ask<T>(work: (controller: Controller) => Promise<T>): Promise<{ answer: T } | null> {
+    return this.#request(work);
   }
 
   /** Null when the daemon does not answer. */

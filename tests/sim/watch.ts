@@ -30,6 +30,15 @@ export class Watch {
     world.onDelete = (server) => this.#deleted(server);
   }
 
+  /** Rows of before it watched, as a restored store has them. */
+  follow(rows: readonly StoredAuditRow[]): void {
+    for (const stored of rows) {
+      this.#chain.next(stored, null);
+      const { subject, after } = auditRow(stored);
+      if (after?.state !== undefined) this.#states.set(subject, after.state);
+    }
+  }
+
   /** Audit rows that a transaction has just written. */
   wrote(rows: readonly StoredAuditRow[]): void {
     for (const stored of rows) {
@@ -61,8 +70,8 @@ export class Watch {
   /** I8: with a daemon that runs, nothing stays as it is much longer than it may. */
   late(): void {
     const now = this.#world.clock.now();
-    for (const { name, state, deadline } of this.#store.machines({ live: true })) {
-      if (deadline !== null && now > deadline + lateMs)
+    for (const { name, state, deadline, held } of this.#store.machines({ live: true })) {
+      if (held === null && deadline !== null && now > deadline + lateMs)
         this.#world.violate(
           "I8",
           `${name} is ${state} ${Math.round((now - deadline) / 1000)} s behind its deadline`,
@@ -88,6 +97,8 @@ export class Watch {
 
   #machineMoved(machine: Machine): void {
     const { name, state, order, serverId } = machine;
+    // What came back from a backup may be wrong: that is why nothing is done with it.
+    if (machine.held !== null) return;
     const world = this.#world;
     const server = serverId === null ? null : (world.servers.get(serverId) ?? null);
     const first = order === null ? undefined : (this.#bound.get(name) ?? order);

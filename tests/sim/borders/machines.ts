@@ -126,7 +126,13 @@ function program(
     // The gateway comes some time after sshd.
     const up = world.clock.now() - server.bootedAt > 12_000;
     const tailnet = server.machine.tailnetNode === null ? "NeedsLogin" : "Running";
-    say({ type: "health", unit: up ? "active" : "activating", gateway: up, tailnet, version: "1" });
+    const { customer, done } = server.machine;
+    const handedOver =
+      customer === null
+        ? null
+        : { order: customer, generation: done?.generation ?? 1, done: done?.order === customer };
+    const unit = up ? "active" : "activating";
+    say({ type: "health", unit, gateway: up, tailnet, version: "1", handedOver });
     end();
   }
 
