@@ -309,10 +309,12 @@ function write(
   // What a person released meanwhile goes its own way.
   const still = verdicts.filter(({ name }) => (store.machine(name)?.held ?? "new") !== null);
   const free = store.machines({ live: true }).filter(({ held }) => held === null);
-  const machines = still.map(({ machine, secrets, text }): RecoveredMachine => {
+  const machines = still.map(({ machine, secrets, sure, text }): RecoveredMachine => {
     const row = store.machine(machine.name);
     const since = row?.state === machine.state ? row.stateSince : clock.now();
-    const settled = { held: text, stateSince: since, deadline: null, withheld: false };
+    // Whoever cannot be asked may have had a customer, and a device in the tailnet.
+    const generation = sure ? machine.generation : Math.max(1, machine.generation);
+    const settled = { generation, held: text, stateSince: since, deadline: null, withheld: false };
     return { machine: { ...machine, ...settled }, secrets, why: text };
   });
   const live = [...machines.map(({ machine }) => machine), ...free];

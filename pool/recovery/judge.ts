@@ -67,7 +67,10 @@ export function judgeMachine(evidence: Evidence, around: Surroundings): Verdict 
     server && around.isOurs(server)
       ? { serverId: server.id, ipv4: server.ipv4 ?? verdict.machine.ipv4, location: server.location }
       : {};
-  return { ...verdict, machine: { ...verdict.machine, ...placed } };
+  // Only a suspension switches a customer's machine off; whether it is still due is looked at when it is released.
+  const off = server?.status === "off" && verdict.machine.state === "serving";
+  const state = off ? { state: "suspended" as const } : {};
+  return { ...verdict, machine: { ...verdict.machine, ...placed, ...state } };
 }
 
 interface Known {

@@ -14,6 +14,7 @@ function knowsStripe({ store, world }: Story): boolean {
     // A checkout whose daemon died before it wrote the order down: nobody has its address. Or its order was lost with the
     // store, and nobody has paid.
     if (!order) return session.paymentStatus === "unpaid" || flagged.has(session.id);
+    if (order.state === "failed" && flagged.has(order.id)) return true;
     if (session.status === "expired") return order.state !== "awaiting-payment";
     if (session.paymentStatus === "unpaid" && subscription?.status === "past_due") {
       return flagged.has(subscription.id);

@@ -40,11 +40,6 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
     `the store is ${kind === "lost" ? "lost" : `as it was ${Math.round((at - backupAt) / 1000)} s ago`}`,
   );
   installation.store.enterQuarantine(`a rescue: ${kind}`, { actor });
-  // What nobody remembers any more is told, and never deleted by the daemon: the operator does it.
-  for (const stray of [...world.strays.keys()].filter((key) => !key.startsWith("server "))) {
-    world.resources.delete(Number(stray.split(" ")[1]));
-    world.strays.delete(stray);
-  }
   const before = watchQuarantine(story, () => story.daemon === stopped);
   await lookAndRelease(story);
   before();

@@ -38,13 +38,14 @@ export function plotOf({ chance }: World): Plot {
     : undefined;
   const buyers = long ? chance.integer(2, 6) : chance.integer(1, 2);
   const backupAt = chance.between(0, lasts);
-  const rescue = chance.happens(0.08)
-    ? {
-        kind: chance.pick(["older", "elsewhere", "lost"] as const),
-        backupAt,
-        at: chance.between(backupAt, lasts),
-      }
-    : null;
+  const rescue =
+    strays === 0 && chance.happens(0.08)
+      ? {
+          kind: chance.pick(["older", "elsewhere", "lost"] as const),
+          backupAt,
+          at: chance.between(backupAt, lasts),
+        }
+      : null;
   return { buyers, lasts, kills, spell, strays, rots, recipe, rescue };
 }
 
