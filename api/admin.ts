@@ -23,7 +23,9 @@ import { UnknownPoolError } from "../pool/sizing/stop.ts";
 import type { StateRepair } from "../pool/state-repair.ts";
 import type { Store } from "../pool/store/store.ts";
 import type { StripeSweep } from "../pool/sweep/stripe.ts";
+import type { Sweeps } from "../pool/sweep/sweeps.ts";
 import { destroyRoutes } from "./admin-destroy.ts";
+import { reconcileRoutes } from "./admin-reconcile.ts";
 import { stateRoutes } from "./admin-states.ts";
 import { checked, readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
@@ -37,6 +39,7 @@ export interface AdminOptions {
   readonly recovery: Controller["recovery"];
   readonly desk: Pick<OrderDesk, "retry">;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
+  readonly sweeps: Pick<Sweeps, "reconcile">;
   readonly states: StateRepair;
   readonly destroyByName: DestroyByName;
   /** @throws UnknownPoolError */
@@ -53,14 +56,15 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, desk, states, destroyByName, stripeSweep, recovery, log } =
+  const { stateDir, store, status, people, desk, states, destroyByName, stripeSweep, sweeps, recovery } =
     options;
+  const { log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
   app.use(lookRoutes(store, status));
   app.use(peopleRoutes(people));
-  app.use(reconcileRoutes(stripeSweep));
+  app.use(reconcileRoutes(stripeSweep, sweeps));
   app.use(poolRoutes(options));
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
@@ -179,31 +183,6 @@ function retryRoutes(desk: Pick<OrderDesk, "retry">): Middleware {
   router.post("/orders/:id/retry", async (context) => {
     const { actor } = checked(retryShape, await readJson(context, 4 * 1024));
     context.body = desk.retry(context.params.id as OrderId, actor);
-  });
-  return router.routes() as Middleware;
-}
-
-const reconcileShape = z.strictObject({
-  dryRun: z.boolean(),
-  sinceMs: z
-    .int()
-    .min(60_000)
-    .max(90 * 86_400_000)
-    .optional(),
-  actor: z.string().min(1).max(100),
-});
-
-function reconcileRoutes(sweep: Pick<StripeSweep, "reconcile">): Middleware {
-  const router = new Router();
-  router.post("/reconcile/stripe", async (context) => {
-    const request = checked(reconcileShape, await readJson(context, 4 * 1024));
-    try {
-      context.body = await sweep.reconcile(request);
-    } catch (error) {
-      if (!(error instanceof BorderError)) throw error;
-      const title = "Stripe could not be asked; nothing was concluded";
-      throw new Problem({ status: 502, code: "stripe", title, detail: `${title}: ${error.message}` });
-    }
   });
   return router.routes() as Middleware;
 }

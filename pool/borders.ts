@@ -61,6 +61,7 @@ export async function openBorders(
       tailnet,
       clock,
       tags: settings.tags,
+      instance: config.instance,
       size: settings.keyStock,
       onRevokeFailed: (key, err) => log.warn({ key, err }, "a Tailscale key was not revoked"),
     });

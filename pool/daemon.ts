@@ -122,7 +122,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       onStripeRepair: metrics.stripeRepair,
     });
-    const { desk, people, stripeSweep, states, destroyByName, resume, rollout, recovery } = controller;
+    const { desk, people, stripeSweep, sweeps, states, destroyByName, resume, rollout, recovery } =
+      controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
@@ -137,7 +138,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
-    const asked = { people, desk, resume, rollout, stripeSweep, states, destroyByName, recovery };
+    const asked = { people, desk, resume, rollout, stripeSweep, sweeps, states, destroyByName, recovery };
     const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });

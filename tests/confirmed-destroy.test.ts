@@ -120,6 +120,7 @@ describe("destroying a machine by name", () => {
         people: { begin: none, end: none },
         stripeSweep: { reconcile: none },
         desk: { retry: none },
+        sweeps: { reconcile: none },
         states: { look: none, repair: none },
         destroyByName: destroy,
         recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },

@@ -119,6 +119,7 @@ describe("the repair of a terraform state", () => {
         people: { begin: none, end: none },
         desk: { retry: none },
         stripeSweep: { reconcile: none },
+        sweeps: { reconcile: none },
         states: repair,
         destroyByName: none,
         recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },

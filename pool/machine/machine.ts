@@ -33,6 +33,16 @@ export type OrderId = string & { readonly __brand: "OrderId" };
 
 const namePattern = /^[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?$/;
 
+const suffixPattern = /^[a-z2-7]{10}$/;
+
+/** The name of a new machine; `suffix`: ten letters of base32. */
+export const newName = (instance: string, suffix: string): MachineName =>
+  machineName(`claw-${instance}-${suffix}`);
+
+/** Whether a machine of this installation may be, or have been, called so. */
+export const isOwnName = (instance: string, text: string): boolean =>
+  text.startsWith(`claw-${instance}-`) && suffixPattern.test(text.slice(`claw-${instance}-`.length));
+
 /** Checks that `text` can be a machine name. Throws with the text and the rule if not. */
 export function machineName(text: string): MachineName {
   if (!namePattern.test(text)) {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import { isClaimable, type Machine, machineName } from "../machine/machine.ts";
+import { isClaimable, type Machine, newName } from "../machine/machine.ts";
 import { placementGroupsFor } from "../platform.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
@@ -120,7 +120,7 @@ function planOne(
   const groups = placementGroupsFor(config.maxTotal);
   return store.planMachine(
     {
-      name: machineName(`claw-${config.instance}-${newSuffix(random)}`),
+      name: newName(config.instance, newSuffix(random)),
       pool: pool.name,
       plan: pool.plan,
       serverType,

@@ -28,6 +28,7 @@ export function auditedTailnet(tailnet: Tailnet, record: AuditRecorder): Tailnet
   return {
     device: (nodeId) => tailnet.device(nodeId),
     devices: (tag) => tailnet.devices(tag),
+    authKeys: () => tailnet.authKeys(),
     mintKey: (options, because = { subject: "tailnet", why: options.description }) => {
       const { tags, expirySeconds, ephemeral = false } = options;
       const facts = { tags, expirySeconds, ephemeral };

@@ -21,6 +21,26 @@ const deviceShape = z.object({
   tags: z.array(z.string()).default([]),
   authorized: z.boolean(),
   connectedToControl: z.boolean(),
+  // Empty on devices that others share with the tailnet.
+  created: z.string().nullish(),
+});
+type DeviceShown = z.output<typeof deviceShape>;
+
+const device = ({ created, ...shown }: DeviceShown): TailnetDevice => {
+  const createdAt = Date.parse(created ?? "");
+  return { ...shown, createdAt: Number.isNaN(createdAt) ? null : createdAt };
+};
+
+const listedKeys = z.object({
+  keys: z.array(
+    z.object({
+      id: z.string().min(1),
+      keyType: z.string().default("auth"),
+      description: z.string().default(""),
+      created: z.string().optional(),
+      invalid: z.boolean().default(false),
+    }),
+  ),
 });
 
 const devicesShape = z.object({ devices: z.array(deviceShape) });
@@ -48,14 +68,28 @@ export function createTailnet(options: TailnetOptions): Tailnet {
     async revokeKey(id) {
       await wire.call("DELETE", `/tailnet/-/keys/${encodeURIComponent(id)}`, z.unknown());
     },
-    device: (nodeId) => wire.call("GET", `/device/${encodeURIComponent(nodeId)}`, deviceShape),
+    async authKeys() {
+      const answer = await wire.call("GET", "/tailnet/-/keys?all=true", listedKeys);
+      if (!answer) throw notFound("GET /tailnet/-/keys");
+      return answer.keys.flatMap(({ id, keyType, description, created, invalid }) => {
+        const createdAt = Date.parse(created ?? "");
+        // Without a time nobody can say how old it is; it expires by itself.
+        return keyType !== "auth" || invalid || Number.isNaN(createdAt)
+          ? []
+          : [{ id, description, createdAt }];
+      });
+    },
+    async device(nodeId) {
+      const shown = await wire.call("GET", `/device/${encodeURIComponent(nodeId)}`, deviceShape);
+      return shown && device(shown);
+    },
     async devices(tag) {
       const path = `/tailnet/-/devices?tags=${encodeURIComponent(tag)}`;
       const answer = await wire.call("GET", path, devicesShape);
       if (!answer) throw notFound("GET /tailnet/-/devices");
       // A server that does not know the filter gives all devices, and callers delete what they get from here.
-      const tagged = answer.devices.filter((device: TailnetDevice) => device.tags.includes(tag));
-      return [...new Map(tagged.map((device) => [device.nodeId, device])).values()];
+      const tagged = answer.devices.filter(({ tags }) => tags.includes(tag)).map(device);
+      return [...new Map(tagged.map((one) => [one.nodeId, one])).values()];
     },
     async deleteDevice(nodeId) {
       const path = `/device/${encodeURIComponent(nodeId)}`;

@@ -6,6 +6,8 @@ export interface KeyStockOptions {
   readonly tailnet: Pick<Tailnet, "mintKey" | "revokeKey">;
   readonly clock: Clock;
   readonly tags: readonly string[];
+  /** Named in the keys' description, so that a later daemon knows what this one left unused. */
+  readonly instance: string;
   /** How many keys are held. */
   readonly size: number;
   /**
@@ -22,13 +24,27 @@ export interface KeyStockOptions {
   readonly onRevokeFailed?: (id: string, error: unknown) => void;
 }
 
+const describe = (instance: string): string => `clawpool ${instance} hand-over`;
+
+/** Whether a key of this description is one that this installation holds for hand-overs. */
+export const isKeyOf = (instance: string, description: string): boolean => description === describe(instance);
+
 /**
  * A stock that is empty until `replenish` is called.
  *
  * @throws RangeError when keys would be too old for use as soon as they are minted
  */
 export function createKeyStock(options: KeyStockOptions): KeyStock {
-  const { tailnet, clock, tags, size, ttlSeconds = 6 * 3_600, minTtlMs, ephemeral = false } = options;
+  const {
+    tailnet,
+    clock,
+    tags,
+    instance,
+    size,
+    ttlSeconds = 6 * 3_600,
+    minTtlMs,
+    ephemeral = false,
+  } = options;
   if (minTtlMs >= ttlSeconds * 1_000) throw new RangeError("minTtlMs must be below ttlSeconds");
   /** Oldest first. */
   let held: AuthKey[] = [];
@@ -37,7 +53,7 @@ export function createKeyStock(options: KeyStockOptions): KeyStock {
 
   const because = (why: string) => ({ subject: "key stock", why });
   const mint = (why: string) => {
-    const key = { tags, expirySeconds: ttlSeconds, description: "clawpool hand-over", ephemeral };
+    const key = { tags, expirySeconds: ttlSeconds, description: describe(instance), ephemeral };
     return tailnet.mintKey(key, because(why));
   };
   const isFresh = (key: AuthKey) => key.expiresAt - clock.now() >= minTtlMs;

@@ -16,6 +16,16 @@ export interface TailnetDevice {
   readonly tags: readonly string[];
   readonly authorized: boolean;
   readonly connectedToControl: boolean;
+  /** Epoch ms; null when Tailscale does not say. */
+  readonly createdAt: number | null;
+}
+
+/** An auth key as it is listed: never its text. */
+export interface AuthKeyShown {
+  readonly id: string;
+  readonly description: string;
+  /** Epoch ms. */
+  readonly createdAt: number;
 }
 
 /** On whose account a call is made: for the audit, never sent. */
@@ -36,6 +46,8 @@ export interface Tailnet {
     },
     because?: Because,
   ): Promise<AuthKey>;
+  /** Auth keys that can still be used. */
+  authKeys(): Promise<AuthKeyShown[]>;
   revokeKey(id: string, because?: Because): Promise<void>;
   device(nodeId: string): Promise<TailnetDevice | null>;
   devices(tag: string): Promise<TailnetDevice[]>;

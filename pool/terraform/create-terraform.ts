@@ -9,6 +9,7 @@ import { isStackName, platformName, stackFolder, stateFileOf } from "./folders.t
 import type { LogLine, PlannedResource } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
 import { guardPlan } from "./plan-guard.ts";
+import { archiveFolder, listFolders } from "./put-away.ts";
 import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
 
 import {
@@ -210,6 +211,14 @@ export function createTerraform(options: TerraformOptions): Terraform {
         }
         await rm(folder, { recursive: true, force: true });
       }),
+
+    survey: () =>
+      listFolders(
+        root,
+        async (name) => queues.has(name) || (await leftoverIn(stackFolder(root, name))) !== null,
+      ),
+
+    archive: (name) => inTurn(name, () => archiveFolder(root, name, clock.now())),
 
     leftovers: async () => {
       const machines = await machineFolders();

@@ -68,6 +68,18 @@ export interface StateSummary {
   readonly text: string;
 }
 
+/** A machine's folder, whether or not there is such a machine. */
+export interface StackFolder {
+  readonly name: string;
+  /** Of its state: `cut-off` is a file without content, whose run only the cloud can tell of. */
+  readonly content: "resources" | "nothing" | "cut-off" | "unreadable";
+  readonly resources: number;
+  /** Terraform runs in it now, this daemon's or one that an earlier daemon left. */
+  readonly isRunning: boolean;
+  /** Epoch ms. */
+  readonly changedAt: number;
+}
+
 export interface Terraform {
   /** Writes the stack (atomically) and applies it. With `guard`, the id of the server that a customer may use, plans
    *  first and refuses (BorderError permanent, code `plan-refused`) whatever could harm that server: plan-guard.ts. */
@@ -91,6 +103,10 @@ export interface Terraform {
   platform(): Promise<{ readonly ids: PlatformIds; readonly controllerPublicKey: string } | null>;
   /** The folder of a destroyed machine; its logs are kept under `<root>/archive`. */
   forget(name: string): Promise<void>;
+  /** Every folder, and what its state holds; nothing is concluded from one that was cut off or cannot be read. */
+  survey(): Promise<readonly StackFolder[]>;
+  /** Moves the folder, whatever it holds, to `<root>/archive`. @returns where it is now */
+  archive(name: string): Promise<string>;
   /** Runs that an earlier daemon left behind and that still live; each resolves when its process is gone. */
   leftovers(): Promise<readonly { name: string; ended: Promise<void> }[]>;
 }

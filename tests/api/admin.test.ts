@@ -64,6 +64,7 @@ describe("the admin socket", () => {
       people,
       desk: rig.desk,
       stripeSweep,
+      sweeps: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
       resume,

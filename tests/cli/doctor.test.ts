@@ -45,6 +45,7 @@ describe("clawpool doctor", () => {
       destroyByName: () => assert.fail(),
       desk: { retry: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
+      sweeps: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       rollout: () => assert.fail(),

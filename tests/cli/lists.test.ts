@@ -38,6 +38,7 @@ describe("clawpool status, machines, orders", function () {
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       desk: { retry },
       stripeSweep: { reconcile: () => assert.fail() },
+      sweeps: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },

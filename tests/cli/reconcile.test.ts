@@ -4,15 +4,19 @@ import { pino } from "pino";
 import { createAdmin } from "../../api/admin.ts";
 import { BorderError } from "../../pool/errors.ts";
 import type { ReconcileRequest, StripeReport } from "../../pool/sweep/stripe.ts";
+import type { SweepName, SweepReport, SweepRequest } from "../../pool/sweep/sweep.ts";
+import { NoSweepError } from "../../pool/sweep/sweeps.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { type CliRig, makeCliRig } from "./rig.ts";
 
-describe("clawpool reconcile stripe", () => {
+describe("clawpool reconcile", () => {
   let rig: CliRig;
   let life: Life;
   let socket: { close(): Promise<void> };
   let asked: ReconcileRequest[];
   let report: StripeReport;
+  let looked: [SweepName, SweepRequest][];
+  let found: SweepReport;
 
   beforeEach(async () => {
     rig = makeCliRig();
@@ -20,6 +24,8 @@ describe("clawpool reconcile stripe", () => {
     mkdirSync(rig.stateDir);
     life = startLife();
     asked = [];
+    looked = [];
+    found = { sweep: "cloud", looked: "3 servers; 3 machines that must have one", findings: [], gaps: [] };
     const since = Date.parse("2026-11-01T09:30:00Z");
     report = { findings: [], since, sessions: 12, subscriptions: 7, gaps: [] };
     const admin = createAdmin({
@@ -33,6 +39,15 @@ describe("clawpool reconcile stripe", () => {
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       rollout: () => assert.fail(),
+      sweeps: {
+        async reconcile(name, request) {
+          looked.push([name, request]);
+          if (name === "tailnet")
+            throw new BorderError("no answer", { border: "tailnet", kind: "transient" });
+          if (name === "terraform") throw new NoSweepError("there is no terraform in this installation");
+          return found;
+        },
+      },
       stripeSweep: {
         async reconcile(request) {
           asked.push(request);
@@ -117,5 +132,38 @@ describe("clawpool reconcile stripe", () => {
     const { stderr, exitCode } = await run("--since", "1m");
     assert.equal(stderr, "clawpool: Stripe could not be asked; nothing was concluded: no answer");
     assert.equal(exitCode, 1);
+  });
+
+  it("has the cloud looked at, and says what was found and done", async () => {
+    const well = await rig.run("reconcile", "cloud");
+    assert.deepEqual([well.stderr, well.exitCode], ["", 0]);
+    assert.equal(well.stdout, "Compared 3 servers; 3 machines that must have one: all is as it should be.");
+    const orphan = { kind: "orphan", subject: "server 7", text: "no row knows it", done: "would be deleted" };
+    found = { ...found, findings: [orphan], gaps: ["the list of volume: 503"] };
+    const dry = await rig.run("reconcile", "cloud", "--dry-run", "--confirm-losses");
+    const [head, columns, row, gap] = dry.stdout.split("\n");
+    assert.match(head ?? "", /^Compared 3 servers; .*; found:$/);
+    assert.match(columns ?? "", /^KIND +SUBJECT +DONE +WHAT$/);
+    assert.match(row ?? "", /^orphan +server 7 +would be deleted +no row knows it$/);
+    assert.equal(gap, "Left out: the list of volume: 503.");
+    assert.deepEqual(
+      looked.map(([name, { dryRun, confirmLosses }]) => [name, dryRun, confirmLosses]),
+      [
+        ["cloud", false, false],
+        ["cloud", true, true],
+      ],
+    );
+    assert.match(looked[0]?.[1].actor ?? "", /^person:./);
+  });
+
+  it("says in one sentence why others could not be compared", async () => {
+    const tailnet = await rig.run("reconcile", "tailnet", "--json");
+    assert.equal(
+      tailnet.stderr,
+      "clawpool: The other side could not be asked; nothing was concluded: no answer",
+    );
+    const terraform = await rig.run("reconcile", "terraform");
+    assert.equal(terraform.stderr, "clawpool: there is no terraform in this installation");
+    assert.deepEqual([tailnet.exitCode, terraform.exitCode], [1, 1]);
   });
 });

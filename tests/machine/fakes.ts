@@ -22,10 +22,11 @@ import { Secret } from "../../pool/secrets/secret.ts";
 import type { ExecResult, Ssh, SshTarget } from "../../pool/ssh/ssh.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import type { Store } from "../../pool/store/store.ts";
-import type { KeyStock, Tailnet, TailnetDevice } from "../../pool/tailnet/tailnet.ts";
+import type { AuthKeyShown, KeyStock, Tailnet, TailnetDevice } from "../../pool/tailnet/tailnet.ts";
 import type {
   MachineStackInput,
   RunResult,
+  StackFolder,
   StateSummary,
   Terraform,
 } from "../../pool/terraform/terraform.ts";
@@ -112,6 +113,15 @@ export class FakeTerraform extends Fallible implements Terraform {
   }
   async forget(name: string) {
     this.calls.push(`forget ${name}`);
+  }
+  readonly folderList: StackFolder[] = [];
+  async survey() {
+    this.fail();
+    return [...this.folderList];
+  }
+  async archive(name: string) {
+    this.calls.push(`archive ${name}`);
+    return `/terraform/archive/${name}`;
   }
   async leftovers() {
     return [];
@@ -319,6 +329,11 @@ export class FakeTailnet extends Fallible implements Tailnet {
     this.fail();
     const id = `key-${this.minted.length}`;
     return { id, key: new Secret(`tskey-auth-${id}`), expiresAt: 0 };
+  }
+  readonly listedKeys: AuthKeyShown[] = [];
+  async authKeys() {
+    this.fail();
+    return [...this.listedKeys];
   }
   async revokeKey(id: string) {
     this.revoked.push(id);

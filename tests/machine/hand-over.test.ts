@@ -257,6 +257,7 @@ describe("a machine and its order", () => {
     tags: [...(life.config.tailnet?.tags ?? [])],
     authorized: true,
     connectedToControl: true,
+    createdAt: 0,
     ...change,
   });
 
@@ -421,6 +422,7 @@ describe("a machine and its order", () => {
         tags: ["tag:claw-vm"],
         authorized: true,
         connectedToControl: true,
+        createdAt: 0,
       };
       for (const [nodeId, hostname] of [
         ["node-of-it", name],

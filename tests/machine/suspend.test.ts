@@ -71,6 +71,7 @@ describe("a suspended machine", () => {
       tags: [],
       authorized: true,
       connectedToControl: true,
+      createdAt: 0,
     };
     life.tailnet.known.set(nodeId, { nodeId, ...here });
     assert.deepEqual(states(), ["serving", "running"]);

@@ -118,6 +118,7 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
         tailnet,
         clock: life.clock,
         tags,
+        instance: installation.config.instance,
         size: keyStock,
         minTtlMs: leastKeyLifeMs,
         onRevokeFailed: () => {},

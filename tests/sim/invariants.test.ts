@@ -90,7 +90,7 @@ describe("the invariants of the simulation", function () {
       assert(server && state);
       world.servers.set(1, { ...server, id: 1, name: "claw-test-orphan" });
       const device = { hostname: "claw-test-device", name: "claw-test-device", addresses: [], tags: [] };
-      world.devices.set("n1", { ...device, ephemeral: false, online: true });
+      world.devices.set("n1", { ...device, ephemeral: false, online: true, createdAt: 0 });
       world.states.set("claw-test-folder", state);
     });
     assert.match(told, /^I3: server 1 claw-test-orphan costs money and has no row$/m);

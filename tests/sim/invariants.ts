@@ -1,7 +1,7 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { broken, type Facts, unrest } from "../invariants.ts";
-import { ourServers, strays, touchedNeighbours } from "./leftovers.ts";
+import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
 
@@ -74,7 +74,7 @@ export function judge(story: Story): void {
       serves: machine.done?.order ?? null,
       admin: machine.admin,
     })),
-    devices: [...world.devices.values()].map(({ hostname }) => hostname),
+    devices: ourDevices(world),
     folders: [...world.states.keys()].filter((folder) => folder !== "platform"),
     sessions: [...world.sessions.values()].map(({ id, order }) => ({
       id,

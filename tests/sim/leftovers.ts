@@ -4,7 +4,7 @@
  */
 import type { ResourceKind } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
-import type { SimServer, World } from "./world.ts";
+import type { SimDevice, SimServer, World } from "./world.ts";
 
 const minute = 60_000;
 /** The example configuration's. */
@@ -68,8 +68,36 @@ export function settleNeighbours(world: World): void {
     const resource = { id: world.id(), kind, name, labels: { ...labels }, createdAt: world.clock.now() };
     world.resources.set(resource.id, resource);
   }
+  for (const [node, hostname, tags] of [
+    ["n-laptop", "laptop", []],
+    ["n-other", "claw-test-b-aaaaaaaaaa", ["tag:claw-vm"]],
+    ["n-db", "database", ["tag:claw-vm"]],
+    ["n-alike", "claw-test-aaaaaaaaaa", ["tag:server"]],
+  ] as const)
+    world.devices.set(node, deviceOf(world, hostname, tags));
+  const createdAt = world.clock.now();
+  world.authKeys.set("tskey-auth-other", {
+    id: "k-other",
+    description: "clawpool test-b hand-over",
+    used: false,
+    revoked: false,
+    tags: [],
+    ephemeral: false,
+    createdAt,
+    expiresAt: Number.POSITIVE_INFINITY,
+  });
   world.neighbours = neighbours(world);
 }
+
+const deviceOf = (world: World, hostname: string, tags: readonly string[]): SimDevice => ({
+  hostname,
+  name: hostname,
+  addresses: [],
+  tags,
+  ephemeral: false,
+  online: true,
+  createdAt: world.clock.now(),
+});
 
 /** As text, to be compared; what is ours left out. */
 const neighbours = (world: World): string[] => [
@@ -79,7 +107,13 @@ const neighbours = (world: World): string[] => [
   ...[...world.resources.values()]
     .filter((resource) => !isOurs(resource))
     .map(({ id, kind, name, labels }) => JSON.stringify([kind, id, name, labels])),
+  ...[...world.devices].filter(([node]) => node.startsWith("n-")).map((device) => JSON.stringify(device)),
+  ...[...world.authKeys.values()].filter(({ id }) => id.startsWith("k-")).map((key) => JSON.stringify(key)),
 ];
+
+/** Host names of the devices that are not somebody else's. */
+export const ourDevices = (world: World): string[] =>
+  [...world.devices].filter(([node]) => !node.startsWith("n-")).map(([, { hostname }]) => hostname);
 
 /** Words about things of others that are gone or changed. */
 export function touchedNeighbours(world: World): string[] {
@@ -94,8 +128,15 @@ export async function leaveBehind(world: World, count: number, lasts: number): P
   while (!world.isComparing());
   for (let left = count; left > 0; left--) {
     await world.clock.delay(world.chance.between(0, lasts / count));
-    if (world.chance.happens(0.7)) forget(world, `claw-test-stray${left}`);
-    else {
+    const [name, now] = [`claw-test-strayaaaa${"abcdef"[left]}`, world.clock.now()];
+    if (world.chance.happens(0.5)) forget(world, name);
+    else if (world.chance.happens(0.4)) {
+      world.devices.set(`node-${left}`, deviceOf(world, name, ["tag:claw-vm"]));
+      world.states.set(name, { lineage: name, serverId: world.id(), tainted: false, serial: 1 });
+      world.strays.set(`device node-${left}`, now);
+      world.strays.set(`folder ${name}`, now);
+      world.note(`device and folder of ${name} turn up`);
+    } else {
       const kind = world.chance.pick(["volume", "snapshot", "primary_ip", "ssh_key"] as const);
       const createdAt = world.clock.now();
       const resource = {
@@ -136,6 +177,8 @@ export function strays(world: World): string[] {
   const left = new Set([
     ...[...world.servers.keys()].map((id) => `server ${id}`),
     ...[...world.resources.values()].map(({ kind, id }) => `${kind} ${id}`),
+    ...[...world.devices.keys()].map((node) => `device ${node}`),
+    ...[...world.states.keys()].map((name) => `folder ${name}`),
   ]);
   return [...world.strays.keys()].filter((what) => left.has(what));
 }

@@ -28,7 +28,8 @@ describe("suspension under simulation", function () {
             const state = (row: AuditRow | undefined) => row?.after?.state;
             const before = state(moves.filter((row) => row.at < at && state(row)).at(-1));
             const wanted = entitled ? "serving" : "suspended";
-            if (before === wanted) continue;
+            // What was still being built, or on its way, waits for that first.
+            if (before !== (entitled ? "suspended" : "serving")) continue;
             const reached =
               moves.find((row) => row.at >= at && state(row) === wanted)?.at ?? Number.POSITIVE_INFINITY;
             if (machine === null || (endedAt !== null && endedAt < reached)) continue;

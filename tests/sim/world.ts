@@ -71,6 +71,7 @@ export interface SimDevice {
   readonly tags: readonly string[];
   readonly ephemeral: boolean;
   online: boolean;
+  readonly createdAt: number;
 }
 
 export interface SimAuthKey {
@@ -79,6 +80,8 @@ export interface SimAuthKey {
   revoked: boolean;
   readonly tags: readonly string[];
   readonly ephemeral: boolean;
+  readonly description: string;
+  readonly createdAt: number;
   readonly expiresAt: number;
 }
 

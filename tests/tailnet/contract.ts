@@ -74,6 +74,8 @@ export function tailnetContract(name: string, start: () => Promise<TailnetUnderT
     });
     afterEach(() => rig.close());
 
+    /** On the tailnet's own clock, which is not everywhere ours. */
+    const mintedAt = (key: AuthKey) => key.expiresAt - vm.expirySeconds * 1_000;
     const joinBy = (key: AuthKey, hostname: string) => rig.join(key.key.expose(), hostname);
     const online = (nodeId: string, wanted: boolean) => rig.waitFor(nodeId, wanted);
 
@@ -85,11 +87,28 @@ export function tailnetContract(name: string, start: () => Promise<TailnetUnderT
       assert.ok(Math.abs(key.expiresAt - before - 600_000) < 5_000);
     });
 
+    it("lists the keys that can still be used, without their text", async () => {
+      const [used, left] = [await tailnet.mintKey(vm), await tailnet.mintKey(vm)];
+      const revoked = await tailnet.mintKey(vm);
+      await joinBy(used, "claw-a");
+      await tailnet.revokeKey(revoked.id);
+      const keys = await tailnet.authKeys();
+      assert.deepEqual(
+        keys.map(({ id, description }) => [id, description]),
+        [[left.id, vm.description]],
+      );
+      assert.ok(Math.abs((keys[0]?.createdAt ?? 0) - mintedAt(left)) < 60_000);
+    });
+
     it("shows a joined machine with its tags, names and both addresses", async () => {
-      const node = await joinBy(await tailnet.mintKey(vm), "claw-a");
+      const key = await tailnet.mintKey(vm);
+      const node = await joinBy(key, "claw-a");
       await online(node.nodeId, true);
       const device = await tailnet.device(node.nodeId);
+      const createdAt = device?.createdAt ?? 0;
+      assert.ok(Math.abs(createdAt - mintedAt(key)) < 60_000);
       assert.deepEqual(device, {
+        createdAt,
         nodeId: node.nodeId,
         hostname: "claw-a",
         name: "claw-a.clawpool.ts.net",

@@ -40,6 +40,7 @@ describe("key stock", () => {
       },
       clock,
       tags: ["tag:claw-vm"],
+      instance: "test",
       size: 2,
       minTtlMs: 120_000,
       ...options,

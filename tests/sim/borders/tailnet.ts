@@ -30,6 +30,7 @@ export function joinTailnet(world: World, authKey: string, hostname: string): st
     tags: key.tags,
     ephemeral: key.ephemeral,
     online: true,
+    createdAt: world.clock.now(),
   });
   return node;
 }
@@ -48,7 +49,10 @@ export function simulatedTailnet(world: World): Tailnet {
       throw new BorderError("Tailscale answered 500", { border: "tailnet", kind: "transient" });
     }
   };
-  const shown = (nodeId: string, { hostname, name, addresses, tags, online }: SimDevice): TailnetDevice => ({
+  const shown = (
+    nodeId: string,
+    { hostname, name, addresses, tags, online, createdAt }: SimDevice,
+  ): TailnetDevice => ({
     nodeId,
     hostname,
     name: `${name}.clawpool.ts.net`,
@@ -56,9 +60,10 @@ export function simulatedTailnet(world: World): Tailnet {
     tags,
     authorized: true,
     connectedToControl: online,
+    createdAt,
   });
   return {
-    async mintKey({ tags, expirySeconds, ephemeral = false }) {
+    async mintKey({ tags, expirySeconds, description, ephemeral = false }) {
       await call();
       if (tags.length === 0 || !tags.every((tag) => ownTags.test(tag))) {
         const message = "requested tags are invalid or not permitted";
@@ -68,8 +73,24 @@ export function simulatedTailnet(world: World): Tailnet {
       const key = `tskey-auth-${id}-${world.chance.bytes(6).toString("hex")}`;
       const expiresAt = world.clock.now() + expirySeconds * 1_000;
       world.secrets.add(key);
-      world.authKeys.set(key, { id, used: false, revoked: false, tags, ephemeral, expiresAt });
+      const createdAt = world.clock.now();
+      world.authKeys.set(key, {
+        id,
+        description,
+        used: false,
+        revoked: false,
+        tags,
+        ephemeral,
+        createdAt,
+        expiresAt,
+      });
       return { id, key: new Secret(key), expiresAt };
+    },
+    async authKeys() {
+      await call();
+      return [...world.authKeys.values()]
+        .filter(({ used, revoked, expiresAt }) => !used && !revoked && expiresAt > world.clock.now())
+        .map(({ id, description, createdAt }) => ({ id, description, createdAt }));
     },
     async revokeKey(id) {
       await call();

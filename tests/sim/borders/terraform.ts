@@ -9,12 +9,18 @@ import { canonicalJson } from "../../../pool/store/audit-chain.ts";
 import type {
   MachineStackInput,
   RunResult,
+  StackFolder,
   StateSummary,
   Terraform,
 } from "../../../pool/terraform/terraform.ts";
 import { emptyFile, type SimState, type World } from "../world.ts";
 import { GateGone, type SimGate } from "./gate.ts";
 import type { ServerBody } from "./hetzner.ts";
+
+const content = ({ serverId, lineage }: SimState): StackFolder["content"] => {
+  if (serverId !== null) return "resources";
+  return lineage === "" ? "cut-off" : "nothing";
+};
 
 export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4, 5, 6, 7] };
 
@@ -212,6 +218,22 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
         });
       }
       world.states.delete(name);
+    },
+    async survey() {
+      return [...world.states]
+        .map(([name, state]) => ({
+          name,
+          content: content(state),
+          resources: state.serverId === null ? 0 : 1,
+          isRunning: world.processes.has(name),
+          changedAt: world.strays.get(`folder ${name}`) ?? world.clock.now(),
+        }))
+        .filter(({ name }) => name !== "platform");
+    },
+    async archive(name) {
+      world.states.delete(name);
+      world.note(`folder ${name} is put away`);
+      return `/terraform/archive/${name}`;
     },
     async leftovers() {
       return [...world.processes].map(([name, ended]) => ({ name, ended }));
