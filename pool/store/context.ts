@@ -30,7 +30,11 @@ export interface StoreContext {
   /** Runs `work` as one IMMEDIATE transaction and tells the listeners after it is durable. */
   write<T>(work: () => T): T;
   /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
-  known<T>(table: "machine" | "orders", key: string, read: () => T): T;
+  known<T>(
+    table: "machine" | "orders" | "refill" | "rollout" | "flag" | "setting",
+    key: string,
+    read: () => T,
+  ): T;
   /** False once another daemon has taken the store over. Always true without a fence. */
   leads(): boolean;
   /** Remembers that this machine's row changed, for `onMachine` after the commit. */

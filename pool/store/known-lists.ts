@@ -11,8 +11,8 @@ export interface KnownLists {
   forget(): void;
 }
 
-/** `INSERT INTO t`, `INSERT OR REPLACE INTO t`, `UPDATE t`, `DELETE FROM t`. */
-const written = /^\s*(?:INSERT\b[^(]*?\bINTO|UPDATE|DELETE\s+FROM)\s+(\w+)/i;
+/** `INSERT INTO t`, `INSERT OR REPLACE INTO t`, `UPDATE t`, `UPDATE OR FAIL t`, `DELETE FROM t`. */
+const written = /^\s*(?:INSERT\b[^(]*?\bINTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+(\w+)/i;
 
 /**
  * Compiling a statement takes longer than running it; the verbs use the same hundred again and again. From now on

@@ -252,11 +252,16 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
 
     agentSecrets: (id) => openAgent(context, id),
     queued: (plan) =>
-      db
-        .prepare<[string], { n: number }>(
-          "SELECT count(*) AS n FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ?",
-        )
-        .get(plan)?.n ?? 0,
+      context.known(
+        "orders",
+        `queued\n${plan}`,
+        () =>
+          db
+            .prepare<[string], { n: number }>(
+              "SELECT count(*) AS n FROM orders WHERE state = 'queued' AND suspended_for IS NULL AND plan = ?",
+            )
+            .get(plan)?.n ?? 0,
+      ),
     queuePosition: (id) => position(context, readOrder(context, id)),
 
     keepEvent: (event) => context.write(() => keepEvent(context, event)),

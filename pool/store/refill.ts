@@ -32,7 +32,9 @@ export function refillVerbs(context: StoreContext): RefillVerbs {
   const { db, clock, history } = context;
 
   function refill(pool: string): Refill {
-    const row = db.prepare<[string], RefillRow>("SELECT * FROM refill WHERE pool = ?").get(pool);
+    const row = context.known("refill", `row\n${pool}`, () =>
+      db.prepare<[string], RefillRow>("SELECT * FROM refill WHERE pool = ?").get(pool),
+    );
     const { counted_from: countedFrom = 0, stopped_at: at = null, reason, inputs, specimen } = row ?? {};
     if (at === null) return { countedFrom, stop: null };
     const kept = specimen ? machineName(specimen) : null;
@@ -74,11 +76,14 @@ export function refillVerbs(context: StoreContext): RefillVerbs {
 
     refill,
 
-    stoppedPools: () =>
-      db
-        .prepare<[], { pool: string }>("SELECT pool FROM refill WHERE stopped_at IS NOT NULL ORDER BY pool")
-        .all()
-        .map(({ pool }) => pool),
+    stoppedPools: () => [
+      ...context.known("refill", "stopped", () =>
+        db
+          .prepare<[], { pool: string }>("SELECT pool FROM refill WHERE stopped_at IS NOT NULL ORDER BY pool")
+          .all()
+          .map(({ pool }) => pool),
+      ),
+    ],
 
     stopRefill: (pool, { reason, inputs, specimen, text }) =>
       context.write(() => {

@@ -24,8 +24,10 @@ const flagKind = "rollout-stopped";
 
 const told = ["target", "proven", "phase", "paused", "canary", "reason"] as const;
 
-export function rolloutVerbs({ db, history, write }: StoreContext): RolloutVerbs {
-  function rollout(pool: string): Rollout | null {
+export function rolloutVerbs({ db, history, write, known }: StoreContext): RolloutVerbs {
+  const rollout = (pool: string): Rollout | null => known("rollout", pool, () => readRollout(pool));
+
+  function readRollout(pool: string): Rollout | null {
     const row = db.prepare<[string], RolloutRow>("SELECT * FROM rollout WHERE pool = ?").get(pool);
     if (!row) return null;
     const { target, proven, phase, reason } = row;

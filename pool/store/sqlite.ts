@@ -81,11 +81,18 @@ export function storeOn(
     flag: (kind, subject, text) => context.write(() => context.history.flag(kind, subject, text)),
     clearFlag: (kind, subject, why, cause) =>
       context.write(() => context.history.clearFlag(kind, subject, why, cause)),
-    flags: () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all(),
+    flags: () => [
+      ...context.known("flag", "all", () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all()),
+    ],
 
     setting: (key) =>
-      db.prepare<[string], { value: string }>("SELECT value FROM setting WHERE key = ?").get(key)?.value ??
-      null,
+      context.known(
+        "setting",
+        key,
+        () =>
+          db.prepare<[string], { value: string }>("SELECT value FROM setting WHERE key = ?").get(key)
+            ?.value ?? null,
+      ),
 
     putSetting: (key, value) =>
       context.write(() => {
