@@ -8,6 +8,7 @@ import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Rescue, rescue } from "./rescue.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
+import { type StateMishap, spoilState, watchStates } from "./states.ts";
 import { troubleWith } from "./trouble.ts";
 import type { SimRecipe, SimSession, World } from "./world.ts";
 
@@ -33,6 +34,8 @@ export interface Plot {
   readonly sweepEveryMs?: number;
   /** How many ready machines go bad. */
   readonly rots?: number;
+  /** What happens to terraform's state files; nothing unless told otherwise. */
+  readonly states?: readonly StateMishap[];
   /** What is wrong with the recipe that comes in the middle; undefined leaves it as it is. */
   readonly recipe?: SimRecipe["fault"] | undefined;
 }
@@ -69,6 +72,8 @@ export class Story {
     if (plot.recipe !== undefined && !plot.script) this.#act(changeRecipe(this, plot.recipe, plot.lasts));
     void watchRefill(this);
     void watchRollout(this);
+    for (const mishap of plot.states ?? []) this.#act(spoilState(world, mishap, plot.lasts));
+    if (plot.states?.length) void watchStates(this);
   }
 
   /** Another buyer comes, some time within `lasts` ms. */
@@ -93,6 +98,11 @@ export class Story {
   /** Null when the daemon does not answer. */
   async resumeRollout(): Promise<unknown> {
     return this.#request(async ({ rollout }) => rollout("resume", null, "person:operator"));
+  }
+
+  /** Null when the daemon does not answer, or cannot. */
+  async repairState(name: string, how: "restore" | "import"): Promise<unknown> {
+    return this.#request(({ states }) => states.repair(name, how, { actor: "person:operator" }));
   }
 
   /** Null when the daemon does not answer. */

@@ -74,7 +74,14 @@ const gateClosed = errorReply(503, "unavailable", "the gate is closed");
 export async function createGate(options: GateOptions): Promise<Gate> {
   const { ledger, budget, log, clock = systemClock } = options;
   const timing: GateTiming = { ...defaultTiming, ...options.timing };
-  const wire = createWire({ ...options.upstream, ...timing, budget, clock });
+  const upstream = createWire({ ...options.upstream, ...timing, budget, clock });
+  const wire: Wire = {
+    // Asked before each try: a daemon that was stopped for a minute goes on in the middle of its repeats.
+    async send(call, until) {
+      if (call.method === "GET" || ledger.leads()) return upstream.send(call, until);
+      return { kind: "unsent", reason: "another daemon has taken over" };
+    },
+  };
   const runs = createRuns();
   const polls = createPolls({ clock, minPollMs: timing.minPollMs, deadlineMs: timing.deadlineMs });
   const memory = createMemory({
@@ -98,9 +105,6 @@ export async function createGate(options: GateOptions): Promise<Gate> {
   function wireOf(run: Run): Wire {
     return {
       async send(call, until) {
-        // Asked before each try: a daemon that was stopped for a minute goes on in the middle of its repeats.
-        if (call.method !== "GET" && !ledger.leads())
-          return { kind: "unsent", reason: "another daemon has taken over" };
         const sent = await wire.send(call, until);
         if (sent.kind !== "unsent") run.upstream += 1;
         return sent;
