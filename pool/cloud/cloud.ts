@@ -1,5 +1,5 @@
 /** Hetzner Cloud as the daemon uses it: what the terraform runs do not do themselves. Errors are BorderErrors. */
-import type { CloudResource, OwnedKind, PriceList, ResourceKind } from "./resources.ts";
+import type { CloudResource, OwnedKind, ResourceKind } from "./resources.ts";
 
 export interface CloudServer {
   readonly id: number;
@@ -30,7 +30,6 @@ export interface Cloud {
   servers(labelSelector: string): Promise<CloudServer[]>;
   resource(kind: ResourceKind, id: number): Promise<CloudResource | null>;
   resources(kind: ResourceKind, labelSelector: string): Promise<CloudResource[]>;
-  prices(): Promise<PriceList>;
   serverTypes(): Promise<CloudServerType[]>;
   locations(): Promise<string[]>;
 }

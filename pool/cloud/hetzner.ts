@@ -13,8 +13,6 @@ import {
   type CloudResource,
   cloudResource,
   collectionOf,
-  priceList,
-  pricingShape,
   type ResourceKind,
   resourceShape,
 } from "./resources.ts";
@@ -129,10 +127,6 @@ export function createCloud(options: CloudOptions): Cloud {
       const { path, query } = collectionOf(kind);
       const asked = new URLSearchParams({ ...query, label_selector: labelSelector });
       return (await list(path, asked, resourceShape)).map((shown) => cloudResource(kind, shown));
-    },
-    async prices() {
-      const path = "/pricing";
-      return priceList(parse(path, await get(path), pricingShape));
     },
     async serverTypes() {
       const types = await list("server_types", new URLSearchParams(), serverTypeShape);

@@ -86,8 +86,6 @@ export interface SweepsConfig {
   readonly deletesPerHour: number;
   /** A list that lacks more than this share (0–1) of our servers is not believed. */
   readonly vanishShare: number;
-  /** Of a month's cost, in the account's currency. */
-  readonly billTolerance: number;
 }
 
 export interface Config {

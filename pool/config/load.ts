@@ -303,7 +303,6 @@ function resolveSweeps(
     orphanGraceMs: sweeps.orphan_grace,
     deletesPerHour: sweeps.deletes_per_hour,
     vanishShare: sweeps.vanish_share,
-    billTolerance: sweeps.bill_tolerance,
   };
 }
 

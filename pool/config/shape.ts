@@ -175,13 +175,6 @@ const sweeps = z
       .max(1)
       .default(0.2)
       .describe("a list that lacks more than this share of our servers is not believed"),
-    bill_tolerance: z
-      .number()
-      .min(0)
-      .default(0.1)
-      .describe(
-        "a month's cost that the store cannot explain and nobody is told of, in the account's currency",
-      ),
   })
   .describe("how what others have is compared with what the daemon knows");
 

@@ -7,6 +7,10 @@ import type { OrderEvent } from "../order/order.ts";
 import { belowFloor, failureShare } from "../sizing/alerts.ts";
 import { replacement } from "../sizing/replace.ts";
 import type { Store } from "../store/store.ts";
+import { wellAt } from "../sweep/schedule.ts";
+import { sweepNames } from "../sweep/sweep.ts";
+
+const scheduledSweeps = [...sweepNames, "stripe"];
 
 export interface Metrics {
   readonly registry: Registry;
@@ -142,6 +146,20 @@ export function createMetrics(
   perPool("clawpool_below_floor", "1 while the pool is told to have too few ready machines", ({ name }) =>
     store.flags().some(({ kind, subject }) => kind === belowFloor && subject === name) ? 1 : 0,
   );
+
+  new Gauge({
+    name: "clawpool_sweep_age_seconds",
+    help: "Since a sweep last did well; up to five minutes too much",
+    labelNames: ["sweep"],
+    registers,
+    collect() {
+      this.reset();
+      for (const sweep of scheduledSweeps) {
+        const well = wellAt(store, sweep);
+        if (well !== null) this.set({ sweep }, Math.max(0, clock.now() - well) / 1_000);
+      }
+    },
+  });
 
   const handOver = new Histogram({
     name: "clawpool_handover_seconds",

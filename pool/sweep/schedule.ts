@@ -12,6 +12,12 @@ const noteEveryMs = 5 * minuteMs;
 
 export const staleFlag = "sweep-stale";
 
+const setting = (name: string) => `sweep/${name}/well`;
+
+/** When a sweep last did well (epoch ms), as far as it was written down; null before it was first started. */
+export const wellAt = (store: Pick<Store, "setting">, name: string): number | null =>
+  Number(store.setting(setting(name)) ?? "") || null;
+
 export interface ScheduledSweep {
   readonly name: string;
   /** Between the end of a look and the next one, in milliseconds. */
@@ -46,13 +52,11 @@ export function createSchedule(options: {
   const { sweeps, store, clock, log } = options;
   let stopped = false;
   const wells = new Map<string, number>();
-  const setting = (name: string) => `sweep/${name}/well`;
-
   /** When it last did well (epoch ms); a sweep that is new has its time from now on. */
-  function wellAt(name: string): number {
+  function lastWell(name: string): number {
     const known = wells.get(name);
     if (known !== undefined) return known;
-    const noted = Number(store.setting(setting(name)) ?? "") || null;
+    const noted = wellAt(store, name);
     const at = noted ?? clock.now();
     if (noted === null) store.putSetting(setting(name), String(at));
     wells.set(name, at);
@@ -102,7 +106,7 @@ export function createSchedule(options: {
 
   return {
     start() {
-      for (const sweep of sweeps) wellAt(sweep.name);
+      for (const sweep of sweeps) lastWell(sweep.name);
       for (const sweep of sweeps) {
         repeat(sweep).catch((err: unknown) =>
           log.error({ sweep: sweep.name, err }, "a sweep's schedule ended"),
@@ -113,10 +117,10 @@ export function createSchedule(options: {
       stopped = true;
       for (const wait of waits) wait.abort();
     },
-    ages: () => new Map(sweeps.map(({ name }) => [name, clock.now() - wellAt(name)])),
+    ages: () => new Map(sweeps.map(({ name }) => [name, clock.now() - lastWell(name)])),
     raiseAlerts() {
       for (const { name, staleMs } of sweeps) {
-        if (clock.now() - wellAt(name) <= staleMs) {
+        if (clock.now() - lastWell(name) <= staleMs) {
           if (store.clearFlag(staleFlag, name, "it did well again"))
             log.info({ sweep: name }, "a sweep does well again");
           continue;

@@ -28,7 +28,6 @@ describe("clawpool.yaml", () => {
       orphanGraceMs: 900_000,
       deletesPerHour: 5,
       vanishShare: 0.2,
-      billTolerance: 0.1,
     });
     assert.deepEqual(config.pools[0]?.failureBudget, {
       run: 5,

@@ -9,7 +9,7 @@ import type {
   RunPermit,
 } from "../../pool/cloud/cloud.ts";
 import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terraform.ts";
-import type { CloudResource, PriceList } from "../../pool/cloud/resources.ts";
+import type { CloudResource } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 
@@ -89,15 +89,6 @@ export class FakeCloud extends Fallible implements Cloud {
     this.calls.push(`${kind} ${selector}`);
     this.fail();
     return [...this.#platform(), ...this.others].filter((other) => other.kind === kind);
-  }
-  async prices(): Promise<PriceList> {
-    return {
-      currency: "EUR",
-      server: () => ({ hourly: 0.0088, monthly: 5.49 }),
-      primaryIp: () => ({ hourly: 0.0008, monthly: 0.5 }),
-      volumeGbMonthly: 0.0572,
-      snapshotGbMonthly: 0.0143,
-    };
   }
   async serverTypes() {
     return [];

@@ -1,6 +1,6 @@
 /** Hetzner as a wire (what the gate's own code speaks with) and as the daemon's cloud border. */
 import type { Cloud, CloudServer } from "../../../pool/cloud/cloud.ts";
-import { type CloudResource, collectionOf, priceList, resourceKinds } from "../../../pool/cloud/resources.ts";
+import { type CloudResource, collectionOf, resourceKinds } from "../../../pool/cloud/resources.ts";
 import { cloudServer, serverShape } from "../../../pool/cloud/shapes.ts";
 import type { Answer, Call, Sent, Wire } from "../../../pool/cloud/wire.ts";
 import { BorderError } from "../../../pool/errors.ts";
@@ -239,19 +239,6 @@ const platformResources: readonly CloudResource[] = [
   ...platformIds.placementGroups.map((id) => ["placement_group", id] as const),
 ].map(([kind, id]) => shown({ id, kind, name: "clawpool-test", labels: ownLabels("test"), createdAt: 0 }));
 
-const price = (hourly: number, monthly: number) => [
-  { location: "fsn1", price_hourly: { net: hourly }, price_monthly: { net: monthly } },
-];
-const prices = priceList({
-  pricing: {
-    currency: "EUR",
-    image: { price_per_gb_month: { net: 0.0143 } },
-    volume: { price_per_gb_month: { net: 0.0572 } },
-    primary_ips: [{ type: "ipv4", prices: price(0.0008, 0.5) }],
-    server_types: [{ name: "cx23", prices: price(0.0088, 5.49) }],
-  },
-});
-
 /** The daemon's own reads. A list may be empty, short or fail. */
 export function simulatedCloud(world: World): Cloud {
   const look = async () => {
@@ -296,10 +283,6 @@ export function simulatedCloud(world: World): Cloud {
       return known()
         .filter((one) => one.kind === kind && selected(selector)(one))
         .filter(() => !world.strikes(0.02));
-    },
-    async prices() {
-      await look();
-      return prices;
     },
     serverTypes: async () => [],
     locations: async () => [],
