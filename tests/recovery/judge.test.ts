@@ -1,0 +1,120 @@
+import { strict as assert } from "node:assert";
+import type { CloudServer } from "../../pool/cloud/cloud.ts";
+import type { Machine, MachineName } from "../../pool/machine/machine.ts";
+import { type Evidence, judgeMachine, type Surroundings } from "../../pool/recovery/judge.ts";
+
+const name = "claw-test-a" as MachineName;
+const secrets = { controllerKey: "c", bootHostKey: "b", poolToken: "p" };
+
+const machine = (change: Partial<Machine> = {}): Machine =>
+  ({
+    name,
+    state: "ready",
+    stateSince: 10,
+    serverId: 7,
+    ipv4: "192.0.2.1",
+    order: null,
+    generation: 0,
+    ...change,
+  }) as Machine;
+const server = (change: Partial<CloudServer> = {}): CloudServer =>
+  ({
+    id: 7,
+    name,
+    status: "running",
+    ipv4: "192.0.2.1",
+    location: "fsn1",
+    labels: {},
+    ...change,
+  }) as CloudServer;
+const record = (change: Partial<Machine> = {}, fromBackup = false) => ({
+  machine: machine(change),
+  secrets,
+  fromBackup,
+});
+const said = (order: string, done = true) => ({ order, generation: 2, done });
+
+function judge(evidence: Partial<Evidence>, change: Partial<Surroundings> = {}) {
+  const around: Surroundings = {
+    now: 100,
+    isOurs: () => true,
+    knows: (order) => order.startsWith("ord"),
+    ended: () => false,
+    holders: () => [],
+    fromLabels: () => ({ machine: machine({ state: "failed" }), secrets }),
+    ...change,
+  };
+  const all = { name, row: null, record: null, server: server(), said: null, ...evidence };
+  const verdict = judgeMachine(all, around);
+  return verdict && { ...verdict, state: verdict.machine.state, order: verdict.machine.order };
+}
+
+describe("what a machine is, by the evidence", () => {
+  it("is the customer's whom the machine names, whatever older rows say", () => {
+    const found = judge({ row: machine(), said: said("ord_1") });
+    assert.deepEqual([found?.state, found?.order, found?.sure], ["serving", "ord_1", true]);
+    assert.equal(found?.machine.generation, 2);
+    const begun = judge({ row: machine(), said: said("ord_1", false) });
+    assert.deepEqual([begun?.state, begun?.sure], ["handing-over", true]);
+  });
+
+  it("is a person's to decide where an order is named twice, unknown, or another than written down", () => {
+    const twice = judge({ row: machine(), said: said("ord_1") }, { holders: () => [name, "claw-test-b"] });
+    assert.deepEqual([twice?.state, twice?.sure], ["ready", false]);
+    const unknown = judge({ row: machine(), said: said("nobody's") });
+    assert.deepEqual([unknown?.state, unknown?.order, unknown?.sure], ["failed", null, false]);
+    const other = judge({ row: machine({ state: "serving", order: "ord_2" as never }), said: said("ord_1") });
+    assert.deepEqual([other?.order, other?.sure], ["ord_2", false]);
+    const forgetful = judge({ row: machine({ state: "serving", order: "ord_2" as never }), said: null });
+    assert.equal(forgetful?.sure, false);
+  });
+
+  it("believes silence only where nothing can have happened since it was written down", () => {
+    const silent = (evidence: Partial<Evidence>) => judge({ ...evidence, said: "unreachable" })?.sure;
+    assert.equal(silent({ row: machine() }), false);
+    assert.equal(silent({ record: record({}, true) }), false);
+    assert.equal(silent({ record: record({ state: "booting" }) }), true);
+    assert.equal(silent({ row: machine({ stateSince: 5 }), record: record({}) }), true);
+    assert.equal(silent({ row: machine({ stateSince: 11 }), record: record({}) }), false, "the row is newer");
+    const labelled = server({ labels: { "clawpool-order": "ord_1" } });
+    assert.equal(silent({ record: record({}), server: labelled }), false, "its label names an order");
+    const serving = machine({ state: "serving", order: "ord_1" as never });
+    assert.equal(silent({ row: serving, server: labelled }), true);
+  });
+
+  it("lets go of what is gone, but not of a customer who pays", () => {
+    assert.deepEqual(judge({ row: machine(), server: null })?.state, "retiring");
+    const serving = machine({ state: "serving", order: "ord_1" as never });
+    const paid = judge({ row: serving, server: null });
+    assert.deepEqual([paid?.state, paid?.sure], ["serving", false]);
+    const over = judge({ row: serving, server: null }, { ended: () => true });
+    assert.deepEqual([over?.state, over?.sure], ["releasing", true]);
+    const planned = judge({ row: machine({ state: "creating", serverId: null }), server: null });
+    assert.deepEqual([planned?.state, planned?.sure], ["creating", true]);
+  });
+
+  it("never takes a server that is not ours for one of ours", () => {
+    const foreign = { isOurs: () => false };
+    assert.equal(judge({}, foreign), null);
+    const found = judge({ row: machine({ serverId: null }), server: server({ id: 9 }) }, foreign);
+    assert.deepEqual([found?.machine.serverId, found?.sure], [null, false]);
+    assert.equal(judge({ row: machine({ serverId: 8 }) })?.sure, false, "another id than its row has");
+  });
+
+  it("keeps what only labels tell of, for a person", () => {
+    const labelled = server({ labels: { "clawpool-order": "ord_1" } });
+    const customers = judge({ server: labelled, said: "unreachable" });
+    assert.deepEqual([customers?.state, customers?.order, customers?.sure], ["serving", "ord_1", false]);
+    const nobodys = judge({ said: "unreachable" });
+    assert.deepEqual([nobodys?.state, nobodys?.sure], ["failed", false]);
+    assert.equal(judge({ row: machine({ state: "destroyed" }), server: null }), null);
+  });
+
+  it("takes a customer's machine that is off for suspended", () => {
+    const serving = record({ state: "serving", order: "ord_1" as never });
+    assert.equal(
+      judge({ record: serving, server: server({ status: "off" }), said: "unreachable" })?.state,
+      "suspended",
+    );
+  });
+});
