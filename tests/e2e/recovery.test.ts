@@ -53,20 +53,17 @@ describe("a daemon that is stopped, and one that has lost its database", functio
 
   it("leaves at once on the second signal, in the middle of terraform, and buys no second server", async () => {
     const { faults } = rig.cloud.hetzner;
-    const ordered = rig.cloud.hetzner.nextCall(
-      ({ route, method }) => route === "/servers" && method === "POST",
-    );
-    faults.add({ method: "POST", path: "/servers", effect: { kind: "delay", ms: 20_000 } });
+    faults.add({ method: "POST", path: "/servers", effect: { kind: "delay", ms: 8_000 } });
     await rig.cloud.writeConfig({ minReady: 2, maxTotal: 8 });
     await rig.until("a machine is being bought", async () =>
       (await rig.machines()).some(({ state }) => state === "creating"),
     );
-    const first = rig.daemon.stop();
-    const second = rig.daemon.stop();
-    assert.deepEqual([await first, await second], [75, 75]);
+    const ended = rig.daemon.stop();
+    // Another signal than the first: two of one kind may arrive as one.
+    process.kill(rig.daemon.pid, "SIGINT");
+    assert.equal(await ended, 75);
     faults.clear();
     await rig.restart();
-    await ordered;
     await ready(2);
     const names = bought().map((line) => line.split(" ")[0]);
     assert.deepEqual(names, [...new Set(names)], "a server was bought twice");
