@@ -46,9 +46,17 @@ describe("what is seen of the pools", () => {
       ["clawpool_rollout_stopped", "gauge"],
       ["clawpool_stale", "gauge"],
       ["clawpool_stripe_repairs_total", "counter"],
+      ["clawpool_sweep_age_seconds", "gauge"],
       ["clawpool_webhooks_total", "counter"],
     ]);
     assert.ok(all.every(({ help }) => help.length > 10));
+  });
+
+  it("says since when each sweep has not done well", async () => {
+    life.store.putSetting("sweep/cloud/well", String(life.clock.now() - 90_000));
+    const seen = await samples();
+    assert.equal(seen.get('clawpool_sweep_age_seconds{sweep="cloud"}'), 90);
+    assert.equal(seen.has('clawpool_sweep_age_seconds{sweep="tailnet"}'), false);
   });
 
   it("follows the rows: nothing is counted beside them", async () => {
