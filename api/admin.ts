@@ -25,6 +25,7 @@ import type { Store } from "../pool/store/store.ts";
 import type { StripeSweep } from "../pool/sweep/stripe.ts";
 import type { Sweeps } from "../pool/sweep/sweeps.ts";
 import { destroyRoutes } from "./admin-destroy.ts";
+import { holdRoutes } from "./admin-orders.ts";
 import { reconcileRoutes } from "./admin-reconcile.ts";
 import { stateRoutes } from "./admin-states.ts";
 import { checked, readJson } from "./body.ts";
@@ -37,7 +38,7 @@ export interface AdminOptions {
   readonly status: () => PoolStatus;
   readonly people: Pick<People, "begin" | "end">;
   readonly recovery: Controller["recovery"];
-  readonly desk: Pick<OrderDesk, "retry">;
+  readonly desk: Pick<OrderDesk, "retry" | "hold">;
   readonly stripeSweep: Pick<StripeSweep, "reconcile">;
   readonly sweeps: Pick<Sweeps, "reconcile">;
   readonly states: StateRepair;
@@ -68,6 +69,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(poolRoutes(options));
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
+  app.use(holdRoutes(desk));
   app.use(recoveryRoutes(recovery));
   app.use(retryRoutes(desk));
 

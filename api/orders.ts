@@ -9,7 +9,8 @@ import { orderPage, readOrderQuery } from "../pool/order/list.ts";
 import type { Order } from "../pool/order/order.ts";
 import type { Store } from "../pool/store/store.ts";
 import { operatorOf } from "./auth.ts";
-import { readJson } from "./body.ts";
+import { checked, readJson } from "./body.ts";
+import { answerHold, holdShape } from "./holds.ts";
 import { notFound, Problem } from "./problem.ts";
 import type { OrderStreams } from "./stream.ts";
 import { viewListedOrder, viewOrder } from "./views.ts";
@@ -54,6 +55,14 @@ export function orderRoutes(options: {
 
   router.get("/:id", (context) => {
     context.body = viewOrder(order(context.params.id), { store, desk });
+  });
+
+  router.post("/:id/hold", async (context) => {
+    const actor = operatorOf(context);
+    const { id } = order(context.params.id);
+    const request = checked(holdShape, await readJson(context, 4 * 1024));
+    const held = await answerHold(() => desk.hold(id, request, { actor }));
+    context.body = viewOrder(held, { store, desk });
   });
 
   router.get("/:id/events", (context) => {

@@ -3,8 +3,10 @@ import type { Clock } from "../pool/clock.ts";
 import type { Machine, MachineState } from "../pool/machine/machine.ts";
 import type { PoolStatus } from "../pool/observe/status.ts";
 import type { OrderDesk } from "../pool/order/desk.ts";
+import type { SuspensionReason } from "../pool/order/entitlement.ts";
 import { orderPage, usualPage } from "../pool/order/list.ts";
 import type { Order, OrderEvent, OrderState } from "../pool/order/order.ts";
+import { remedyOf } from "../pool/order/review.ts";
 import type { Flag, Store } from "../pool/store/store.ts";
 
 export interface OrderView {
@@ -37,13 +39,30 @@ export interface OrderView {
   readonly reason: string | null;
   /** For the customer, in words; null when there is nothing to explain. */
   readonly notice: string | null;
+  /** The agent may not be served now: its server is switched off, kept with all that is on it, and still costs. */
+  readonly suspended: {
+    readonly reason: SuspensionReason;
+    readonly text: string | null;
+    readonly since: string | null;
+    /** What the customer can do. */
+    readonly remedy: string | null;
+  } | null;
+  /** A payment is overdue: since when, as far as we saw; it is served on for the time that is configured. */
+  readonly overdue_since: string | null;
+  /** What a person said, which goes before Stripe's word. */
+  readonly held: Order["held"];
+  /** Since when a person forbids that the machine is destroyed. */
+  readonly kept_since: string | null;
 }
 
 /** What a customer who waits is told when a person has to look at the order. */
 const failedNotice =
   "We could not set up your agent by ourselves. A person is looking at it now. You have paid once and will not be charged again.";
 
-function noticeOf(order: Pick<Order, "state" | "paidAt" | "endedAt">): string | null {
+function noticeOf(order: Order): string | null {
+  const remedy = order.endedAt === null ? remedyOf(order) : null;
+  if (remedy !== null)
+    return `Your agent is switched off and nothing on it is lost. To use it again: ${remedy}.`;
   return order.state === "failed" && order.paidAt !== null && order.endedAt === null ? failedNotice : null;
 }
 
@@ -52,7 +71,7 @@ const iso = (ms: number | null): string | null => (ms === null ? null : new Date
 export function viewOrder(order: Order, { store, desk }: { store: Store; desk: OrderDesk }): OrderView {
   const estimate = desk.estimate(order);
   const machine = order.machine === null ? null : store.machine(order.machine);
-  const shown = machine !== null && (order.state === "running" || order.state === "releasing");
+  const shown = machine !== null && ["running", "suspended", "releasing"].includes(order.state);
   return {
     id: order.id,
     state: order.state,
@@ -83,7 +102,18 @@ export function viewOrder(order: Order, { store, desk }: { store: Store; desk: O
       : null,
     reason: order.reason,
     notice: noticeOf(order),
+    suspended: viewSuspension(order),
+    overdue_since: iso(order.overdueSince),
+    held: order.held,
+    kept_since: iso(order.keptAt),
   };
+}
+
+/** Of an order that resumes, too: it is not served before its machine is proved. */
+function viewSuspension(order: Order): OrderView["suspended"] {
+  if (order.suspendedFor === null) return null;
+  const { suspendedFor: reason, suspendedWhy: text, suspendedAt } = order;
+  return { reason, text, since: iso(suspendedAt), remedy: remedyOf(order) };
 }
 
 export function viewEvent(event: OrderEvent): Readonly<Record<string, unknown>> {
@@ -185,7 +215,7 @@ export function viewListedOrder(order: Order, store: Store): ListedOrderView {
     created_at: new Date(order.createdAt).toISOString(),
     machine: order.machine,
     position: order.state === "queued" ? store.queuePosition(order.id) : null,
-    reason: order.reason,
+    reason: order.suspendedWhy ?? order.reason,
   };
 }
 

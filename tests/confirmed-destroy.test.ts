@@ -119,7 +119,7 @@ describe("destroying a machine by name", () => {
         status: none,
         people: { begin: none, end: none },
         stripeSweep: { reconcile: none },
-        desk: { retry: none },
+        desk: { retry: none, hold: none },
         sweeps: { reconcile: none },
         states: { look: none, repair: none },
         destroyByName: destroy,

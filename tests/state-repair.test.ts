@@ -117,7 +117,7 @@ describe("the repair of a terraform state", () => {
         store: life.store,
         status: none,
         people: { begin: none, end: none },
-        desk: { retry: none },
+        desk: { retry: none, hold: none },
         stripeSweep: { reconcile: none },
         sweeps: { reconcile: none },
         states: repair,

@@ -5,6 +5,7 @@ import { registerBackup } from "./backup.ts";
 import { registerConfig } from "./config.ts";
 import { registerDestroy } from "./destroy.ts";
 import { registerDoctor } from "./doctor.ts";
+import { registerHold } from "./hold.ts";
 import { registerInit } from "./init.ts";
 import { registerMachines } from "./machines.ts";
 import { registerOrders } from "./orders.ts";
@@ -31,6 +32,7 @@ for (const register of [
   registerStatus,
   registerMachines,
   registerOrders,
+  registerHold,
   registerResume,
   registerRollout,
   registerReconcile,

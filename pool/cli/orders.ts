@@ -61,7 +61,7 @@ function listed({ orders, next }: OrderPage): string {
     order.plan,
     order.region,
     order.machine ?? "-",
-    order.reason ?? "",
+    order.suspendedWhy ?? order.reason ?? "",
   ]);
   const text = table(["ORDER", "STATE", "AGE", "PLAN", "REGION", "MACHINE", "REASON"], rows);
   return next === null ? text : `${text}\n\nMore: --cursor ${next}`;

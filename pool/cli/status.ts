@@ -56,6 +56,8 @@ export function describe(status: PoolStatus): string {
       : [`${name}: roll-out ${rollout.paused ? "paused" : rollout.phase}, ${rollout.stale} to be replaced`],
   );
   paused.push(...rollouts);
+  const off = status.pools.reduce((sum, { states }) => sum + (states.suspended ?? 0), 0);
+  if (off > 0) paused.push(`${off} suspended: switched off and kept; Hetzner bills them as if they ran`);
   const notes = paused.length > 0 ? `\n\n${paused.join("\n")}` : "";
   const flags = status.flags.map((flag) => `  ! ${flag.kind} ${flag.subject}: ${flag.text}`);
   return flags.length > 0 ? `${pools}${notes}\n\nNeeds a person:\n${flags.join("\n")}` : `${pools}${notes}`;

@@ -11,6 +11,7 @@ import type { NewOrder, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import { instanceMetadataKey, isPaid, objection, orderMetadataKey } from "./confirm.ts";
 import { hasEnded } from "./entitlement.ts";
+import { createHoldOrder, type HoldOrder } from "./hold.ts";
 import type { Order } from "./order.ts";
 import {
   acceptEvent,
@@ -63,6 +64,8 @@ export interface OrderDesk {
   endFound(subscription: Subscription): WebhookOutcome;
   /** Judges a subscription anew. @throws BorderError when Stripe cannot be asked */
   review: Reviewer["review"];
+  /** What people say about one order. @throws HoldRefusedError; BorderError */
+  hold: HoldOrder;
   /** Whether Stripe, asked now, says that the order's subscription is over. @throws BorderError */
   hasEnded(id: OrderId): Promise<boolean>;
   /** Cancels the subscription of a suspended order, if Stripe, asked now, still gives a reason. @throws BorderError */
@@ -250,6 +253,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       return outcome;
     },
     review,
+    hold: createHoldOrder({ store, review, poke: ({ id }) => options.onReviewed?.(id) }),
     hasEnded: async (id) => {
       const { subscription } = store.order(id) ?? {};
       const shown = subscription ? await stripe.fetchSubscription(subscription) : null;

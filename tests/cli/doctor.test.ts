@@ -43,7 +43,7 @@ describe("clawpool doctor", () => {
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
-      desk: { retry: () => assert.fail() },
+      desk: { retry: () => assert.fail(), hold: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
       sweeps: { reconcile: () => assert.fail() },
       resume: () => assert.fail(),

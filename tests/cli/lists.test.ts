@@ -36,7 +36,7 @@ describe("clawpool status, machines, orders", function () {
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
       people: { begin: () => assert.fail(), end: () => assert.fail() },
-      desk: { retry },
+      desk: { retry, hold: () => assert.fail() },
       stripeSweep: { reconcile: () => assert.fail() },
       sweeps: { reconcile: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },

@@ -35,7 +35,7 @@ describe("clawpool reconcile", () => {
       people: { begin: () => assert.fail(), end: () => assert.fail() },
       states: { look: () => assert.fail(), repair: () => assert.fail() },
       destroyByName: () => assert.fail(),
-      desk: { retry: () => assert.fail() },
+      desk: { retry: () => assert.fail(), hold: () => assert.fail() },
       resume: () => assert.fail(),
       recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       rollout: () => assert.fail(),
