@@ -5,9 +5,10 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { type Controller, createController } from "../../pool/controller.ts";
 import { createLedger } from "../../pool/ledger.ts";
-
 import { createRecords, type Records } from "../../pool/recovery/records.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
+import { acquireLease } from "../../pool/store/lease.ts";
+import type { Store } from "../../pool/store/store.ts";
 import { createKeyStock } from "../../pool/tailnet/key-stock.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
 import { env, example } from "../config/example.ts";
@@ -18,7 +19,7 @@ import { simulatedRecordFiles } from "./borders/records.ts";
 import { simulatedStripe } from "./borders/stripe.ts";
 import { simulatedTailnet } from "./borders/tailnet.ts";
 import { simulatedTerraform } from "./borders/terraform.ts";
-import { emptyStore, type SimStore, sealer } from "./database.ts";
+import { emptyStore, fencedStore, lease, type SimStore, sealer } from "./database.ts";
 import { judgeFloor } from "./idle.ts";
 import { Incarnation } from "./incarnation.ts";
 import { Watch } from "./watch.ts";
@@ -95,8 +96,8 @@ export function startDaemon(world: World, installation: Installation, killAt: nu
 }
 
 /** @throws Killed when it dies while it is put together */
-function assemble(world: World, installation: Installation, life: Incarnation): Controller {
-  const store = life.store(installation.store);
+function assemble(world: World, installation: Installation, life: Incarnation, own: Store): Controller {
+  const store = life.store(own);
   const config = () => installation.config;
   let controller: Controller | null = null;
   const ledger = createLedger(store, life.clock, (name) => controller?.people.holds(name) ?? false);
@@ -136,11 +137,38 @@ function assemble(world: World, installation: Installation, life: Incarnation): 
   return controller;
 }
 
+/** The store under a lease of this life's own, once it has it; a life that loses it ends, as the process does. */
+async function ownStore(world: World, life: Incarnation): Promise<Store> {
+  const held = await acquireLease({
+    rows: lease,
+    lock(term) {
+      if (world.terms.has(term)) return null;
+      world.terms.add(term);
+      return () => void world.terms.delete(term);
+    },
+    holder: "a daemon",
+    clock: life.clock,
+    // In another container: it can only be fenced.
+    end: async () => {},
+    onWait: () => world.note("a second daemon waits"),
+    onTakeOver: (_holder, why) =>
+      world.note(`a second daemon takes over from one that ${why === "hung" ? "hangs" : "is gone"}`),
+  });
+  void life.died.then(held.release);
+  const onFenced = () => {
+    world.fenced += 1;
+    life.kill();
+  };
+  held.keep(onFenced);
+  return fencedStore({ term: held.term, onFenced });
+}
+
 async function run(daemon: SimDaemon, world: World, installation: Installation): Promise<void> {
   const { life } = daemon;
   let controller: Controller;
   try {
-    controller = assemble(world, installation, life);
+    const own = world.leased ? await ownStore(world, life) : installation.store;
+    controller = assemble(world, installation, life, own);
     await controller.prepare();
   } catch (error) {
     if (!life.dead) world.note(`the daemon cannot start: ${error}`);

@@ -5,10 +5,13 @@
  */
 import Database from "better-sqlite3";
 import type { Clock } from "../../pool/clock.ts";
+import type { Machine } from "../../pool/machine/machine.ts";
+import type { OrderEvent } from "../../pool/order/order.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
 import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
-import type { StoreListeners } from "../../pool/store/context.ts";
+import type { StoreFence, StoreListeners } from "../../pool/store/context.ts";
 import { keepStatements } from "../../pool/store/known-lists.ts";
+import { leaseRows } from "../../pool/store/lease.ts";
 import { prepareDatabase } from "../../pool/store/schema.ts";
 import { storeOn } from "../../pool/store/sqlite.ts";
 import type { Store } from "../../pool/store/store.ts";
@@ -77,12 +80,18 @@ const clock: Clock = {
     throw new Error("the store waits for nothing");
   },
 };
-const verbs = storeOn(db, lists, {
+const options = {
   clock,
   sealer,
-  onMachine: (machine) => current?.listeners.onMachine?.(machine),
-  onOrderEvent: (event) => current?.listeners.onOrderEvent?.(event),
-});
+  onMachine: (machine: Machine) => current?.listeners.onMachine?.(machine),
+  onOrderEvent: (event: OrderEvent) => current?.listeners.onOrderEvent?.(event),
+};
+const verbs = storeOn(db, lists, options);
+
+/** Who may write to it, as in the file of a real one. */
+export const lease = leaseRows(db);
+/** The present store as one daemon has it: refused to it when its term is not the last any more. */
+export const fencedStore = (fence: StoreFence): Store => storeOn(db, lists, { ...options, fence });
 
 /** All audit rows there are. */
 export const auditRowsOf = (): StoredAuditRow[] => newRows.all(0);

@@ -26,6 +26,7 @@ export class Incarnation {
   /** Resolves at its death. */
   readonly died: Promise<void>;
   #dead = false;
+  #hangs: PromiseWithResolvers<void> | null = null;
   readonly #killAt: number | null;
   readonly #die: () => void;
   readonly #count: () => void;
@@ -48,9 +49,28 @@ export class Incarnation {
       now: () => clock.now(),
       delay: async (ms, signal) => {
         await clock.delay(ms, signal);
+        await this.awake();
         if (this.#dead) await never;
       },
     };
+  }
+
+  /** It hangs: nothing of it goes on, and it answers nobody, until it wakes. */
+  hang(): void {
+    this.#hangs ??= Promise.withResolvers<void>();
+  }
+
+  wake(): void {
+    this.#hangs?.resolve();
+    this.#hangs = null;
+  }
+
+  get hung(): boolean {
+    return this.#hangs !== null;
+  }
+
+  async awake(): Promise<void> {
+    while (this.#hangs) await this.#hangs.promise;
   }
 
   get dead(): boolean {
@@ -85,6 +105,7 @@ export class Incarnation {
       (value) => ({ value }),
       (error: unknown) => ({ error }),
     );
+    await this.awake();
     if (!this.#survives()) return never;
     if ("error" in settled) throw settled.error;
     return this.#wrap(settled.value);
@@ -123,7 +144,7 @@ export class Incarnation {
   /** What others call back when it is dead reaches nobody. */
   readonly #callback = (argument: unknown): unknown =>
     typeof argument === "function"
-      ? (...args: unknown[]) => (this.#dead ? undefined : (argument as Method)(...args))
+      ? (...args: unknown[]) => (this.#dead || this.#hangs ? undefined : (argument as Method)(...args))
       : argument;
 
   #wrap<T>(value: T): T {

@@ -34,6 +34,8 @@ export interface Plot {
   readonly sweepEveryMs?: number;
   /** How many ready machines go bad. */
   readonly rots?: number;
+  /** The first daemon hangs, another takes over, the first wakes. */
+  readonly hangs?: boolean;
   /** What happens to terraform's state files; nothing unless told otherwise. */
   readonly states?: readonly StateMishap[];
   /** What is wrong with the recipe that comes in the middle; undefined leaves it as it is. */
@@ -60,7 +62,9 @@ export class Story {
     const { sweepEveryMs: everyMs = config.sweeps.everyMs } = plot;
     installation.config = { ...config, sweeps: { ...config.sweeps, everyMs } };
     settleNeighbours(world);
+    world.leased = plot.hangs === true;
     this.daemon = this.#start();
+    if (plot.hangs) this.#act(this.#hang(plot.lasts));
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (plot.script) this.#act(plot.script(this));
     else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
@@ -117,9 +121,23 @@ export class Story {
     });
   }
 
+  async #hang(lasts: number): Promise<void> {
+    const { chance, clock } = this.world;
+    await clock.delay(chance.between(0, lasts));
+    const { life } = this.daemon;
+    life.hang();
+    this.world.note("the daemon hangs");
+    this.daemon = this.#start();
+    await clock.delay(chance.between(40, 300) * second);
+    life.wake();
+    this.world.note("it wakes");
+  }
+
   #start(): SimDaemon {
     const daemon = startDaemon(this.world, this.installation, this.#kills.shift() ?? null);
     void daemon.life.died.then(async () => {
+      // It was replaced before.
+      if (this.daemon !== daemon) return;
       await this.world.clock.delay(this.world.chance.between(1, 40) * second);
       this.daemon = this.#start();
     });
@@ -129,7 +147,7 @@ export class Story {
   /** A request to the daemon's API: lost when it is down, or dies before it answers. */
   async #request<T>(work: (controller: Controller) => Promise<T>): Promise<{ answer: T } | null> {
     const { serving, life } = this.daemon;
-    if (!serving || life.dead) return null;
+    if (!serving || life.dead || life.hung) return null;
     this.world.events += 1;
     const answered = work(serving).then(
       (answer) => ({ answer }),

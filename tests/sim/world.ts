@@ -153,6 +153,10 @@ export class World {
   readonly trace: string[] = [];
   /** Requests to the daemon, terraform runs, and what the daemon itself did: calls of borders, transactions. */
   events = 0;
+  /** Daemons take the store's lease before they begin; terms whose holder lives; how many were fenced. */
+  leased = false;
+  readonly terms = new Set<number>();
+  fenced = 0;
   /** From then on nothing fails any more. */
   calm = false;
   /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */

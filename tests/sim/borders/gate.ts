@@ -31,7 +31,13 @@ const deadlineMs = 90_000;
 export function simulatedGate(world: World, life: Incarnation, ledger: GateLedger, upstream: Wire): SimGate {
   const runs = new Map<string, RunPermit>();
   const { clock } = life;
-  const wire: Wire = { send: (call, until) => life.call(() => upstream.send(call, until)) };
+  const wire: Wire = {
+    async send(call, until) {
+      if (call.method !== "GET" && !ledger.leads())
+        return { kind: "unsent", reason: "another daemon has taken over" };
+      return life.call(() => upstream.send(call, until));
+    },
+  };
 
   async function answer(permit: RunPermit, request: GateRequest, body: string): Promise<Reply> {
     const judged = judge(permit, request, (id) => ledger.machineByServerId(id)?.name ?? null);
@@ -134,6 +140,7 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
         throw new GateGone("connection refused");
       });
       gone.catch(() => {});
+      await life.awake();
       const permit = runs.get(token);
       if (life.dead || !permit) throw new GateGone("connection refused");
       try {
