@@ -33,6 +33,9 @@ const poolFlags: readonly string[] = [
   "rollout-stopped",
 ];
 
+/** Flags that end when what they tell of is over, or when a person starts the order again. */
+const orderFlags: readonly string[] = ["order-failed", "hand-over-waits", "frozen", "stuck"];
+
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced({ store, world, installation }: Story): boolean {
   const rotten = [...world.servers.values()].some(
@@ -55,7 +58,7 @@ export function isSettled(story: Story): boolean {
   if (!pool || unrest(store, pool).length > 0 || isToBeReplaced(story)) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
-  return !store.flags().some(({ kind }) => told.includes(kind));
+  return !store.flags().some(({ kind }) => told.includes(kind) || orderFlags.includes(kind));
 }
 
 /** Everything that must be true once it is settled. */

@@ -3,6 +3,7 @@ import { settled as allSettled } from "../virtual-clock.ts";
 import { install } from "./daemon.ts";
 import { Killed } from "./incarnation.ts";
 import { isSettled, judge } from "./invariants.ts";
+import { refusalOf } from "./refusals.ts";
 import { stateMishaps } from "./states.ts";
 import { type Plot, Story } from "./story.ts";
 import { World } from "./world.ts";
@@ -24,7 +25,8 @@ export interface Outcome {
 const leastEvents = 200;
 
 /** One story in 50 is a long one, with everything; many short ones find more in the same time. */
-export function plotOf({ chance, seed }: World): Plot {
+export function plotOf(world: World): Plot {
+  const { chance, seed } = world;
   const long = chance.happens(0.02);
   const kills = Array.from({ length: chance.integer(0, long ? 4 : 2) }, () =>
     chance.integer(1, long ? 1_000 : 300),
@@ -50,7 +52,8 @@ export function plotOf({ chance, seed }: World): Plot {
   // By the seed's number, not by chance: all other seeds stay the stories that they were.
   const spoiled = seed % 8 === 0 && rescue === null ? chance.integer(1, 3) : 0;
   const states = Array.from({ length: spoiled }, () => chance.pick(stateMishaps));
-  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states };
+  const refusal = rescue === null ? refusalOf(world, lasts) : null;
+  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal };
 }
 
 /**

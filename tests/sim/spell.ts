@@ -36,8 +36,8 @@ export async function watchRefill(story: Story): Promise<never> {
 
 /**
  * However many builds fail, the servers that are bought within any hour are as many as the pool may have, what the failure
- * budget grants (the pool's run and the tries for each order that waits), and that again for each time that a person
- * resumes.
+ * budget grants (the pool's run and the tries for each order that waits), that again for each time that a person
+ * resumes, and an order's tries again for each time that a person starts one again.
  */
 export function judgeSpending({ world, installation, buyers }: Story): void {
   const [pool] = installation.config.pools;
@@ -47,7 +47,9 @@ export function judgeSpending({ world, installation, buyers }: Story): void {
   const within = (times: readonly number[], since: number) =>
     times.filter((at) => at >= since && at < since + hour).length;
   for (const since of world.builds.bought) {
-    const allowed = grant * (2 + within(world.builds.resumed, since));
+    const again =
+      buildsPerOrder * world.builds.retried.filter((at) => at >= since - hour && at < since + hour).length;
+    const allowed = grant * (2 + within(world.builds.resumed, since)) + again;
     const bought = within(world.builds.bought, since);
     if (bought <= allowed) continue;
     world.violate("I7", `${bought} servers were bought within an hour, ${allowed} are within the budget`);

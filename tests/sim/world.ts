@@ -2,9 +2,11 @@
  * What exists outside of the daemon and goes on without it: Hetzner's servers, terraform's folders and processes, the
  * tailnet, Stripe's objects. Whatever breaks a promise while it happens is noted as a violation.
  */
+
 import { VirtualClock } from "../virtual-clock.ts";
 import { Chance } from "./chance.ts";
 import type { SimResource } from "./leftovers.ts";
+import type { Refusal } from "./refusals.ts";
 
 /** A VM's inside, as far as the controller sees it over SSH. */
 export interface SimMachine {
@@ -143,7 +145,14 @@ export class World {
   readonly sessions = new Map<string, SimSession>();
   readonly subscriptions = new Map<string, SimSubscription>();
   /** Whether all fail; when servers were bought, and when a person let the refill go on. */
-  readonly builds = { broken: false, bought: [] as number[], resumed: [] as number[] };
+  readonly builds = {
+    broken: false,
+    bought: [] as number[],
+    resumed: [] as number[],
+    retried: [] as number[],
+  };
+  /** Who refuses us now, whatever we ask for. */
+  refused: Refusal["what"] | null = null;
   /** Every server that was ever bought; epoch ms. */
   readonly bill: { id: number; name: string; from: number; until: number | null }[] = [];
   recipe: SimRecipe = { text: "recipe-1", fault: null };

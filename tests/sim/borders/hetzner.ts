@@ -92,7 +92,11 @@ const authorizedKeyOf = /ssh_authorized_keys:\s*-\s*ssh-ed25519\s+(\S+)/;
 
 function create(world: World, body: ServerBody): Answer {
   if (isTaken(world, body.name)) return error(409, "uniqueness_error");
-  if (world.strikes(0.04)) return error(412, "resource_unavailable", "error during placement");
+  if (world.refused === "hetzner-quota")
+    return error(403, "resource_limit_exceeded", "server limit exceeded");
+  if (world.refused === "hetzner-auth") return error(401, "token_readonly", "only GET requests are allowed");
+  const soldOut = world.refused === "sold-out" || world.strikes(0.04);
+  if (soldOut) return error(412, "resource_unavailable", "error during placement");
   if (world.strikes(0.005)) return error(403, "resource_limit_exceeded", "server limit exceeded");
   const server = order(world, body);
   if (!server) return error(409, "uniqueness_error");

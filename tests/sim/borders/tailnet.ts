@@ -45,6 +45,9 @@ export function leaveTailnet(world: World, node: string): void {
 export function simulatedTailnet(world: World): Tailnet {
   const call = async () => {
     await world.takes(50, 250);
+    if (world.refused === "tailscale-auth") {
+      throw new BorderError("Tailscale answered 403", { border: "tailnet", kind: "auth" });
+    }
     if (world.strikes(0.03)) {
       throw new BorderError("Tailscale answered 500", { border: "tailnet", kind: "transient" });
     }
