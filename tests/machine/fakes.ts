@@ -48,6 +48,8 @@ export class FakeTerraform extends Fallible implements Terraform {
   readonly unreadable = new Set<string>();
   /** Of the next run. */
   nextResult: Partial<RunResult> | null = null;
+  /** What an apply for this machine waits for; null for nothing. */
+  hangs: (name: string) => Promise<void> | null = () => null;
   /** What an apply that works leaves behind. */
   onApply: (input: MachineStackInput) => void = () => {};
 
@@ -60,6 +62,7 @@ export class FakeTerraform extends Fallible implements Terraform {
   async applyMachine(input: MachineStackInput, _access: unknown, options: { guard?: number } = {}) {
     this.calls.push(`apply ${input.name} ${input.location}`);
     this.applied.push({ input, guard: options.guard ?? null });
+    await this.hangs(input.name);
     const result = this.#result();
     if (result.ok) this.onApply(input);
     return result;
@@ -258,6 +261,8 @@ export class FakeArmed extends Fallible implements ArmedMachines {
   nextAttestation: Partial<HandOverResult["attestation"]> = {};
   readonly inspected: string[] = [];
   nextHealth: Partial<HealthReply> = {};
+  /** What the answer of this machine waits for; null for nothing. */
+  hangs: (name: string) => Promise<void> | null = () => null;
   /** What happens while the document is on its way. */
   onRun: () => void = () => {};
 
@@ -271,6 +276,7 @@ export class FakeArmed extends Fallible implements ArmedMachines {
       gateway: this.gateway,
       run: async (request, onStep) => {
         this.documents.push(request);
+        await this.hangs(name);
         const error = this.runErrors.shift();
         this.onRun();
         if (error) throw error;
