@@ -33,6 +33,7 @@ api:
   listen: 127.0.0.1:8080 # put your TLS proxy in front
   public_url: https://clawpool.example
   tokens: [{ file: ${secrets}/api.token }]
+  # operators: { ada: { file: ${secrets}/ada.token } } # people who may start failed orders again
 
 stripe:
   key: { file: ${secrets}/stripe.key }

@@ -111,7 +111,9 @@ function page(views: readonly OrderView[], replies: ReadonlyMap<string, string>)
     const cells = [
       escapeHtml(view.agent_name),
       view.checkout_url ? `<a href="${escapeHtml(view.checkout_url)}">pay</a>` : view.state,
-      view.machine ? `${view.machine.name} ${view.machine.tailnet_address ?? ""}` : "",
+      view.machine
+        ? `${view.machine.name} ${view.machine.tailnet_address ?? ""}`
+        : escapeHtml(view.notice ?? ""),
       running ? button(`/orders/${view.id}/hello`, "say hello") : "",
       escapeHtml(replies.get(view.id) ?? ""),
       running ? button(`/orders/${view.id}/cancel`, "cancel") : "",

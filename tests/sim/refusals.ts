@@ -33,14 +33,15 @@ export async function refuse(world: World, { what, from, until }: Refusal): Prom
 
 /** Looks at the failed orders now and then, and starts them again: once builds do well, now and then too early. */
 export async function watchOrders(story: Story): Promise<never> {
-  const { world, store } = story;
+  const { world } = story;
   const chance = new Chance(world.seed ^ 0x0adb);
   for (;;) {
     await world.clock.delay(chance.between(1, 15) * minute);
     if (world.builds.broken && !chance.happens(0.2)) continue;
-    const failed = store.flags().filter(({ kind }) => kind === "order-failed");
+    const failed = story.store.flags().filter(({ kind }) => kind === "order-failed");
     for (const { subject } of failed) {
-      if (!(await story.retry(subject as OrderId))) continue;
+      const id = subject as OrderId;
+      if (!(await story.ask(async ({ desk }) => desk.retry(id, "person:operator")))) continue;
       world.builds.retried.push(world.clock.now());
       world.note(`the operator starts ${subject} again`);
     }

@@ -1,23 +1,13 @@
 /** The people around the daemon: buyers, Stripe's webhooks, the operator, and whoever pulls the plug. */
 import type { Controller } from "../../pool/controller.ts";
-import type { OrderId } from "../../pool/machine/machine.ts";
 import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
 import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
-
-<<<<<<< HEAD
-
-import { type Rescue, rescue } from "./rescue.ts";
-
-=======
-
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
-
->>>>>>> d91c912 (Simulate refused accounts, sold-out types and the person who starts failed orders again)
-
+import { type Rescue, rescue } from "./rescue.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import { type StateMishap, spoilState, watchStates } from "./states.ts";
 import { troubleWith } from "./trouble.ts";
@@ -109,27 +99,25 @@ export class Story {
     return this.installation.store;
   }
 
-<<<<<<< HEAD
   /** What somebody asks of the daemon by hand; null when it does not answer, or refuses. */
   ask<T>(work: (controller: Controller) => Promise<T>): Promise<{ answer: T } | null> {
     return this.#request(work);
-=======
-  /** A person starts a failed order again. @returns false when that was refused, or nobody answered */
-  async retry(order: OrderId): Promise<boolean> 
-    return (await this.#request(async ({ desk }) => desk.retry(order, "person:operator"))) !== null;
->>>>>>> d91c912 (Simulate refused accounts, sold-out types and the person who starts failed orders again)
+  }
 
   /** Null when the daemon does not answer. */
-  async resumeRollout(): Promise<unknown> 
+  async resumeRollout(): Promise<unknown> {
     return this.#request(async ({ rollout }) => rollout("resume", null, "person:operator"));
+  }
 
   /** Null when the daemon does not answer, or cannot. */
-  async repairState(name: string, how: "restore" | "import"): Promise<unknown> 
+  async repairState(name: string, how: "restore" | "import"): Promise<unknown> {
     return this.#request(({ states }) => states.repair(name, how, { actor: "person:operator" }));
+  }
 
   /** Null when the daemon does not answer. */
-  async resume(): Promise<unknown> 
+  async resume(): Promise<unknown> {
     return this.#request(async ({ resume }) => resume(null, "person:operator"));
+  }
 
   #act(part: Promise<void>): void {
     this.#open += 1;
@@ -162,7 +150,7 @@ export class Story {
   }
 
   /** A request to the daemon's API: lost when it is down, or dies before it answers. */
-  async #request<T>(work: (controller: Controller) => Promise<T>): Promise<answer: T | null> {
+  async #request<T>(work: (controller: Controller) => Promise<T>): Promise<{ answer: T } | null> {
     const { serving, life } = this.daemon;
     if (!serving || life.dead || life.hung) return null;
     this.world.events += 1;
