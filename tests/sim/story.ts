@@ -16,6 +16,9 @@ import type { SimRecipe, SimSession, World } from "./world.ts";
 const second = 1_000;
 const minute = 60 * second;
 
+/** `RestartSec` behind a death, `WatchdogSec` before one that hung (deploy/clawpool.service). */
+export const systemdPausesMs = { restart: 2 * second, watchdog: 20 * second };
+
 export interface Plot {
   readonly buyers: number;
   /** In which the buyers come and the faults strike, in ms. */
@@ -143,7 +146,8 @@ export class Story {
     void daemon.life.died.then(async () => {
       // It was replaced before.
       if (this.daemon !== daemon) return;
-      await this.world.clock.delay(this.world.chance.between(1, 40) * second);
+      const { restart, watchdog } = systemdPausesMs;
+      await this.world.clock.delay(this.world.chance.between(restart, restart + watchdog));
       this.daemon = this.#start();
     });
     return daemon;

@@ -20,6 +20,8 @@ export class Watch {
   readonly #states = new Map<string, unknown>();
   /** The order that each machine was bound to first. */
   readonly #bound = new Map<string, OrderId>();
+  /** Machines of which it was said that they are late. */
+  readonly #late = new Set<string>();
 
   constructor(world: World, store: Store) {
     this.#world = world;
@@ -67,15 +69,15 @@ export class Watch {
       this.#world.violate("I4", `the payment of ${order} was acknowledged and is not known`);
   }
 
-  /** I8: with a daemon that runs, nothing stays as it is much longer than it may. */
+  /** I8: with a daemon that runs, nothing stays as it is much longer than it may, unless a person was told. */
   late(): void {
     const now = this.#world.clock.now();
-    for (const { name, state, deadline, held } of this.#store.machines({ live: true })) {
-      if (held === null && deadline !== null && now > deadline + lateMs)
-        this.#world.violate(
-          "I8",
-          `${name} is ${state} ${Math.round((now - deadline) / 1000)} s behind its deadline`,
-        );
+    const told = new Set(this.#store.flags().map(({ subject }) => subject));
+    for (const { name, state, deadline } of this.#store.machines({ live: true })) {
+      if (deadline === null || now <= deadline + lateMs || told.has(name) || this.#late.has(name)) continue;
+      this.#late.add(name);
+      const late = Math.round((now - deadline) / 1000);
+      this.#world.violate("I8", `${name} is ${state} ${late} s behind its deadline`);
     }
   }
 

@@ -1,0 +1,41 @@
+/** How long it takes until a dead daemon is replaced, in simulated time. */
+import { strict as assert } from "node:assert";
+import { readFileSync } from "node:fs";
+import { simulate } from "./simulation.ts";
+import { systemdPausesMs } from "./story.ts";
+
+/** When what the trace says happened, in seconds. */
+const parsed = (line: string): { at: number; what: string } => {
+  const [, at = "", what = ""] = /^ *([\d.]+) s {2}(.*)$/.exec(line) ?? [];
+  return { at: Number(at), what };
+};
+
+describe("a simulated daemon that died", function () {
+  this.timeout(60_000);
+
+  it("is started again as the unit says", () => {
+    const unit = readFileSync(new URL("../../deploy/clawpool.service", import.meta.url), "utf8");
+    const seconds = (name: string) => Number(new RegExp(`^${name}=(\\d+)$`, "m").exec(unit)?.[1]);
+    assert.deepEqual(systemdPausesMs, {
+      restart: seconds("RestartSec") * 1_000,
+      watchdog: seconds("WatchdogSec") * 1_000,
+    });
+  });
+
+  it("is replaced within 40 s: its successor serves, whatever was left behind", async () => {
+    const gaps: number[] = [];
+    for (let seed = 1; seed <= 4; seed++) {
+      for (const kills of [[50], [120], [200]]) {
+        const { trace, violations } = await simulate(seed, { buyers: 1, lasts: 0, kills, spell: null });
+        assert.deepEqual(violations, [], trace.join("\n"));
+        const lines = trace.map(parsed);
+        const death = lines.findIndex(({ what }) => what.startsWith("the daemon is killed"));
+        const next = lines.slice(death).find(({ what }) => what === "the daemon serves");
+        assert(death >= 0 && next, trace.join("\n"));
+        gaps.push(next.at - (lines[death]?.at ?? 0));
+      }
+    }
+    assert(Math.max(...gaps) <= 40, gaps.join());
+    assert.equal(gaps.length, 12);
+  });
+});
