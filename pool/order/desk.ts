@@ -289,6 +289,12 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       if (order.state !== "failed") {
         throw new RetryRefusedError(`order ${id} is ${order.state}; only failed orders are started again`);
       }
+      // An order that was rebuilt after its database was lost: what its agent needs is the customer's to give again.
+      if (store.agentSecrets(id).gatewayToken === "") {
+        throw new RetryRefusedError(
+          `the environment of order ${id} was lost with the database: ask the customer for it, and make a new order`,
+        );
+      }
       // Stripe is asked anew: that it disagreed may have been the reason.
       confirmations.delete(id);
       const retried = store.retryOrder(id, payments.locationsOf(order.region), { actor });

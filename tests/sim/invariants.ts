@@ -36,6 +36,11 @@ const poolFlags: readonly string[] = [
 /** Flags that end when what they tell of is over, or when a person starts the order again. */
 const orderFlags: readonly string[] = ["order-failed", "hand-over-waits", "frozen", "stuck"];
 
+/** An order whose environment was lost with the database: nobody but its customer can help. */
+const isBare = ({ store }: Story, subject: string): boolean =>
+  store.order(subject as OrderId)?.state === "failed" &&
+  store.agentSecrets(subject as OrderId).gatewayToken === "";
+
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced({ store, world, installation }: Story): boolean {
   const rotten = [...world.servers.values()].some(
@@ -58,7 +63,11 @@ export function isSettled(story: Story): boolean {
   if (!pool || unrest(store, pool).length > 0 || isToBeReplaced(story)) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
-  return !store.flags().some(({ kind }) => told.includes(kind) || orderFlags.includes(kind));
+  return !store
+    .flags()
+    .some(
+      ({ kind, subject }) => told.includes(kind) || (orderFlags.includes(kind) && !isBare(story, subject)),
+    );
 }
 
 /** Everything that must be true once it is settled. */
