@@ -10,6 +10,8 @@ import type { Config } from "./config/config.ts";
 import { createDestroyByName, type DestroyByName } from "./confirmed-destroy.ts";
 import { createLoop, type LoopProgress } from "./loop.ts";
 import { createArmedMachines } from "./machine/armed.ts";
+import { createAsker } from "./machine/ask.ts";
+import { createHeartbeats } from "./machine/heartbeat.ts";
 import { reconcile } from "./machine/lifecycle.ts";
 import { machineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
@@ -51,6 +53,8 @@ export interface ControllerOptions {
   readonly log: Logger;
   /** Told of each repair of what a lost webhook left undone. */
   readonly onStripeRepair?: (kind: string) => void;
+  /** Told of each restart of a customer's gateway, and whether it did well. */
+  readonly onRepair?: (ok: boolean) => void;
   /** Longest time without a look at the rows, in milliseconds. */
   readonly heartbeatMs?: number;
 }
@@ -153,6 +157,8 @@ export function createController(options: ControllerOptions): Controller {
       for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
     },
   });
+  const asker = createAsker(borders.ssh);
+  const heartbeats = createHeartbeats({ context, asker, onRepair: (ok) => options.onRepair?.(ok) });
   const people = createPeople({ context, gate, loop, platform, terraformRoot: options.terraformRoot });
   const states = createStateRepair({ context, loop });
   const stripeSweep = createStripeSweep({
@@ -249,6 +255,7 @@ export function createController(options: ControllerOptions): Controller {
     },
     start() {
       loop.start();
+      heartbeats.start();
       // At once: whatever happened while no daemon ran.
       sweeps.start();
     },
@@ -285,8 +292,12 @@ export function createController(options: ControllerOptions): Controller {
     async stop() {
       sweeps.stop();
       stripeSweep.stop();
-      await Promise.all([loop.stop({ abort: true }), ...[...chores.values()].map(({ done }) => done)]);
+      const rest = [...chores.values()].map(({ done }) => done);
+      await Promise.all([loop.stop({ abort: true }), heartbeats.stop(), ...rest]);
     },
-    close: () => armed.close(),
+    close() {
+      armed.close();
+      asker.close();
+    },
   };
 }

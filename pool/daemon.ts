@@ -121,6 +121,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       random: systemRandom,
       log,
       onStripeRepair: metrics.stripeRepair,
+      onRepair: metrics.repair,
     });
     const { desk, people, stripeSweep, sweeps, states, destroyByName, resume, rollout, recovery } =
       controller;

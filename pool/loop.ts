@@ -17,6 +17,8 @@ export interface LoopOptions {
   /** Runs after each round, behind whatever is urgent: the queue, the refill. */
   readonly afterRound: () => void;
   readonly maxParallelBuilds: () => number;
+  /** Whose looks count against `maxParallelBuilds`. Default: builds. */
+  readonly needsSlot?: (machine: Machine) => boolean;
   /** Longest time without a look at the rows, in milliseconds. */
   readonly heartbeatMs?: number | undefined;
 }
@@ -61,7 +63,7 @@ interface Look {
 const over = new Error("over");
 
 export function createLoop(options: LoopOptions): Loop {
-  const { clock, log } = options;
+  const { clock, log, needsSlot = isBuild } = options;
   const flying = new Map<MachineName, Look>();
   const due = new Map<MachineName, number>();
   const again = new Set<MachineName>();
@@ -100,7 +102,7 @@ export function createLoop(options: LoopOptions): Loop {
         wake.abort(over);
       });
     const { deadline } = machine;
-    const build = isBuild(machine);
+    const build = needsSlot(machine);
     flying.set(name, { done: done.then(() => {}), controller, build, since: clock.now(), deadline });
   }
 
@@ -117,7 +119,7 @@ export function createLoop(options: LoopOptions): Loop {
         nextAt = Math.min(nextAt, at);
         continue;
       }
-      if (isBuild(machine)) {
+      if (needsSlot(machine)) {
         const building = [...flying.values()].filter((look) => look.build).length;
         if (building >= options.maxParallelBuilds()) continue;
       }

@@ -99,6 +99,14 @@ export interface Config {
   readonly maxParallelBuilds: number;
   readonly deadlines: Deadlines;
   readonly sweeps: SweepsConfig;
+  readonly serving: {
+    readonly heartbeatMs: number;
+    /** Heartbeats at once. */
+    readonly parallel: number;
+    readonly repairsPerHour: number;
+    /** Null: the customer is never told. */
+    readonly tellCustomerAfterMs: number | null;
+  };
   readonly releaseGraceMs: number;
   readonly suspension: SuspensionTerms;
   /** How long a type that a location had none of is not asked for again there. */

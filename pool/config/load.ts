@@ -173,6 +173,7 @@ function resolveConfig(
       resumingMs: file.deadlines.resuming,
     },
     sweeps: resolveSweeps(file, (key, text) => wrong(["sweeps", key], text)),
+    serving: resolveServing(file.serving, (key, text) => wrong(["serving", key], text)),
     releaseGraceMs: file.release_grace,
     suspension: {
       overdueMs: file.suspension.overdue,
@@ -312,6 +313,20 @@ function resolveBackup(
 ): Config["backup"] {
   if (everyMs > 0 && everyMs < 60_000) wrong('one a minute is the most, e.g. "10m", "1h"; "0s" makes none');
   return { directory, everyMs, keep };
+}
+
+function resolveServing(
+  serving: ConfigFile["serving"],
+  wrong: (key: string, text: string) => void,
+): Config["serving"] {
+  if (serving.heartbeat < 5_000)
+    wrong("heartbeat", "one each 5s is the most; a heartbeat starts a program there");
+  return {
+    heartbeatMs: serving.heartbeat,
+    parallel: serving.parallel,
+    repairsPerHour: serving.repairs_per_hour,
+    tellCustomerAfterMs: serving.tell_customer_after,
+  };
 }
 
 function resolveProof(

@@ -178,6 +178,25 @@ const sweeps = z
   })
   .describe("how what others have is compared with what the daemon knows");
 
+const serving = z
+  .strictObject({
+    heartbeat: duration
+      .default(60 * units.s)
+      .describe("a machine that serves is looked at this often, ± 10 %"),
+    parallel: z.int().min(1).max(100).default(10).describe("so many at once"),
+    repairs_per_hour: z
+      .int()
+      .min(0)
+      .max(20)
+      .default(3)
+      .describe("restarts of a gateway that is down, for each machine; 0: never"),
+    tell_customer_after: duration
+      .nullable()
+      .default(5 * units.m)
+      .describe("the order's events tell of trouble that lasts so long; null: never"),
+  })
+  .describe("how machines that serve are looked after");
+
 const deadlines = z.strictObject({
   // A stock image is there in about 20 s; stock-outs and slow snapshots take minutes.
   creating: duration.default(10 * units.m),
@@ -242,6 +261,7 @@ export const shape = z.strictObject({
   max_parallel_builds: z.int().min(1).max(50).default(4),
   deadlines: deadlines.prefault({}),
   sweeps: sweeps.prefault({}),
+  serving: serving.prefault({}),
   release_grace: duration
     .default(24 * units.h)
     .describe("between the end of a subscription and the end of its machine"),

@@ -39,6 +39,12 @@ export const handOver: Stage = async (machine, context) => {
     tailnetNode: attested.tailnetNode,
     tailnetAddress: attested.tailnetAddress,
   });
+  if (attested.tailnetReachable === false) {
+    const reason = "joined, but other nodes cannot find the machine yet: it has no home relay";
+    const since = store.machine(machine.name)?.stateSince ?? context.clock.now();
+    const health = { state: "degraded", since, misses: 1, reason, repairs: [], told: false } as const;
+    store.putHealth({ machine: machine.name, ...health }, reason);
+  }
   const ms = Math.round(performance.now() - started);
   const why = "attested, and Stripe agreed";
   store.audit("daemon", "machine.handed-over", machine.name, {

@@ -60,6 +60,8 @@ export interface Attestation {
   readonly unitActive: boolean;
   readonly tailnetAddress: string | null;
   readonly tailnetNode: string | null;
+  /** False: it joined, and Tailscale's relays could not be reached, so other nodes may not find it yet. */
+  readonly tailnetReachable?: boolean;
   /** Which way the gateway took its secrets. */
   readonly way: "reload" | "config" | "restart" | "unchanged";
 }
@@ -87,6 +89,8 @@ export type MachineReply =
       readonly unit: string;
       readonly gateway: boolean;
       readonly tailnet: string;
+      /** Whether other nodes can find the machine; absent without Tailscale, and in programs before it was told. */
+      readonly relay?: boolean;
       readonly version: string | null;
       /** Null: it never saw a customer's. Absent: it cannot tell (an older program, or its note cannot be read). */
       readonly handedOver?: HandedOver | null;

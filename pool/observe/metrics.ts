@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
+import { healthStates } from "../machine/diagnose.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import { belowFloor, failureShare } from "../sizing/alerts.ts";
@@ -19,6 +20,8 @@ export interface Metrics {
   webhook(outcome: string): void;
   /** Counts what the Stripe sweep repaired, by kind: each means that a webhook was lost. */
   stripeRepair(kind: string): void;
+  /** Counts a restart of a customer's gateway. */
+  repair(ok: boolean): void;
 }
 
 /** @param lastBackupAt epoch ms of the newest good backup; null before the first */
@@ -161,6 +164,26 @@ export function createMetrics(
     },
   });
 
+  new Gauge({
+    name: "clawpool_serving_health",
+    help: "Machines that serve, by how their heartbeats find them",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const healths = store.healths();
+      const serving = store.machines({ states: ["serving"] }).length;
+      for (const state of healthStates)
+        this.set({ state }, healths.filter((row) => row.state === state).length);
+      // Those that were never seen otherwise have no row.
+      this.set({ state: "healthy" }, serving - healths.filter((row) => row.state !== "healthy").length);
+    },
+  });
+  const repairs = new Counter({
+    name: "clawpool_repairs_total",
+    help: "Restarts of gateways that were down, by outcome",
+    labelNames: ["outcome"],
+    registers,
+  });
   const handOver = new Histogram({
     name: "clawpool_handover_seconds",
     help: "Payment accepted to serving",
@@ -195,5 +218,6 @@ export function createMetrics(
     },
     webhook: (outcome) => webhooks.inc({ outcome }),
     stripeRepair: (kind) => stripeRepairs.inc({ kind }),
+    repair: (ok) => repairs.inc({ outcome: ok ? "ok" : "failed" }),
   };
 }

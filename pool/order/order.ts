@@ -65,7 +65,7 @@ export interface OrderEvent {
   readonly order: OrderId;
   readonly seq: number;
   readonly at: number;
-  readonly type: "state" | "step";
+  readonly type: "state" | "step" | "health";
   readonly data: Readonly<Record<string, string | number | boolean | null>>;
 }
 

@@ -229,6 +229,17 @@ export const migrations: readonly Migration[] = [
     AND EXISTS (SELECT 1 FROM orders WHERE customer = NEW.customer AND state = 'provisioning' AND id <> NEW.id)
   BEGIN SELECT RAISE(ABORT, 'another order of this customer is being provisioned'); END;
   `,
+  `
+  CREATE TABLE health (
+    machine TEXT PRIMARY KEY REFERENCES machine(name),
+    state   TEXT NOT NULL CHECK (state IN ('healthy','degraded','unreachable','stopped')),
+    since   INTEGER NOT NULL,
+    misses  INTEGER NOT NULL,
+    reason  TEXT,
+    repairs TEXT NOT NULL,
+    told    INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -7,6 +7,7 @@ import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
 import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
+import { healthVerbs } from "./health.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
@@ -66,6 +67,7 @@ export function storeOn(
     ...recoveryVerbs(context),
     ...rolloutVerbs(context),
     ...supplyVerbs(context),
+    ...healthVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

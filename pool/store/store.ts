@@ -3,6 +3,8 @@
  * order writes its audit row (reason, cause, changed fields) in the same transaction. One conformance suite (tests/store/conformance.ts) runs on
  * every implementation.
  */
+
+import type { HealthState } from "../machine/diagnose.ts";
 import type {
   Installed,
   Machine,
@@ -105,6 +107,21 @@ export interface Rollout {
   readonly canary: MachineName | null;
   /** Why it stopped. */
   readonly reason: string | null;
+}
+
+/** How a machine that serves was last seen (pool/machine/heartbeat.ts). */
+export interface Health {
+  readonly machine: MachineName;
+  readonly state: HealthState;
+  /** Epoch ms. */
+  readonly since: number;
+  /** Looks in a row that found trouble before that became its state. */
+  readonly misses: number;
+  readonly reason: string | null;
+  /** Times of the repairs of the last hour. */
+  readonly repairs: readonly number[];
+  /** The customer knows of it. */
+  readonly told: boolean;
 }
 
 export interface Specimen {
@@ -358,6 +375,14 @@ export interface Store {
   freeze(border: Freeze["border"], refusal: { kind: Freeze["kind"]; reason: string; text: string }): boolean;
   /** @returns false when it was not frozen */
   thaw(border: Freeze["border"], why: string, cause?: Cause): boolean;
+
+  // heartbeats
+  /** Of machines that serve and were seen otherwise than healthy at some time. */
+  healths(): Health[];
+  /** Writes the row; another state is told in the audit log, a bad one to a person, `told` to the customer. */
+  putHealth(health: Health, why: string): void;
+  /** The machine no longer serves. */
+  dropHealth(machine: MachineName, why: string): void;
 
   // orders
   createOrder(order: NewOrder): Order;

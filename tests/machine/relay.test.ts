@@ -13,7 +13,7 @@ const { joinTailnet, localApi } = (await import(
     facts: { tailscaleSocket: string; gateway: { host: string; port: number } },
     wanted: { key: string; hostname: string },
     step: (name: string) => void,
-  ): Promise<{ address: string; node: string }>;
+  ): Promise<{ address: string; node: string; reachable: boolean }>;
   localApi(socket: string, method: string, path: string): Promise<unknown>;
 };
 
@@ -68,13 +68,13 @@ describe("the hand-over program's join: the way to the machine", () => {
     await localApi(join(dir, "s"), "GET", "status");
     known = true;
     tell({ SelfChange: { HomeDERP: 900 } });
-    assert.deepEqual(await joined, { address: "100.64.0.1", node: "n1CNTRL" });
+    assert.deepEqual(await joined, { address: "100.64.0.1", node: "n1CNTRL", reachable: true });
     assert.deepEqual(steps, ["joined", "forwarded"]);
   });
 
   it("is not waited for longer than a second, and the order's steps say so", async () => {
     const steps: string[] = [];
-    assert.deepEqual(await joinIt(steps), { address: "100.64.0.1", node: "n1CNTRL" });
+    assert.deepEqual(await joinIt(steps), { address: "100.64.0.1", node: "n1CNTRL", reachable: false });
     assert.deepEqual(steps, ["joined", "relay-unknown"]);
   });
 });

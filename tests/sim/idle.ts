@@ -18,6 +18,19 @@ export async function rotOne({ world, store }: Story, lasts: number): Promise<vo
   world.note(`${name} goes bad: ${server.machine.rot}`);
 }
 
+/** The gateway of a machine that serves crashes, some time; nothing tells the daemon. */
+export async function crashOne({ world, store }: Story, lasts: number): Promise<void> {
+  const { chance, clock } = world;
+  await clock.delay(chance.between(0, lasts));
+  const serving = store.machines({ states: ["serving"] });
+  if (serving.length === 0) return;
+  const { name, serverId } = chance.pick(serving);
+  const server = world.servers.get(serverId ?? 0);
+  if (!server) return;
+  server.machine.rot = "crash";
+  world.note(`the gateway of ${name} crashes`);
+}
+
 /** Another recipe comes; what is wrong with it is mended when the trouble is over. */
 export async function changeRecipe(
   { world }: Story,

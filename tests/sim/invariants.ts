@@ -31,6 +31,7 @@ const poolFlags: readonly string[] = [
   "below-floor",
   "ready-unreachable",
   "rollout-stopped",
+  "unhealthy",
 ];
 
 /** Flags that end when what they tell of is over, or when a person starts the order again. */
@@ -44,7 +45,9 @@ const isBare = ({ store }: Story, subject: string): boolean =>
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced({ store, world, installation }: Story): boolean {
   const rotten = [...world.servers.values()].some(
-    ({ id, machine }) => machine.rot !== null && store.machineByServerId(id)?.state === "ready",
+    ({ id, machine, deleting }) =>
+      (machine.rot === "crash" && !deleting) ||
+      (machine.rot !== null && store.machineByServerId(id)?.state === "ready"),
   );
   const [pool] = installation.config.pools;
   const hasRoom = store.machines({ live: true }).length < (pool?.maxTotal ?? 0);

@@ -4,7 +4,7 @@ import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
-import { changeRecipe, rotOne, watchRollout } from "./idle.ts";
+import { changeRecipe, crashOne, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
 import { type Rescue, rescue } from "./rescue.ts";
@@ -38,7 +38,7 @@ export interface Plot {
   readonly sweepEveryMs?: number;
   /** A time in which somebody refuses our account. */
   readonly refusal?: Refusal | null;
-  /** How many ready machines go bad. */
+  /** How many ready machines go bad, and gateways of machines that serve crash. */
   readonly rots?: number;
   /** The first daemon hangs, another takes over, the first wakes. */
   readonly hangs?: boolean;
@@ -78,7 +78,10 @@ export class Story {
     if (plot.spell) this.#act(breakBuilds(world, plot.spell));
     if (plot.strays) this.#act(leaveBehind(world, plot.strays, plot.lasts));
     const rots = plot.script ? 0 : (plot.rots ?? 0);
-    for (let i = 0; i < rots; i++) this.#act(rotOne(this, plot.lasts));
+    for (let i = 0; i < rots; i++) {
+      this.#act(rotOne(this, plot.lasts));
+      this.#act(crashOne(this, plot.lasts));
+    }
     if (plot.recipe !== undefined && !plot.script) this.#act(changeRecipe(this, plot.recipe, plot.lasts));
     if (plot.refusal && !plot.script) this.#act(refuse(world, plot.refusal));
     if (!plot.script) void watchOrders(this);

@@ -31,7 +31,8 @@ export interface SimMachine {
 }
 
 export const rots = ["gateway", "disk", "tailnet", "host-key"] as const;
-export type Rot = (typeof rots)[number];
+/** A gateway that crashed comes back by a restart; the others stay. */
+export type Rot = (typeof rots)[number] | "crash";
 
 /** What machines are prepared by. */
 export interface SimRecipe {

@@ -196,7 +196,7 @@ async function work(facts, held, request, step) {
   const wantsTailnet = request.tailnet !== null && facts.tailscaleSocket !== null;
   const joining = wantsTailnet
     ? within(joinDeadlineMs, "tailnet", "the join", joinTailnet(facts, request.tailnet, step))
-    : { address: null, node: null };
+    : { address: null, node: null, reachable: true };
   const dropping = request.dropAdmin && noted.then(() => dropAdmin(facts)).then(() => step("admin-dropped"));
   // All are waited for even when one fails: nothing of this hand-over may still be at work when it is reported.
   const results = await Promise.allSettled([
@@ -219,6 +219,7 @@ async function work(facts, held, request, step) {
     unitActive: switched.unit === "active",
     tailnetAddress: joined.address,
     tailnetNode: joined.node,
+    tailnetReachable: joined.reachable,
     way: switched.way,
   };
   if (!attestation.unitActive) throw new Failure("prove", `the gateway's unit is ${switched.unit}`, true);

@@ -35,20 +35,21 @@ const readInstalled = (facts) =>
     .catch(() => null);
 
 async function health(facts) {
-  const [unit, uptime, tailnet, installed, seen] = await Promise.all([
+  const [unit, uptime, tailscale, installed, seen] = await Promise.all([
     unitState(facts),
     gatewayUptime(facts.gateway),
     facts.tailscaleSocket === null
-      ? "absent"
+      ? { state: "absent" }
       : localApi(facts.tailscaleSocket, "GET", "status?peers=false").then(
-          (status) => status.BackendState,
-          () => "unreachable",
+          (status) => ({ state: status.BackendState, relay: Boolean(status.Self?.Relay) }),
+          () => ({ state: "unreachable" }),
         ),
     readInstalled(facts),
     handedOver(facts),
   ]);
   const version = installed?.openclaw ?? null;
-  return { type: "health", unit, gateway: uptime !== null, tailnet, version, handedOver: seen };
+  const { state: tailnet, relay } = tailscale;
+  return { type: "health", unit, gateway: uptime !== null, tailnet, relay, version, handedOver: seen };
 }
 
 /**
@@ -102,7 +103,9 @@ async function main() {
       retryable: false,
     });
   }
-  const held = await arm(facts);
+  // Whoever only asks needs no control connection: one a minute would fill the gateway's log.
+  const asksOnly = process.env.SSH_ORIGINAL_COMMAND === "clawpool-machine ask";
+  const held = asksOnly ? { control: null, stopped: false } : await arm(facts);
   let start = began();
   try {
     const request = await readFrame(process.stdin);

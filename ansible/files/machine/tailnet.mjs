@@ -4,7 +4,7 @@ import { Failure, pause } from "./report.mjs";
 
 /** Tailscale's own control plane takes 1-3 s; its command line would wait for ever. */
 export const joinDeadlineMs = 25_000;
-/** After this a machine whose home relay nobody has confirmed counts as joined all the same: it will be found later. */
+/** After this a machine whose home relay nobody has confirmed has joined all the same, and is not called reachable. */
 const relayDeadlineMs = 1_000;
 
 /** One call to tailscaled's LocalAPI. @throws Failure `tailnet` */
@@ -128,7 +128,8 @@ export async function joinTailnet(facts, wanted, step) {
       api("POST", "serve-config", { TCP: { [port]: { TCPForward: `${host}:${port}` } } }),
     ]);
     step(known ? "forwarded" : "relay-unknown");
-    return { address: Self.TailscaleIPs?.[0] ?? null, node: Self.ID ?? null };
+    const reachable = joined ? Boolean(Self.Relay) : known === true;
+    return { address: Self.TailscaleIPs?.[0] ?? null, node: Self.ID ?? null, reachable };
   } finally {
     watch.request.destroy();
   }

@@ -62,11 +62,12 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
     get alive() {
       return open && !server.deleting && !server.off;
     },
-    async exec(command) {
+    async exec(command, options = {}) {
       here();
       const work = async () => {
         await world.takes(20, 300);
         if (world.strikes(0.02)) throw sshError("transient", "closed");
+        if (command === "clawpool-machine ask") return asked(world, server, options.stdin);
         const result = admin(world, server, command);
         await world.takes(5, 20);
         if (world.strikes(0.02)) throw sshError("transient", "closed");
@@ -83,6 +84,31 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
     },
     close: () => cut(null),
   };
+}
+
+/** What the program answers to a heartbeat. A gateway that crashed comes back by a restart, one that went bad does not. */
+async function asked(
+  world: World,
+  { machine }: SimServer,
+  frame: string | Uint8Array = "",
+): Promise<ExecResult> {
+  const text = Buffer.from(frame).toString("utf8");
+  const { op } = JSON.parse(text.slice(text.indexOf("\n") + 1)) as MachineRequest;
+  if (op === "repair") {
+    await world.takes(8_000, 20_000);
+    if (machine.rot === "crash") machine.rot = null;
+  }
+  const isDown = machine.rot === "gateway" || machine.rot === "crash";
+  const reply: MachineReply = {
+    type: "health",
+    unit: isDown ? "failed" : "active",
+    gateway: !isDown,
+    tailnet: machine.rot === "tailnet" ? "unreachable" : "Running",
+    relay: true,
+    version: "1",
+    handedOver: null,
+  };
+  return { code: 0, stdout: `${JSON.stringify(reply)}\n`, stderr: "" };
 }
 
 function admin(world: World, { machine }: SimServer, command: string): ExecResult {

@@ -78,7 +78,7 @@ export async function startSshd(options: SshdOptions): Promise<Sshd> {
       // OpenSSH's client sends its locale; sshd takes it or leaves it.
       session.on("env", (accept) => accept?.());
       session.on("exec", (accept, _reject, { command }) =>
-        run(accept(), user, key?.command ?? command, key?.command != null),
+        run(accept(), user, key?.command ?? command, key?.command != null, command),
       );
       session.on("shell", (accept) =>
         run(accept(), user, key?.command ?? "exec /bin/sh", key?.command != null),
@@ -86,12 +86,18 @@ export async function startSshd(options: SshdOptions): Promise<Sshd> {
     });
   };
 
-  const run = (channel: ServerChannel, user: string, command: string, forced: boolean): void => {
+  const run = (
+    channel: ServerChannel,
+    user: string,
+    command: string,
+    forced: boolean,
+    wanted?: string,
+  ): void => {
     // Absolute paths of a forced command mean the machine's.
     const line = forced && command.startsWith("/") ? join(options.root, command) : command;
     const child = spawn("/bin/sh", ["-c", line], {
       cwd: join(options.root, homeOf(user)),
-      env: options.environment(user),
+      env: { ...options.environment(user), ...(forced && wanted ? { SSH_ORIGINAL_COMMAND: wanted } : {}) },
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
     });

@@ -103,6 +103,7 @@ export async function startTailscaled(
         DNSName: `${state.node.name}.`,
         TailscaleIPs: state.node.addresses,
         Online: true,
+        Relay: "local",
       };
       return send(200, { BackendState: backendState(), ...(self ? { Self: self } : {}) });
     }
