@@ -110,7 +110,10 @@ function lookRoutes(store: Store, status: () => PoolStatus): Middleware {
     context.body = story;
   });
   router.get("/machines", (context) => {
-    context.body = store.machines({ live: true });
+    const healths = new Map(store.healths().map((health) => [health.machine, health]));
+    context.body = store
+      .machines({ live: true })
+      .map((machine) => ({ ...machine, health: healths.get(machine.name) ?? null }));
   });
   router.get("/machines/:name", (context) => {
     const machine = store.machines().find(({ name }) => name === context.params.name);

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { Health } from "../store/store.ts";
 import { askDaemon } from "./admin-client.ts";
 import { age, table } from "./table.ts";
 
@@ -13,7 +14,11 @@ export function registerMachines(program: Command): void {
     .description("every machine that is not destroyed")
     .option("--json", "as JSON")
     .action(async (options: { json?: boolean }) => {
-      const machines = await askDaemon<Machine[]>(stateDir(), "GET", "/machines");
+      const machines = await askDaemon<(Machine & { health: Health | null })[]>(
+        stateDir(),
+        "GET",
+        "/machines",
+      );
       if (options.json) return console.log(JSON.stringify(machines, null, 2));
       console.log(
         table(
@@ -21,7 +26,7 @@ export function registerMachines(program: Command): void {
           machines.map((machine) => [
             machine.name,
             machine.pool,
-            machine.specimenUntil === null ? machine.state : `${machine.state} (specimen)`,
+            shownState(machine),
             age(machine.stateSince),
             machine.location,
             machine.ipv4 ?? "-",
@@ -30,4 +35,9 @@ export function registerMachines(program: Command): void {
         ),
       );
     });
+}
+
+function shownState({ state, specimenUntil, health }: Machine & { health: Health | null }): string {
+  if (specimenUntil !== null) return `${state} (specimen)`;
+  return health === null || health.state === "healthy" ? state : `${state} (${health.state})`;
 }

@@ -35,7 +35,7 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
   const known = new Set<MachineName>();
   const serving = () =>
     store.machines({ states: ["serving"] }).filter(({ held, withheld }) => held === null && !withheld);
-  const everyMs = () => config().serving.heartbeatMs * (0.9 + 0.2 * random.number());
+  const everyMs = () => Math.round(config().serving.heartbeatMs * (0.9 + 0.2 * random.number()));
 
   async function beat(name: MachineName): Promise<Next> {
     const machine = store.machine(name);

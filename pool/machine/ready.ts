@@ -59,7 +59,8 @@ function proofDueAt(
   { gateway }: ArmedMachine,
   { store, clock }: StageContext,
 ): number {
-  const around = (ms: number, since: number) => since + ms * (0.8 + 0.4 * spread(`${machine.name} ${since}`));
+  const around = (ms: number, since: number) =>
+    since + Math.round(ms * (0.8 + 0.4 * spread(`${machine.name} ${since}`)));
   const provedAt = machine.provedAt ?? machine.createdAt;
   if (isCanaryDue(machine, { proof, ...pool }, store.rollout(pool.name), clock.now())) return clock.now();
   // The program on the machine has lost the gateway: the rehearsal says whether it comes back, and restarts it.

@@ -3,15 +3,15 @@ import { strict as assert } from "node:assert";
 import { simulate } from "./simulation.ts";
 
 const minute = 60_000;
-const quiet = { buyers: 2, lasts: 20 * minute, kills: [], spell: null };
+const quiet = { buyers: 2, lasts: 20 * minute, kills: [], spell: null, refusal: null, hangs: false };
 
 describe("machines that wait, under simulation", function () {
   this.timeout(120_000);
 
   it("that went bad are found by a proof and replaced, also through deaths of the daemon", async () => {
     let retired = 0;
-    for (let seed = 101; seed <= 103; seed++) {
-      const plot = { ...quiet, kills: [400], rots: 3, recipe: undefined };
+    for (let seed = 101; seed <= 106; seed++) {
+      const plot = { ...quiet, kills: [400], rots: 5, recipe: undefined };
       const { violations, trace } = await simulate(seed, plot, ({ store }) => {
         retired += store.machines().filter(({ misses }) => misses === 2).length;
       });
