@@ -20,7 +20,7 @@ const good: HealthReply = {
 };
 const device = (nodeId: string, change: Partial<TailnetDevice> = {}): TailnetDevice => ({
   ...{ nodeId, hostname: nodeId, name: nodeId, addresses: ["100.64.0.1"], tags: ["tag:claw-vm"] },
-  ...{ authorized: true, connectedToControl: true },
+  ...{ authorized: true, connectedToControl: true, createdAt: null },
   ...change,
 });
 const unreachable = new BorderError("timed out", { border: "ssh", kind: "transient", code: "timeout" });

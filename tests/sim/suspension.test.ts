@@ -16,7 +16,7 @@ describe("suspension under simulation", function () {
     // The sweep finds within 15 minutes what nobody told; a system has 2 minutes to shut down, a gateway comes up in 80 s.
     it(`is off, and serves again, within 18 minutes ${when}`, async () => {
       const waits = { off: [] as number[], on: [] as number[] };
-      for (let seed = 1; seed <= 14; seed++) {
+      for (let seed = 1; seed <= (lost === 0 ? 8 : 14); seed++) {
         const calm = { lasts: 0, kills: [], spell: null, rots: 0, recipe: undefined };
         const plot = { ...calm, buyers: 6, lost };
         const { violations, trace } = await simulate(seed, plot, ({ world, store }) => {
