@@ -62,6 +62,8 @@ export interface ConfigChange {
   readonly maxTotal?: number;
   readonly maxParallelBuilds?: number;
   readonly releaseGrace?: string;
+  /** Behind the first failed build; ten seconds unless told. */
+  readonly failurePause?: string;
   readonly listen?: string;
   /** Of the web app that buyers come from and go back to. */
   readonly shopUrl?: string;
@@ -241,6 +243,7 @@ async function writeConfig(cloud: {
         image: "debian-12",
         min_ready: change.minReady ?? 1,
         max_total: change.maxTotal ?? 10,
+        ...(change.failurePause ? { failure_budget: { first_pause: change.failurePause, run: 50 } } : {}),
       },
     },
     max_total: change.maxTotal ?? 10,

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Stripe } from "stripe";
 import type { OrderView } from "../../api/views.ts";
 import { ours } from "../../pool/machine/labels.ts";
-import type { Machine, MachineState } from "../../pool/machine/machine.ts";
+import type { Machine, MachineName, MachineState } from "../../pool/machine/machine.ts";
 import type { ConfigChange } from "../cloud/local-cloud.ts";
 import { type Bought, startWorld, type World } from "../e2e/world.ts";
 import { broken, type Facts, type SeenServer, unrest } from "../invariants.ts";
@@ -28,6 +28,14 @@ export interface FaultRig extends Omit<World, "stop"> {
     body: string | Uint8Array,
     signed?: { secret?: string; at?: number; payload?: string; header?: string },
   ): Promise<number>;
+  /** One more warm machine is wanted; resolves with its row, which has only just been planned. */
+  another(): Promise<Machine>;
+  /** So many fewer are wanted. */
+  fewer(count: number): Promise<void>;
+  /** Resolves when the machine is in one of these states. */
+  became(name: MachineName, ...states: MachineState[]): Promise<Machine>;
+  /** Where terraform works on it. */
+  folderOf(name: MachineName): string;
   /** The body of the newest delivery of this type about this object. */
   told(type: string, object: string): string;
   /**
@@ -121,6 +129,20 @@ export async function startFaultRig(options: FaultRigOptions): Promise<FaultRig 
         const url = `${rig.daemon.url}/webhooks/stripe`;
         return (await fetch(url, { method: "POST", headers, body: body as string })).status;
       },
+      async another() {
+        const before = new Set(store.machines().map(({ name }) => name));
+        await faultRig.configure({ minReady: wanted.minReady + 1 });
+        return rig.until("another machine is planned", async () =>
+          store.machines().find(({ name }) => !before.has(name)),
+        );
+      },
+      fewer: (count) => faultRig.configure({ minReady: wanted.minReady - count }),
+      became: (name, ...states) =>
+        rig.until(`${name} is ${states.join(" or ")}`, async () => {
+          const machine = store.machine(name);
+          return machine && states.includes(machine.state) ? machine : null;
+        }),
+      folderOf: (name) => join(operator.stateDir, "terraform", "machines", name),
       told(type, object) {
         const found = cloud.stripe
           .deliveries()

@@ -23,7 +23,7 @@ const results: Tried[] = [];
 try {
   const [first] = copies;
   const all = [...new Set(wanted.flatMap(({ caughtBy }) => caughtBy))];
-  const sound = await first?.tryOut(all);
+  const sound = await first?.tryOut(all, 30 * 60_000);
   if (sound?.verdict !== "survived") {
     console.log(`these tests fail without a mutation, so they prove nothing: ${sound?.by}`);
     process.exitCode = 1;

@@ -34,7 +34,7 @@ export function objection({ id, file, before, after }: Mutation): string | null 
 
 export interface Copy {
   /** Without a mutation: whether the tests pass as things are. */
-  tryOut(caughtBy: readonly string[]): Promise<{ verdict: Verdict; by: string | null }>;
+  tryOut(caughtBy: readonly string[], longestMs?: number): Promise<{ verdict: Verdict; by: string | null }>;
   tryMutation(mutation: Mutation): Promise<Tried>;
   remove(): void;
 }
@@ -53,11 +53,15 @@ export function copyTree(): Copy {
   }
   symlinkSync(join(root, "node_modules"), join(dir, "node_modules"));
 
-  const tryOut = async (caughtBy: readonly string[]): Promise<{ verdict: Verdict; by: string | null }> => {
+  const tryOut = async (
+    caughtBy: readonly string[],
+    longestMs = 300_000,
+  ): Promise<{ verdict: Verdict; by: string | null }> => {
     const tests = caughtBy.filter((name) => name !== "sim").map((name) => `tests/${name}`);
     const runs: (() => Promise<Ended>)[] = [];
-    if (tests.length > 0) runs.push(() => run(dir, ["tests/run.ts", ...tests]));
-    if (caughtBy.includes("sim")) runs.push(() => run(dir, ["tests/sim/main.ts", "--seeds", "60"]));
+    if (tests.length > 0) runs.push(() => run(dir, ["tests/run.ts", ...tests], longestMs));
+    if (caughtBy.includes("sim"))
+      runs.push(() => run(dir, ["tests/sim/main.ts", "--seeds", "60"], longestMs));
     for (const start of runs) {
       const { failed, finished, text } = await start();
       if (failed !== null) return { verdict: "caught", by: failed };
@@ -95,13 +99,11 @@ interface Ended {
   readonly text: string;
 }
 
-/** A mutation can make a test wait for ever. */
-const longestMs = 300_000;
 /** How mocha's spec reporter tells of a failure as it happens, and how the simulation does. */
 const failure = /^ +\d+\) (?<test>.+)$|(?<violation>VIOLATION .+)$/m;
 
-/** Ends the run at its first failure. */
-function run(cwd: string, args: readonly string[]): Promise<Ended> {
+/** Ends the run at its first failure, and after `longestMs`: a mutation can make a test wait for ever. */
+function run(cwd: string, args: readonly string[], longestMs: number): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child: ChildProcess = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", ...args], {
       cwd,

@@ -120,7 +120,7 @@ export const mutations: readonly Mutation[] = [
     before: "result = db.transaction(work).immediate();",
     after: "result = work();",
     why: "a verb is one transaction: all of it or nothing",
-    caughtBy: ["store", "faults/store"],
+    caughtBy: ["store"],
   },
   {
     id: "two-daemons",
@@ -194,7 +194,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (!session.prices.includes(facts.price)) {",
     after: "if (session.prices.length === 0) {",
     why: "a session must sell the plan that its order has",
-    caughtBy: ["order"],
+    caughtBy: ["order/desk"],
   },
   // Hand-over.
   {
@@ -235,7 +235,7 @@ export const mutations: readonly Mutation[] = [
     before: "rehearsal: true,",
     after: "rehearsal: false,",
     why: "a rehearsal is nobody's hand-over: the machine stays free",
-    caughtBy: ["machine", "sim"],
+    caughtBy: ["machine/lifecycle", "sim"],
   },
   {
     id: "trust-any-host",
@@ -243,7 +243,7 @@ export const mutations: readonly Mutation[] = [
     before: "return same;",
     after: "return true;",
     why: "a machine with another host key is not talked to",
-    caughtBy: ["ssh"],
+    caughtBy: ["ssh/ssh2"],
   },
   {
     id: "born-key-unwritten",

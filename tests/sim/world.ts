@@ -148,12 +148,17 @@ export class World {
   /** Whether all fail; when servers were bought, and when a person let the refill go on. */
   readonly builds = {
     broken: false,
+    hangs: false,
     bought: [] as number[],
     resumed: [] as number[],
     retried: [] as number[],
   };
   /** Who refuses us now, whatever we ask for. */
   refused: Refusal["what"] | null = null;
+  /** What a list of servers shows of those that there are. */
+  listing: (servers: readonly SimServer[]) => readonly SimServer[] = (servers) => servers;
+  /** By how much Hetzner's clock is ahead of ours, in ms. */
+  skewMs = 0;
   /** Every server that was ever bought; epoch ms. */
   readonly bill: { id: number; name: string; from: number; until: number | null }[] = [];
   recipe: SimRecipe = { text: "recipe-1", fault: null };

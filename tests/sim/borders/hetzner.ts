@@ -209,7 +209,7 @@ const show = (world: World, server: SimServer) => ({
   id: server.id,
   name: server.name,
   status: server.off ? "off" : world.clock.now() - server.createdAt > 16_000 ? "running" : "starting",
-  created: new Date(server.createdAt).toISOString(),
+  created: new Date(server.createdAt + world.skewMs).toISOString(),
   labels: server.labels,
   locked: server.deleting,
   public_net: { ipv4: { ip: server.ipv4 } },
@@ -275,7 +275,7 @@ export function simulatedCloud(world: World): Cloud {
       const servers = [...world.servers.values()].filter(
         world.strikes(0.01) ? () => true : selected(selector),
       );
-      return servers.filter(() => !world.strikes(0.02)).map(seen);
+      return world.listing(servers.filter(() => !world.strikes(0.02))).map(seen);
     },
     async resource(kind, id) {
       await look();

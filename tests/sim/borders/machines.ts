@@ -297,7 +297,9 @@ export function simulatedAnsible(world: World): Ansible {
         await world.takes(1_000, 3_000);
         const server = enter(world, run);
         // One in a hundred hangs until somebody ends it.
-        await world.clock.delay(world.strikes(0.01) ? 3 * 3_600_000 : world.chance.between(90_000, 150_000));
+        await world.clock.delay(
+          world.strikes(0.01) || world.builds.hangs ? 3 * 3_600_000 : world.chance.between(90_000, 150_000),
+        );
         return server;
       };
       const late = world.clock.delay(run.timeoutMs).then(() => "late" as const);
