@@ -10,7 +10,8 @@ export interface OrderEventLine {
 }
 
 export interface Shop {
-  order(change?: Record<string, unknown>): Promise<OrderView>;
+  /** With a key the same order again, however often it is asked for. */
+  order(change?: Record<string, unknown>, options?: { readonly idempotencyKey?: string }): Promise<OrderView>;
   view(order: string): Promise<OrderView>;
   access(order: string): Promise<{ gateway_token: string }>;
   /** The order's events after the one numbered `after`, as they come; leaving the loop ends the request. */
@@ -29,8 +30,11 @@ const terminal = ["failed", "released", "expired"];
 export function openShop(url: string, token: string): Shop {
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
 
-  async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
-    const answer = await fetch(`${url}${path}`, { ...init, headers });
+  async function call<T>(
+    path: string,
+    init: RequestInit & { headers?: Record<string, string> } = {},
+  ): Promise<T> {
+    const answer = await fetch(`${url}${path}`, { ...init, headers: { ...headers, ...init.headers } });
     const body = await answer.text();
     if (!answer.ok) throw new Error(`${init.method ?? "GET"} ${path}: ${answer.status} ${body}`);
     return JSON.parse(body) as T;
@@ -52,9 +56,10 @@ export function openShop(url: string, token: string): Shop {
 
   return {
     events,
-    order: (change = {}) =>
+    order: (change = {}, { idempotencyKey } = {}) =>
       call("/v1/orders", {
         method: "POST",
+        headers: idempotencyKey ? { "idempotency-key": idempotencyKey } : {},
         body: JSON.stringify({
           customer: "customer-1",
           plan: "small",

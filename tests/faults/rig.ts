@@ -3,13 +3,14 @@
  * stand-in, servers of other people. Shared by the file's tests; each ends with `settle`.
  */
 import { strict as assert } from "node:assert";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Stripe } from "stripe";
 import type { OrderView } from "../../api/views.ts";
 import { ours } from "../../pool/machine/labels.ts";
 import type { Machine, MachineName, MachineState } from "../../pool/machine/machine.ts";
-import type { ConfigChange } from "../cloud/local-cloud.ts";
+import type { ConfigChange, MachineKind } from "../cloud/local-cloud.ts";
 import { type Bought, startWorld, type World } from "../e2e/world.ts";
 import { broken, type Facts, type SeenServer, unrest } from "../invariants.ts";
 
@@ -56,8 +57,11 @@ const strangers = [
   { name: "claw-other-aaaaaaaaaa", labels: { "managed-by": "clawpool", "clawpool-instance": "other" } },
 ];
 
-export async function startFaultRig(options: FaultRigOptions): Promise<FaultRig & { stop(): Promise<void> }> {
-  const world = await startWorld("process", { maxParallelBuilds: 5, ...options });
+export async function startFaultRig(
+  options: FaultRigOptions,
+  kind: MachineKind = "process",
+): Promise<FaultRig & { stop(): Promise<void> }> {
+  const world = await startWorld(kind, { maxParallelBuilds: 5, ...options });
   let wanted = options;
   try {
     const { rig, store } = world;
@@ -77,8 +81,10 @@ export async function startFaultRig(options: FaultRigOptions): Promise<FaultRig 
       const folders = join(operator.stateDir, "terraform", "machines");
       return {
         store,
-        servers: (body.servers as ListedServer[]).map((server) => seen(world, server)),
-        devices: devices.map(({ hostname }) => hostname),
+        servers: await Promise.all((body.servers as ListedServer[]).map((server) => seen(world, server))),
+        devices: devices
+          .filter(({ nodeId }) => nodeId !== world.customer.node?.nodeId)
+          .map(({ hostname }) => hostname),
         folders: existsSync(folders) ? readdirSync(folders) : [],
         sessions: sessionsOf(world),
         isEntitled: (order) => isEntitled(world, order),
@@ -213,14 +219,11 @@ interface ListedServer {
 }
 
 /** What a machine's own disk says of whom it has seen and whom it lets in. */
-function seen({ rig }: World, { id, name, status }: ListedServer): SeenServer {
-  const root = rig.cloud.rootOf?.(id) ?? assert.fail();
-  const noted = join(root, "var/lib/clawpool/hand-over.json");
-  const state = existsSync(noted)
-    ? (JSON.parse(readFileSync(noted, "utf8")) as { order: string; rehearsal: boolean; done: boolean })
-    : null;
+async function seen(world: World, { id, name, status }: ListedServer): Promise<SeenServer> {
+  const noted = await fileOn(world, id, "var/lib/clawpool/hand-over.json");
+  const state = noted ? (JSON.parse(noted) as { order: string; rehearsal: boolean; done: boolean }) : null;
   const customer = state && !state.rehearsal ? state.order : null;
-  const admin = existsSync(join(root, "home/clawpool/.ssh/authorized_keys"));
+  const admin = (await fileOn(world, id, "home/clawpool/.ssh/authorized_keys")) !== null;
   return {
     id,
     name,
@@ -230,6 +233,12 @@ function seen({ rig }: World, { id, name, status }: ListedServer): SeenServer {
     serves: state?.done ? customer : null,
     admin,
   };
+}
+
+async function fileOn({ rig: { cloud } }: World, id: number, path: string): Promise<string | null> {
+  if (cloud.rootOf) return readFile(join(cloud.rootOf(id), path), "utf8").catch(() => null);
+  const read = await cloud.nspawn?.exec(id, ["cat", `/${path}`]);
+  return read?.code === 0 ? read.stdout : null;
 }
 
 function sessionsOf({ rig: { cloud } }: World): Facts["sessions"] {

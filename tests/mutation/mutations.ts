@@ -194,7 +194,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (!session.prices.includes(facts.price)) {",
     after: "if (session.prices.length === 0) {",
     why: "a session must sell the plan that its order has",
-    caughtBy: ["order/desk"],
+    caughtBy: ["order/payments"],
   },
   // Hand-over.
   {
