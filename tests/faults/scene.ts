@@ -112,7 +112,14 @@ function setScene(story: Story): Scene {
         agent_name: "claw",
         env: { CLAW_MODEL_API_KEY: "sk-1" },
       };
-      return (await scene.controller()).desk.create(body, { idempotencyKey: name });
+      // The web app repeats a request that nobody answered, with the same key.
+      for (;;) {
+        const { desk } = await scene.controller();
+        const asked = desk.create(body, { idempotencyKey: name }).catch(() => null);
+        const order = await Promise.race([asked, story.daemon.life.died.then(() => null)]);
+        if (order) return order;
+        await clock.delay(5 * second);
+      }
     },
     sessionOf: (order) =>
       [...world.sessions.values()].find((session) => session.order === order.id) ?? assert.fail(),

@@ -42,7 +42,7 @@ describe("faults: Stripe, under simulation", function () {
       );
       const served = orders.filter(({ id }) => scene.store.order(id)?.machine !== null);
       assert.deepEqual(served, orders.slice(0, served.length), "somebody jumped the queue");
-      assert(scene.world.servers.size <= 8);
+      assert(scene.store.machines({ live: true }).length <= 8);
       // Whoever waits too long goes away; else this would need 500 machines.
       for (const order of orders.slice(6)) {
         scene.cancels(order);

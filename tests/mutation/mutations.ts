@@ -360,11 +360,11 @@ export const mutations: readonly Mutation[] = [
   },
   // Secrets.
   {
-    id: "unbound-secret",
-    file: "pool/store/machines.ts",
-    before: "return JSON.parse(context.sealer.open(row.secrets, place(name)));",
-    after: "return JSON.parse(context.sealer.open(row.secrets, place('any')));",
-    why: "a sealed text opens in its own place only",
+    id: "newest-key-only",
+    file: "pool/secrets/seal.ts",
+    before: "const by = known.find((candidate) => candidate.id === kid);",
+    after: "const by = known[0];",
+    why: "what an older key sealed still opens after a rotation",
     caughtBy: ["secrets"],
   },
   {
