@@ -64,6 +64,8 @@ export interface ConfigChange {
   readonly releaseGrace?: string;
   /** Behind the first failed build; ten seconds unless told. */
   readonly failurePause?: string;
+  /** For a server to be made. */
+  readonly creatingDeadline?: string;
   readonly listen?: string;
   /** Of the web app that buyers come from and go back to. */
   readonly shopUrl?: string;
@@ -249,6 +251,7 @@ async function writeConfig(cloud: {
     max_total: change.maxTotal ?? 10,
     max_parallel_builds: change.maxParallelBuilds ?? 3,
     release_grace: change.releaseGrace ?? "0s",
+    ...(change.creatingDeadline ? { deadlines: { creating: change.creatingDeadline } } : {}),
     api: {
       listen,
       public_url: `http://${listen}`,

@@ -28,6 +28,8 @@ export interface World {
   readonly rig: Rig;
   /** The daemon's own store, opened beside it. */
   readonly store: Store;
+  /** Another file has taken its place. */
+  reopenStore(): void;
   readonly customer: Customer;
   readonly canaries: Canaries;
   /** Changes the configuration file (what was changed before stays); resolves when the daemon has applied it. */
@@ -62,11 +64,15 @@ export async function startWorld(kind: MachineKind, config: ConfigChange): Promi
     const { cloud, operator } = rig;
     let present = config;
     const sealingKey = readFileSync(join(rig.dir, "secrets", "sealing.key"), "utf8");
-    const store = openSqliteStore({
-      file: join(operator.stateDir, "clawpool.sqlite"),
-      sealer: createSealer([new Secret(sealingKey)]),
-    });
-    stops.push(() => store.close());
+    const openStore = () =>
+      openSqliteStore({
+        file: join(operator.stateDir, "clawpool.sqlite"),
+        sealer: createSealer([new Secret(sealingKey)]),
+      });
+    let opened = openStore();
+    // Whoever holds it holds the one of now.
+    const store = new Proxy({} as Store, { get: (_, verb) => Reflect.get(opened, verb) });
+    stops.push(() => opened.close());
     const canaries = new Canaries(rig, store);
     stops.push(() => canaries.close());
     const customer = await becomeCustomer(cloud, join(rig.dir, "customer"));
@@ -76,6 +82,10 @@ export async function startWorld(kind: MachineKind, config: ConfigChange): Promi
       kind,
       rig,
       store,
+      reopenStore() {
+        opened.close();
+        opened = openStore();
+      },
       customer,
       canaries,
       async configure(change) {

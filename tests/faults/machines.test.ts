@@ -114,9 +114,9 @@ describe("faults: SSH, Ansible and machines, under simulation", function () {
   this.timeout(60_000);
 
   simulated("A1", "a port that stays closed for three minutes is waited for", async (scene) => {
-    await scene.until("a server is made", () => scene.world.servers.size > 0);
-    const [first] = scene.world.servers.values();
-    assert(first);
+    const own = () => scene.machines("creating", "booting").find(({ serverId }) => serverId !== null);
+    await scene.until("a server is made", () => own() !== undefined);
+    const first = scene.world.servers.get(own()?.serverId ?? 0) ?? assert.fail();
     Object.assign(first, { bootedAt: scene.world.clock.now() + 3 * minute });
     await scene.until("it is ready", () => scene.store.machineByServerId(first.id)?.state === "ready");
   });
@@ -126,8 +126,10 @@ describe("faults: SSH, Ansible and machines, under simulation", function () {
     builds.broken = true;
     await scene.wait(5 * minute);
     assert.deepEqual(scene.machines("ready"), []);
-    builds.broken = false;
     builds.hangs = true;
+    // Those that began before still fail.
+    await scene.wait(5 * minute);
+    builds.broken = false;
     await scene.wait(60 * minute);
     assert.deepEqual(scene.machines("ready"), []);
     builds.hangs = false;

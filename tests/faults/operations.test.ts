@@ -92,7 +92,7 @@ describe("faults: process, network and malice, on the local cloud", function () 
     ]);
     const before = rig.store.machines().length;
     await limit(`20:${stdout.trim()}`);
-    const answer = await api("GET", "/healthz").catch(() => null);
+    const answer = await fetch(url("/healthz"), { signal: AbortSignal.timeout(2_000) }).catch(() => null);
     assert(answer === null || answer.status < 500);
     await limit(`${stdout.trim()}:${stdout.trim()}`);
     assert.equal((await api("GET", "/readyz")).status, 200);
@@ -185,8 +185,8 @@ describe("faults: process, network and malice, on the local cloud", function () 
     "X1",
     "what customers write is refused or stays text, to the last byte, on the machine too",
     async () => {
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: terraform's, not ours
       const secret =
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: terraform's, not ours
         "it's \"a\" $(id) `id` {{ lookup('pipe','id') }} ${file(\"/etc/passwd\")} \\n -oProxyCommand=id";
       for (const text of injections.filter((one) => !isOneLine(one))) {
         await assert.rejects(rig.order(text), /422/);

@@ -7,6 +7,7 @@ import Database from "better-sqlite3";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import { type MachineChange, StaleRowError, type Store } from "../../pool/store/store.ts";
+import { inspectStore } from "../../pool/store/store-file.ts";
 import { Chance } from "../sim/chance.ts";
 import { assertAudited } from "../store/audited.ts";
 import { event, makeReady, newOrder, pay } from "../store/rows.ts";
@@ -187,6 +188,30 @@ describe("faults: the store", function () {
     }
     cut = false;
   });
+
+  onParts(
+    "D5",
+    "a database that is damaged, none at all or cut off is refused, with what to do",
+    async () => {
+      const store = openSqliteStore({ file: file(), sealer });
+      for (let i = 0; i < 50; i++) store.createOrder(newOrder(`ord_${i}`));
+      store.close();
+      const good = readFileSync(file());
+      assert.equal(inspectStore(file()), "whole");
+      const spoil: ((bytes: Buffer) => Buffer)[] = [
+        (bytes) => bytes.fill(0xff, 4_096 * 3 + 100, 4_096 * 3 + 900),
+        (bytes) => bytes.fill(0x20, 0, 16),
+        (bytes) => bytes.subarray(0, bytes.length - 5_000),
+      ];
+      for (const damage of spoil) {
+        writeFileSync(file(), damage(Buffer.from(good)));
+        assert.throws(
+          () => inspectStore(file()),
+          (error: Error) => /restore|recover/.test(error.message),
+        );
+      }
+    },
+  );
 
   onParts("D10", "a database of a newer release is refused, and stays as it was", async () => {
     openSqliteStore({ file: file(), sealer }).close();

@@ -4,6 +4,7 @@
  */
 import { strict as assert } from "node:assert";
 import type { Order } from "../../pool/order/order.ts";
+import type { SimSubscription } from "../sim/world.ts";
 import { onParts, simulated } from "./fault.ts";
 import { hour, minute, play, type Scene, second } from "./scene.ts";
 
@@ -50,6 +51,46 @@ describe("faults: Stripe, under simulation", function () {
       }
     },
   );
+});
+
+describe("faults: what becomes of a subscription, under simulation", function () {
+  this.timeout(120_000);
+
+  /** What Stripe says of it from now on; found by the comparison at the latest. */
+  async function turns(
+    scene: Scene,
+    order: Order,
+    change: Partial<SimSubscription>,
+    wanted: Order["state"],
+  ): Promise<void> {
+    const { subscription } = scene.sessionOf(order);
+    const found = scene.world.subscriptions.get(subscription ?? "") ?? assert.fail();
+    Object.assign(found, change);
+    await scene.until(
+      `${wanted} after ${JSON.stringify(change)}`,
+      () => scene.store.order(order.id)?.state === wanted,
+    );
+  }
+
+  simulated("S19", "paused and unpaid: switched off and kept, and on again", async (scene) => {
+    await scene.ready(2);
+    const order = await scene.serve("s19");
+    const { id } = scene.serverOf(order);
+    await turns(scene, order, { status: "paused" }, "suspended");
+    await turns(scene, order, { status: "active" }, "running");
+    await scene.wait(hour);
+    await turns(scene, order, { status: "unpaid" }, "suspended");
+    await turns(scene, order, { status: "active" }, "running");
+    assert.equal(scene.serverOf(order).id, id, "another server");
+  });
+
+  simulated("S20", "a dispute switches off, and on again when it is won", async (scene) => {
+    await scene.ready(2);
+    const order = await scene.serve("s20");
+    await turns(scene, order, { dispute: "needs_response" }, "suspended");
+    await scene.wait(hour);
+    await turns(scene, order, { dispute: "won" }, "running");
+  });
 });
 
 describe("faults: Hetzner, under simulation", function () {
@@ -160,6 +201,8 @@ describe("faults: the process, under simulation", function () {
         const now = clock.now.bind(clock);
         // The wall clock alone: what waits goes by another.
         clock.now = () => now() + jump;
+        // A machine that runs goes on running.
+        for (const server of scene.world.servers.values()) Object.assign(server, { bootedAt: 0 });
         await scene.wait(10 * minute);
         assert.equal(scene.store.order(order.id)?.state, "running");
         assert.equal(scene.world.bill.length, before);

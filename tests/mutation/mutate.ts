@@ -1,6 +1,15 @@
 /** Applies mutations to copies of the tree, one after the other, and runs the tests that should notice. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,10 +55,10 @@ export function copyTree(): Copy {
     cwd: root,
     encoding: "utf8",
   });
-  for (const file of list.split("\0").filter((name) => name !== "")) {
+  // What was deleted and not committed is still listed.
+  for (const file of list.split("\0").filter((name) => name !== "" && existsSync(join(root, name)))) {
     mkdirSync(dirname(join(dir, file)), { recursive: true });
-    // What was deleted and not committed is still listed.
-    cpSync(join(root, file), join(dir, file), { errorOnExist: false, force: true });
+    cpSync(join(root, file), join(dir, file));
   }
   symlinkSync(join(root, "node_modules"), join(dir, "node_modules"));
 

@@ -35,8 +35,9 @@ export const mutations: readonly Mutation[] = [
   {
     id: "jump-the-queue",
     file: "pool/store/orders.ts",
-    before: "const first = position(context, queued) === 1;",
-    after: "const first = true;",
+    before:
+      "isNext(context, queued) ? claimMachine(context, queued, locations) : null;\n        if (claimed)",
+    after: "queued ? claimMachine(context, queued, locations) : null;\n        if (claimed)",
     why: "who waits already comes first",
     caughtBy: ["store"],
   },
@@ -51,9 +52,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     id: "newest-order-first",
-    file: "pool/store/claims.ts",
-    before: "plan = ? ORDER BY paid_at, id",
-    after: "plan = ? ORDER BY paid_at DESC, id",
+    file: "pool/store/orders.ts",
+    before: "ORDER BY paid_at, id`,",
+    after: "ORDER BY paid_at DESC, id`,",
     why: "the longest-waiting order is served first",
     caughtBy: ["store"],
   },
@@ -68,8 +69,8 @@ export const mutations: readonly Mutation[] = [
   {
     id: "same-generation",
     file: "pool/store/claims.ts",
-    before: "const generation = (readMachine(context, name)?.generation ?? 0) + 1;",
-    after: "const generation = readMachine(context, name)?.generation ?? 0;",
+    before: "const generation = claims + 1;",
+    after: "const generation = claims;",
     why: "each claim has a number of its own, by which the machine knows a repeated document",
     caughtBy: ["store"],
   },
@@ -84,8 +85,8 @@ export const mutations: readonly Mutation[] = [
   {
     id: "never-dead-letter",
     file: "pool/store/claims.ts",
-    before: "const maxHandOvers = 5;",
-    after: "const maxHandOvers = 5_000;",
+    before: "if (!again || spent !== null) {",
+    after: "if (!again) {",
     why: "an order that breaks machine after machine goes to the dead letter",
     caughtBy: ["store"],
   },
@@ -115,11 +116,11 @@ export const mutations: readonly Mutation[] = [
     caughtBy: ["store"],
   },
   {
-    id: "no-transaction",
+    id: "zombie-writes",
     file: "pool/store/context.ts",
-    before: "result = db.transaction(work).immediate();",
-    after: "result = work();",
-    why: "a verb is one transaction: all of it or nothing",
+    before: "if (fence !== null && !leads()) throw",
+    after: "if (fence !== null && fence.term < 0) throw",
+    why: "a daemon that was given up writes nothing any more",
     caughtBy: ["store"],
   },
   {
@@ -215,11 +216,11 @@ export const mutations: readonly Mutation[] = [
   },
   {
     id: "unpaid-next-machine",
-    file: "pool/machine/hand-over.ts",
-    before: "store.recordHandOverFailure(machine.name, reason, { again: false });",
-    after: "store.recordHandOverFailure(machine.name, reason, { again: true });",
+    file: "pool/machine/policy.ts",
+    before: "return elsewhere.includes(border) ? { ...fail, again: false } : fail;",
+    after: "return fail;",
     why: "an order that was not paid takes no second machine",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/policy", "machine/hand-over"],
   },
   {
     id: "ready-unproved",
@@ -308,7 +309,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (left !== null) {",
     after: "if (left !== null && machine.serverId === null) {",
     why: "a row is closed only when the cloud says 404",
-    caughtBy: ["machine/lifecycle", "sim"],
+    caughtBy: ["machine/hand-over"],
   },
   {
     id: "trust-terraforms-exit",
@@ -316,7 +317,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (machine.serverId !== null && (state?.serverId ?? null) === null) {",
     after: "if (machine.serverId === -1) {",
     why: "a server that terraform's state lost is deleted by the id that was recorded",
-    caughtBy: ["machine/lifecycle", "sim"],
+    caughtBy: ["machine/hand-over"],
   },
   {
     id: "apply-over-taint",
@@ -345,10 +346,10 @@ export const mutations: readonly Mutation[] = [
   {
     id: "give-up-a-destroy",
     file: "pool/machine/lifecycle.ts",
-    before: 'const neverGiveUp: readonly MachineState[] = ["serving", "releasing", "retiring"];',
-    after: 'const neverGiveUp: readonly MachineState[] = ["serving"];',
+    before: '"resuming",\n  "releasing",\n  "retiring",\n];',
+    after: '"resuming",\n];',
     why: "a destroy is tried until the server is gone",
-    caughtBy: ["machine/lifecycle", "sim"],
+    caughtBy: ["machine/hand-over"],
   },
   {
     id: "sell-on-after-a-stop",

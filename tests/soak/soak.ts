@@ -4,7 +4,7 @@
  * invariant and the bill (tests/faults/rig.ts). The seed decides what is done; what the machine makes of it, it does not.
  */
 import { strict as assert } from "node:assert";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OrderView } from "../../api/views.ts";
 import type { MachineKind } from "../cloud/local-cloud.ts";
@@ -154,8 +154,7 @@ function terraformBelow(stateDir: string): number[] {
     try {
       if (!/^\d+$/.test(pid)) return [];
       const [command = ""] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
-      const ours = environment.includes(`PWD=${stateDir}`) || environment.includes(stateDir);
+      const ours = readlinkSync(`/proc/${pid}/cwd`).startsWith(stateDir);
       return /(^|\/)terraform$/.test(command) && ours ? [Number(pid)] : [];
     } catch {
       return [];
