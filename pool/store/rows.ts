@@ -1,0 +1,301 @@
+/** What the store's verbs take and give. */
+
+import type { HealthState } from "../machine/diagnose.ts";
+import type {
+  Installed,
+  Machine,
+  MachineName,
+  MachineSecrets,
+  MachineState,
+  OrderId,
+} from "../machine/machine.ts";
+import type { SuspensionReason } from "../order/entitlement.ts";
+import type { AgentSecrets, Order } from "../order/order.ts";
+import type { KnownState } from "../terraform/state-check.ts";
+
+export interface NewMachine {
+  readonly name: MachineName;
+  readonly pool: string;
+  readonly plan: string;
+  readonly serverType: string;
+  readonly location: string;
+  readonly image: string;
+  readonly placementGroup: number;
+  readonly deadline: number;
+  readonly hostKey: string;
+  readonly secrets: MachineSecrets;
+}
+
+/** What a stage may learn while it moves a machine on. */
+export interface MachineChange {
+  readonly state?: MachineState;
+  readonly deadline?: number | null;
+  readonly nextLookAt?: number;
+  readonly attempts?: number;
+  readonly serverId?: number | null;
+  readonly ipv4?: string | null;
+  readonly hostKey?: string;
+  readonly nextHostKey?: string | null;
+  readonly installed?: Installed;
+  readonly location?: string;
+  readonly serverType?: string;
+  readonly generation?: number;
+  readonly tailnetNode?: string | null;
+  readonly tailnetAddress?: string | null;
+  readonly enrolled?: boolean;
+  readonly labelled?: boolean;
+  readonly withheld?: boolean;
+  readonly poolToken?: string;
+  readonly reason?: string | null;
+  readonly failure?: string | null;
+  readonly specimenUntil?: number | null;
+  readonly provedAt?: number;
+  readonly misses?: number;
+}
+
+/** A build that has ended. */
+export interface Build {
+  readonly machine: MachineName;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly ok: boolean;
+  /** Kind of the error that ended it. */
+  readonly failure: string | null;
+}
+
+/** Whether a pool may be refilled. */
+export interface Refill {
+  /** Builds that began before (epoch ms) say nothing of the pool any more: a person or another input changed something. */
+  readonly countedFrom: number;
+  readonly stop: {
+    readonly at: number;
+    readonly reason: string;
+    /** What the pool's machines were built from then, as a digest. */
+    readonly inputs: string;
+    /** The machine that was kept to look at, even if it is gone by now. */
+    readonly specimen: MachineName | null;
+  } | null;
+}
+
+/**
+ * Where a pool is on the way to another content (pool/sizing/content.ts).
+ *
+ *   canary    the first machine of the new content is to be built and proved
+ *   soaking   it is ready, and has to last
+ *   rolling   the others follow
+ *   done      nothing is left to replace
+ *   stopped   it failed; nothing is replaced until a person resumes it or the content changes again
+ */
+export interface Rollout {
+  readonly pool: string;
+  readonly target: string;
+  /** What claims prefer: the last content that a canary lasted with. */
+  readonly proven: string;
+  readonly phase: "canary" | "soaking" | "rolling" | "done" | "stopped";
+  readonly phaseSince: number;
+  /** A person holds it: nothing is replaced meanwhile, whatever the phase. */
+  readonly paused: boolean;
+  readonly begunAt: number;
+  /** Builds that began before (epoch ms) say nothing of it. */
+  readonly countedFrom: number;
+  readonly canary: MachineName | null;
+  /** Why it stopped. */
+  readonly reason: string | null;
+}
+
+/** How a machine that serves was last seen (pool/machine/heartbeat.ts). */
+export interface Health {
+  readonly machine: MachineName;
+  readonly state: HealthState;
+  /** Epoch ms. */
+  readonly since: number;
+  /** Looks in a row that found trouble before that became its state. */
+  readonly misses: number;
+  readonly reason: string | null;
+  /** Times of the repairs of the last hour. */
+  readonly repairs: readonly number[];
+  /** The customer knows of it. */
+  readonly told: boolean;
+}
+
+export interface Specimen {
+  readonly name: MachineName;
+  /** Epoch ms. */
+  readonly until: number;
+}
+
+export interface NewOrder {
+  readonly id: OrderId;
+  readonly customer: string;
+  readonly plan: string;
+  readonly region: string;
+  readonly agentName: string;
+  readonly secrets: AgentSecrets;
+}
+
+/** A verified webhook, as kept in the inbox. */
+export interface InboxEvent {
+  readonly id: string;
+  readonly type: string;
+  /** Stripe's id of the object the event is about. */
+  readonly object: string;
+  /** Epoch ms, from the event. */
+  readonly createdAt: number;
+  readonly body: string;
+}
+
+export interface Payment {
+  readonly order: OrderId | null;
+  readonly checkoutSession: string;
+  readonly subscription: string | null;
+  readonly stripeCustomer: string | null;
+}
+
+/** What an order's subscription entitles it to, as it is written down. */
+export interface OrderStanding {
+  readonly suspension: { readonly reason: SuspensionReason; readonly text: string } | null;
+  readonly overdueSince: number | null;
+}
+
+export type PaymentOutcome =
+  | { readonly kind: "claimed"; readonly order: Order; readonly machine: Machine }
+  | { readonly kind: "queued"; readonly order: Order; readonly position: number }
+  /** The same checkout session was accepted before; nothing changed. */
+  | { readonly kind: "duplicate"; readonly order: Order }
+  /** The subscription had already ended when the payment arrived (events come in any order). */
+  | { readonly kind: "ended"; readonly order: Order }
+  /** No order has this id or session: kept, flagged to the operator. */
+  | { readonly kind: "unknown-order" };
+
+/** A server type that a location had none of. */
+export interface StockOut {
+  readonly serverType: string;
+  readonly location: string;
+  /** Not tried again before (epoch ms), unless nothing else is left. */
+  readonly until: number;
+}
+
+/** Somebody refuses our whole account; no machine is the cause, and no other machine will do better. */
+export interface Freeze {
+  readonly border: "cloud" | "tailnet";
+  /** Since when, epoch ms. */
+  readonly at: number;
+  readonly kind: "quota" | "auth";
+  readonly reason: string;
+  /** Tries that were refused, and when the last was (epoch ms). */
+  readonly probes: number;
+  readonly probedAt: number;
+}
+
+/** Why a machine was lost, as an order's history tells it. No secret is in any of it: it is kept for ever. */
+export interface Failure {
+  /** What was being done: the machine's state. */
+  readonly step: string;
+  readonly reason: string;
+  /** `BorderErrorKind`, when a border said it. */
+  readonly failure?: string | null;
+  /** Of terraform or ansible-playbook; names the log file. */
+  readonly run?: string | null;
+  /** The end of what it printed. */
+  readonly log?: string | null;
+}
+
+/** A machine that an order used up. */
+export interface Attempt extends Required<Failure> {
+  /** 1 for the first. */
+  readonly n: number;
+  /** Grows when a person starts the order again; only those of the order's last round count. */
+  readonly round: number;
+  readonly machine: MachineName;
+  readonly kind: "build" | "hand-over";
+  /** Epoch ms. */
+  readonly at: number;
+}
+
+/** Where the list of orders goes on. */
+export interface OrderCursor {
+  readonly createdAt: number;
+  readonly id: string;
+}
+
+/** How many machines an order may use up, and where machines for it may be. */
+export interface OrderLimits {
+  readonly limit: number;
+  readonly locationsOf: (region: string) => readonly string[];
+}
+
+type Facts = Readonly<Record<string, unknown>>;
+
+/** Who caused a change, when it was not the daemon by itself: `stripe`, `api`, `person:<name>`. */
+export interface Cause {
+  readonly actor?: string;
+  /** The request or run that it came with: an event's id, a run's id. */
+  readonly run?: string | null;
+}
+
+/** What an audit row says beside actor, action and subject. Never a secret: rows are kept for ever. */
+export interface AuditFacts {
+  /** The reason, in words. */
+  readonly why: string;
+  /** Id of the run or request; a run's names its log file. */
+  readonly run?: string | null;
+  /** The fields that changed, as they were and as they are. */
+  readonly before?: Facts | null;
+  readonly after?: Facts | null;
+  /** Anything else that a reader will ask for; kept as `detail`. */
+  readonly [fact: string]: unknown;
+}
+
+export interface AuditRow {
+  readonly seq: number;
+  /** Epoch ms. */
+  readonly at: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly subject: string;
+  readonly why: string;
+  readonly run: string | null;
+  readonly before: Facts | null;
+  readonly after: Facts | null;
+  readonly detail: Facts;
+  /** SHA-256 over the hash of the row before and this one: audit-chain.ts. */
+  readonly hash: string;
+}
+
+export interface Flag {
+  readonly id: number;
+  readonly at: number;
+  readonly kind: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** A machine's terraform state as the last run left it. */
+export interface RememberedState extends KnownState {
+  /** When it was found so, epoch ms. */
+  readonly at: number;
+  /** The whole file, to be written back when it is lost. */
+  readonly document: string;
+}
+
+/** A machine's row as the evidence has it; it must be held. */
+export interface RecoveredMachine {
+  readonly machine: Machine & { readonly held: string };
+  /** Null keeps those of the row that is there. */
+  readonly secrets: MachineSecrets | null;
+  readonly why: string;
+}
+
+export interface RecoveredOrder {
+  readonly order: Order;
+  /** Null keeps those of the row that is there. */
+  readonly secrets: AgentSecrets | null;
+  readonly why: string;
+}
+
+export interface MachineFilter {
+  readonly pool?: string;
+  readonly states?: readonly MachineState[];
+  /** Everything that is not destroyed. */
+  readonly live?: boolean;
+}
