@@ -1,3 +1,8 @@
+/**
+ * The store's verbs. Each is one whole transaction, durable when it returns; a verb that changes a machine or an
+ * order writes its audit row (reason, cause, changed fields) in the same transaction. One conformance suite
+ * (tests/store/conformance.ts) runs on every implementation.
+ */
 import type { Machine, MachineName, MachineSecrets, MachineState, OrderId } from "../machine/machine.ts";
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
 import type { AuditHead } from "./audit-chain.ts";
