@@ -204,7 +204,7 @@ export const mutations: readonly Mutation[] = [
     before: 'if ((await confirmation) === "disagreed") {',
     after: 'if ((await confirmation) === ("never" as string)) {',
     why: "nobody is served whose payment Stripe, asked again, does not confirm",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/hand-over.test.ts"],
   },
   {
     id: "serve-unproved",
@@ -212,7 +212,7 @@ export const mutations: readonly Mutation[] = [
     before: "refuseUnproved(result.attestation, tailnet !== null);",
     after: "void refuseUnproved;",
     why: "an order runs only when the machine attested everything",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/hand-over.test.ts"],
   },
   {
     id: "unpaid-next-machine",
@@ -220,7 +220,7 @@ export const mutations: readonly Mutation[] = [
     before: "return elsewhere.includes(border) ? { ...fail, again: false } : fail;",
     after: "return fail;",
     why: "an order that was not paid takes no second machine",
-    caughtBy: ["machine/policy", "machine/hand-over"],
+    caughtBy: ["machine/policy", "machine/hand-over.test.ts"],
   },
   {
     id: "ready-unproved",
@@ -236,7 +236,7 @@ export const mutations: readonly Mutation[] = [
     before: "rehearsal: true,",
     after: "rehearsal: false,",
     why: "a rehearsal is nobody's hand-over: the machine stays free",
-    caughtBy: ["machine/lifecycle", "sim"],
+    caughtBy: ["machine/lifecycle"],
   },
   {
     id: "trust-any-host",
@@ -252,7 +252,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (machine.nextHostKey !== hostKey)",
     after: "if (machine.nextHostKey === hostKey)",
     why: "the host key that comes next is written down before the machine shows it",
-    caughtBy: ["machine/lifecycle", "sim"],
+    caughtBy: ["machine/lifecycle"],
   },
   // Money.
   {
@@ -277,7 +277,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (id !== null) {\n      record(id);",
     after: "if (id !== null) {",
     why: "the server's id is written down before terraform sees it",
-    caughtBy: ["gate/create", "sim"],
+    caughtBy: ["gate/create"],
   },
   {
     id: "delete-without-key",
@@ -309,7 +309,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (left !== null) {",
     after: "if (left !== null && machine.serverId === null) {",
     why: "a row is closed only when the cloud says 404",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/hand-over.test.ts"],
   },
   {
     id: "trust-terraforms-exit",
@@ -317,7 +317,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (machine.serverId !== null && (state?.serverId ?? null) === null) {",
     after: "if (machine.serverId === -1) {",
     why: "a server that terraform's state lost is deleted by the id that was recorded",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/hand-over.test.ts"],
   },
   {
     id: "apply-over-taint",
@@ -349,7 +349,7 @@ export const mutations: readonly Mutation[] = [
     before: '"resuming",\n  "releasing",\n  "retiring",\n];',
     after: '"resuming",\n];',
     why: "a destroy is tried until the server is gone",
-    caughtBy: ["machine/hand-over"],
+    caughtBy: ["machine/hand-over.test.ts"],
   },
   {
     id: "sell-on-after-a-stop",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import { VirtualClock } from "../virtual-clock.ts";
 import { storeConformance } from "./conformance.ts";
 import { makeReady, newOrder, pay } from "./rows.ts";
 
@@ -110,5 +111,24 @@ describe("sqlite in a file", () => {
     db.pragma("user_version = 999");
     db.close();
     assert.throws(() => openSqliteStore({ file, sealer }), /newer/);
+  });
+
+  it("serves who paid first, whatever the orders are called", async () => {
+    const clock = new VirtualClock();
+    const store = openSqliteStore({ file, sealer, clock });
+    for (const name of ["o-z", "o-m", "o-a"]) {
+      store.createOrder(newOrder(name, { customer: name }));
+      pay(store, name);
+      await clock.advance(1_000);
+    }
+    for (const [machine, order] of [
+      ["m-1", "o-z"],
+      ["m-2", "o-m"],
+    ] as const) {
+      makeReady(store, machine);
+      const claimed = store.claimForQueue({ name: "small", plan: "small", locationsOf: () => ["fsn1"] });
+      assert.equal(claimed?.order.id, order);
+    }
+    store.close();
   });
 });
