@@ -84,7 +84,7 @@ for (const mode of ["real", "simulated"] as const) {
       const wanted = { key: await key(), hostname: "agent-a", controlUrl: local.controlUrl };
       const joined = await joinTailnet(facts, wanted, (step) => steps.push(step));
       const device = (await local.devices()).find(({ hostname }) => hostname === "agent-a");
-      assert.deepEqual(joined, { address: device?.addresses[0], node: device?.nodeId });
+      assert.deepEqual(joined, { address: device?.addresses[0], node: device?.nodeId, reachable: true });
       assert.deepEqual(steps, ["joined", "forwarded"]);
     });
 
