@@ -56,6 +56,16 @@ export function hetznerContract(name: string, start: () => Promise<HetznerUnderT
       assert.equal(answer.status, 201, answer.body);
       return read(answer).server.id;
     }
+    /** Until then the order's action keeps the server locked. */
+    async function made(id: number): Promise<void> {
+      for (let asked = 0; asked < patience; asked++) {
+        const shown = await rig.cloud.server(id);
+        const { actions } = read(await send("GET", `/servers/${id}/actions`));
+        const order = actions.find(({ command }: { command: string }) => command === "create_server");
+        if (shown?.status === "running" && order.status === "success") return;
+      }
+      assert.fail(`server ${id} never runs`);
+    }
     async function gone(id: number): Promise<void> {
       for (let asked = 0; asked < patience; asked++) if ((await rig.cloud.server(id)) === null) return;
       assert.fail(`server ${id} does not go`);
@@ -68,13 +78,7 @@ export function hetznerContract(name: string, start: () => Promise<HetznerUnderT
       assert.equal(action.command, "create_server");
       assert.deepEqual(action.resources[0], { id: server.id, type: "server" });
       assert(["running", "success"].includes(action.status));
-      for (let asked = 0; ; asked++) {
-        const shown = await rig.cloud.server(server.id);
-        const { actions } = read(await send("GET", `/servers/${server.id}/actions`));
-        const made = actions.find(({ command }: { command: string }) => command === "create_server");
-        if (shown?.status === "running" && made.status === "success") break;
-        assert(asked < patience, "it never runs");
-      }
+      await made(server.id);
     });
 
     it("shows a server by id, by exact name and by all labels of a selector", async () => {
@@ -128,6 +132,7 @@ export function hetznerContract(name: string, start: () => Promise<HetznerUnderT
 
     it("deletes by an action, and is then as if the server had never been", async () => {
       const id = await buy("claw-a");
+      await made(id);
       const answer = await send("DELETE", `/servers/${id}`);
       assert.equal(answer.status, 200);
       assert.equal(read(answer).action.command, "delete_server");

@@ -145,9 +145,10 @@ describe("a state file", () => {
       type: "hcloud_server",
       instances: [{ status: "tainted", attributes: { id: "42" } }],
     };
-    await write(JSON.stringify({ version: 4, serial: 3, lineage: "l", resources: [server] }));
+    const text = JSON.stringify({ version: 4, serial: 3, lineage: "l", resources: [server] });
+    await write(text);
     const wanted = { serverId: 42, tainted: true, serial: 3, lineage: "l", resources: 1, empty: false };
-    assert.deepEqual(await readState(folder), wanted);
+    assert.deepEqual(await readState(folder), { ...wanted, text });
   });
 
   for (const text of ["{", "[]", "null", '{"serial":1}', "\0\0"]) {
