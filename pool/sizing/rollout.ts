@@ -115,18 +115,21 @@ function failureOf(
   return `${bad.length} machines of it went bad, the last, ${worst.name}: ${worst.reason}`;
 }
 
-/** Also a machine that a customer got at once: the pool was empty. */
+/**
+ * The first that got ready since the roll-out began, planned before or not; also one that a customer got at once: the pool
+ * was empty. Where nothing is stale no other will be built, so any that has the content will do.
+ */
 function findCanary(row: Rollout, context: Context): void {
-  const canary = context.store
+  const { store } = context;
+  const made = store
     .machines({ pool: row.pool, states: ["ready", "claimed", "handing-over", "serving"] })
-    .find((machine) => machine.createdAt >= row.countedFrom && contentOf(machine) === row.target);
+    .filter((machine) => contentOf(machine) === row.target);
+  const canary =
+    made.find(({ readyAt }) => (readyAt ?? 0) >= row.countedFrom) ??
+    (isAnyStale(store, row) ? undefined : made.find(({ state }) => state === "ready"));
   if (!canary) return;
-  move(
-    row,
-    { phase: "soaking", canary: canary.name },
-    `${canary.name} is the first of it to be ready`,
-    context,
-  );
+  const why = `${canary.name} is the first of it to be ready`;
+  move(row, { phase: "soaking", canary: canary.name }, why, context);
 }
 
 function soak(row: Rollout, pool: PoolConfig, context: Context): void {

@@ -44,11 +44,14 @@ const isBare = ({ store }: Story, subject: string): boolean =>
 
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced({ store, world, installation }: Story): boolean {
-  const rotten = [...world.servers.values()].some(
-    ({ id, machine, deleting }) =>
-      (machine.rot === "crash" && !deleting) ||
-      (machine.rot !== null && store.machineByServerId(id)?.state === "ready"),
-  );
+  const rotten = [...world.servers.values()].some(({ id, machine, deleting }) => {
+    const state = store.machineByServerId(id)?.state;
+    // One that is suspended is off: it is looked at when it is to serve again.
+    return (
+      (machine.rot === "crash" && !deleting && state !== "suspended") ||
+      (machine.rot !== null && state === "ready")
+    );
+  });
   const [pool] = installation.config.pools;
   const hasRoom = store.machines({ live: true }).length < (pool?.maxTotal ?? 0);
   const rollout = store.rollout(pool?.name ?? "");

@@ -102,6 +102,32 @@ describe("roll-outs", () => {
     assert.equal(row().proven, "cx23 debian-12 r2");
   });
 
+  it("take a machine for their canary that was planned before they began", async () => {
+    ready("r1");
+    ready("r1");
+    const [planned = assert.fail()] = round().planned;
+    await life.clock.advance(minute);
+    life.store.putSetting(recipeSetting, "r2");
+    assert.deepEqual(round().planned, [], "one of the content is on its way");
+    await life.clock.advance(minute);
+    build(planned, "r2");
+    round();
+    assert.deepEqual([phase(), row().canary], ["soaking", planned]);
+  });
+
+  it("are not held up where every ready machine has the content before a canary is known", async () => {
+    for (let count = 0; count < 3; count++) ready("r1");
+    round();
+    life.store.putSetting(recipeSetting, "r2");
+    round();
+    for (const { name } of life.store.machines({ states: ["ready"] }))
+      change(name, { installed: { recipe: "r2" } });
+    await life.clock.advance(minute);
+    life.store.putRollout({ ...row(), countedFrom: life.clock.now() }, "test");
+    round();
+    assert.equal(phase(), "soaking");
+  });
+
   it("build their canary also when min_ready became smaller just then", () => {
     for (let count = 0; count < 3; count++) ready("r1");
     round();
