@@ -60,7 +60,10 @@ export interface Attestation {
   readonly unitActive: boolean;
   readonly tailnetAddress: string | null;
   readonly tailnetNode: string | null;
-  /** False: it joined, and Tailscale's relays could not be reached, so other nodes may not find it yet. */
+  /**
+   * False: it joined, and Tailscale's relays could not be reached, so other nodes may not find it yet. Absent when it was to
+   * join no tailnet.
+   */
   readonly tailnetReachable?: boolean;
   /** Which way the gateway took its secrets. */
   readonly way: "reload" | "config" | "restart" | "unchanged";

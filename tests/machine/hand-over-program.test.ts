@@ -119,6 +119,7 @@ describe("the hand-over program", function () {
     const device = (await machine.tailscale.devices()).find(({ hostname }) => hostname === "agent-2");
     assert.equal(attestation.tailnetNode, device?.nodeId);
     assert.equal(attestation.tailnetAddress, device?.addresses[0]);
+    assert.equal(attestation.tailnetReachable, true);
     await leave("agent-2");
   });
 
@@ -267,9 +268,10 @@ describe("the hand-over program", function () {
 
   it("tells health, and repairs by a restart", async () => {
     const healthy = { type: "health", unit: "active", gateway: true, version: "stand-in", handedOver: null };
-    const { tailnet, ...health } = await (await program()).inspect("health");
+    const { tailnet, relay, ...health } = await (await program()).inspect("health");
     assert.deepEqual(health, healthy);
     assert.ok(["Running", "NeedsLogin"].includes(tailnet));
+    assert.equal(relay, tailnet === "Running", "only a machine that joined has a home relay");
     const steps: string[] = [];
     const repaired = await (await program()).inspect("repair", ({ step }) => steps.push(step));
     assert.deepEqual(steps, ["restarted", "started"]);

@@ -228,7 +228,7 @@ describe("the sweep of Stripe", () => {
     makeReady(rig.store, "claw-a");
     makeReady(rig.store, "claw-b");
     const own = await order();
-    const callers = await order({ checkout: "caller" });
+    const callers = await order({ checkout: "caller", customer: "customer-2" });
     const { session } = await rig.gateway.createCheckout({
       reference: callers.id,
       price: prices.small,

@@ -196,7 +196,7 @@ async function work(facts, held, request, step) {
   const wantsTailnet = request.tailnet !== null && facts.tailscaleSocket !== null;
   const joining = wantsTailnet
     ? within(joinDeadlineMs, "tailnet", "the join", joinTailnet(facts, request.tailnet, step))
-    : { address: null, node: null, reachable: true };
+    : { address: null, node: null };
   const dropping = request.dropAdmin && noted.then(() => dropAdmin(facts)).then(() => step("admin-dropped"));
   // All are waited for even when one fails: nothing of this hand-over may still be at work when it is reported.
   const results = await Promise.allSettled([
