@@ -177,7 +177,9 @@ describe("preparing a machine", function () {
     try {
       const running = await connection.start("id");
       const { value } = await running.lines()[Symbol.asyncIterator]().next();
-      assert.deepEqual(JSON.parse(value ?? ""), { type: "armed", program: "1", gateway: true });
+      const recorded = JSON.parse(await sh("cat /var/lib/clawpool/installed.json"));
+      const armed = { type: "armed", program: "1", gateway: true, installed: recorded };
+      assert.deepEqual(JSON.parse(value ?? ""), armed);
       running.end();
       const { stdout } = await running.done;
       assert.ok(!stdout.includes("uid="), stdout);
