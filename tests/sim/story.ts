@@ -27,6 +27,8 @@ export interface Plot {
   readonly kills: readonly number[];
   /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
   readonly lost?: number;
+  /** The most that passes before each step of a customer's trouble, in ms; 15 minutes unless told otherwise. */
+  readonly troubleWithin?: number;
   readonly spell: Spell | null;
   /** The store is lost or an older one comes back; not, unless told otherwise. */
   readonly rescue?: Rescue | null;
@@ -57,6 +59,7 @@ export class Story {
   daemon: SimDaemon;
   #kills: number[];
   readonly #lost: number;
+  readonly troubleWithin: number;
   #open = 0;
 
   constructor(world: World, installation: Installation, plot: Plot) {
@@ -64,6 +67,7 @@ export class Story {
     this.installation = installation;
     this.#kills = [...plot.kills];
     this.#lost = plot.lost ?? 0.12;
+    this.troubleWithin = plot.troubleWithin ?? 15 * minute;
     const { config } = installation;
     const { sweepEveryMs: everyMs = config.sweeps.everyMs } = plot;
     installation.config = { ...config, sweeps: { ...config.sweeps, everyMs } };

@@ -16,8 +16,10 @@ describe("suspension under simulation", function () {
     // The sweep finds within 15 minutes what nobody told; a system has 2 minutes to shut down, a gateway comes up in 80 s.
     it(`is off, and serves again, within 18 minutes ${when}`, async () => {
       const waits = { off: [] as number[], on: [] as number[] };
-      for (let seed = 1; seed <= (lost === 0 ? 8 : 14); seed++) {
-        const calm = { lasts: 0, kills: [], spell: null, rots: 0, recipe: undefined };
+      // What is found only minutes later must last for longer, or most of it has changed again by then.
+      const troubleWithin = (lost === 0 ? 15 : 22) * minute;
+      for (let seed = 1; seed <= 8; seed++) {
+        const calm = { lasts: 0, kills: [], spell: null, rots: 0, recipe: undefined, troubleWithin };
         const plot = { ...calm, buyers: 6, lost };
         const { violations, trace } = await simulate(seed, plot, ({ world, store }) => {
           const rows = store.auditRows({ limit: 100_000 });
@@ -42,7 +44,7 @@ describe("suspension under simulation", function () {
         });
         assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
       }
-      assert.ok(waits.off.length > 0 && waits.on.length > 0, JSON.stringify(waits));
+      assert.ok(waits.off.length > 2 && waits.on.length > 2, JSON.stringify(waits));
       assert.ok(Math.max(...waits.off, ...waits.on) <= 18, JSON.stringify(waits));
       const quick = waits.off.filter((wait) => wait < 1).length;
       assert.equal(quick > waits.off.length / 2, lost === 0, JSON.stringify(waits));

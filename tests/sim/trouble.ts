@@ -2,14 +2,12 @@
 import type { Story } from "./story.ts";
 import type { SimSession } from "./world.ts";
 
-const minute = 60_000;
-
 /** Once or twice; some of it passes, some stays. */
 export async function troubleWith(story: Story, session: SimSession): Promise<void> {
   const { world } = story;
   const { chance, clock } = world;
   for (let times = chance.integer(1, 2); times > 0; times--) {
-    await clock.delay(chance.between(0, 15) * minute);
+    await clock.delay(chance.between(0, story.troubleWithin));
     const subscription = world.subscriptions.get(session.subscription ?? "");
     if (subscription?.status !== "active") return;
     const passes = chance.happens(0.7);
@@ -23,7 +21,7 @@ export async function troubleWith(story: Story, session: SimSession): Promise<vo
       world.note(`subscription ${subscription.id} of ${session.order} is ${what}`);
       await story.announce(session, event);
     };
-    const wait = () => clock.delay(chance.between(0, 15) * minute);
+    const wait = () => clock.delay(chance.between(0, story.troubleWithin));
     switch (chance.pick(["pause", "past_due", "dispute", "refund"])) {
       case "pause":
         await happens("paused", "customer.subscription.paused", { status: "paused" });
