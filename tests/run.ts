@@ -16,8 +16,9 @@ const files = globSync("**/*.test.ts", { cwd: here })
   // Quick suites first, so that a broken unit is seen before minutes of end-to-end tests.
   .sort((a, b) => weight(a) - weight(b) || a.localeCompare(b));
 
+/** Folders whose tests take minutes, the longest last. */
 function weight(file: string): number {
-  return ["e2e", "cloud"].indexOf(file.split("/")[0] ?? "") === -1 ? 0 : file.startsWith("e2e") ? 2 : 1;
+  return ["cloud", "faults", "soak", "e2e"].indexOf(file.split("/")[0] ?? "");
 }
 
 /** Suites that take less are not named at the end. */

@@ -1,5 +1,5 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
-import type { OrderId } from "../../pool/machine/machine.ts";
+import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
 import { broken, type Facts, unrest } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
@@ -42,6 +42,10 @@ const isBare = ({ store }: Story, subject: string): boolean =>
   store.order(subject as OrderId)?.state === "failed" &&
   store.agentSecrets(subject as OrderId).gatewayToken === "";
 
+/** A serving machine shows another host key for good: its agent serves on, but only a person can let the daemon in. */
+const isLockedOut = ({ store, world }: Story, subject: string): boolean =>
+  world.servers.get(store.machine(subject as MachineName)?.serverId ?? 0)?.machine.rot === "host-key";
+
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced({ store, world, installation }: Story): boolean {
   const rotten = [...world.servers.values()].some(({ id, machine, deleting }) => {
@@ -72,7 +76,9 @@ export function isSettled(story: Story): boolean {
   return !store
     .flags()
     .some(
-      ({ kind, subject }) => told.includes(kind) || (orderFlags.includes(kind) && !isBare(story, subject)),
+      ({ kind, subject }) =>
+        (told.includes(kind) && !(kind === "unhealthy" && isLockedOut(story, subject))) ||
+        (orderFlags.includes(kind) && !isBare(story, subject)),
     );
 }
 
