@@ -122,7 +122,7 @@ export function createTerraform(options: TerraformOptions): Terraform {
             },
           );
         } finally {
-          for (const file of [planFile, shownPlan]) await rm(join(folder, file), { force: true });
+          await rm(join(folder, planFile), { force: true });
         }
       }),
 

@@ -4,7 +4,17 @@
  * listed names only, no signal, no kill timer.
  */
 import { spawn } from "node:child_process";
-import { closeSync, type FSWatcher, openSync, readFileSync, statSync, watch, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  type FSWatcher,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  unlinkSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
@@ -21,7 +31,10 @@ export interface Invocation {
   readonly access: Access | null;
   readonly cliConfig: string | null;
   readonly onLine?: (line: LogLine) => void;
-  /** Where the output goes instead of the run's log: a plan has the whole user_data in it, and logs are kept. */
+  /**
+   * Where the output goes instead of the run's log: a plan has the whole user_data in it, and logs are kept. The file has
+   * no name any more when terraform writes to it, so it is gone with the run, however that ends.
+   */
   readonly output?: string;
 }
 
@@ -88,8 +101,9 @@ export async function runTerraform(invocation: Invocation, args: readonly string
   const { bin, folder, run, access, cliConfig, onLine } = invocation;
   await mkdir(join(folder, "runs"), { recursive: true, mode: 0o700 });
   const logFile = invocation.output ?? logFileOf(folder, run);
-  const log = openSync(logFile, "a", 0o600);
-  const from = statSync(logFile).size;
+  const log = openSync(logFile, "a+", 0o600);
+  const from = fstatSync(log).size;
+  if (invocation.output !== undefined) unlinkSync(logFile);
   const record: RunRecord = { run, command: args[0] ?? "" };
   writeRecord(folder, record);
   const tail = onLine ? follow(logFile, from, onLine) : null;
@@ -118,13 +132,20 @@ export async function runTerraform(invocation: Invocation, args: readonly string
         }, reject);
       }
     });
-    return { exitCode, lines: parseLog(readFrom(logFile, from)) };
+    return { exitCode, lines: parseLog(readOpen(log, from)) };
   } finally {
     running = false;
     closeSync(log);
     tail?.close();
     await rm(recordFile(folder), { force: true });
   }
+}
+
+/** By position: terraform has left the file's own at its end. */
+function readOpen(file: number, from: number): string {
+  const bytes = Buffer.alloc(fstatSync(file).size - from);
+  const length = readSync(file, bytes, 0, bytes.length, from);
+  return bytes.toString("utf8", 0, length);
 }
 
 /** Written in one go and synchronously: there must be no moment in which a run is without its record. */
