@@ -68,18 +68,23 @@ function noticeOf(order: Order): string | null {
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
+/** What a list shows of an order, and its own view too. */
+const brief = (order: Order) => ({
+  id: order.id,
+  state: order.state,
+  customer: order.customer,
+  plan: order.plan,
+  region: order.region,
+  agent_name: order.agentName,
+  created_at: new Date(order.createdAt).toISOString(),
+});
+
 export function viewOrder(order: Order, { store, desk }: { store: Store; desk: OrderDesk }): OrderView {
   const estimate = desk.estimate(order);
   const machine = order.machine === null ? null : store.machine(order.machine);
   const shown = machine !== null && ["running", "suspended", "releasing"].includes(order.state);
   return {
-    id: order.id,
-    state: order.state,
-    customer: order.customer,
-    plan: order.plan,
-    region: order.region,
-    agent_name: order.agentName,
-    created_at: new Date(order.createdAt).toISOString(),
+    ...brief(order),
     paid_at: iso(order.paidAt),
     running_since: iso(order.servingAt),
     release_at: iso(order.releaseAt),
@@ -206,13 +211,7 @@ export interface ListedOrderView {
 
 export function viewListedOrder(order: Order, store: Store): ListedOrderView {
   return {
-    id: order.id,
-    state: order.state,
-    customer: order.customer,
-    plan: order.plan,
-    region: order.region,
-    agent_name: order.agentName,
-    created_at: new Date(order.createdAt).toISOString(),
+    ...brief(order),
     machine: order.machine,
     position: order.state === "queued" ? store.queuePosition(order.id) : null,
     reason: order.suspendedWhy ?? order.reason,

@@ -1,12 +1,11 @@
 /** `clawpool destroy`: what a person's word can do to a machine, and what it takes when a customer uses it. */
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import { pino } from "pino";
-import { createAdmin } from "../api/admin.ts";
 import { createDestroyByName, type DestroyByName, DestroyRefusedError } from "../pool/confirmed-destroy.ts";
 import type { Loop } from "../pool/loop.ts";
 import type { MachineName } from "../pool/machine/machine.ts";
 import { BusyError } from "../pool/people.ts";
+import { adminWith } from "./api/admin-with.ts";
 import { type CliRig, makeCliRig } from "./cli/rig.ts";
 import { type Life, startLife } from "./machine/fakes.ts";
 import { failure, limits, makeReady, newOrder, pay } from "./store/rows.ts";
@@ -112,21 +111,10 @@ describe("destroying a machine by name", () => {
       rig = makeCliRig();
       rig.configure();
       mkdirSync(rig.stateDir);
-      const none = () => assert.fail();
-      const admin = createAdmin({
+      const admin = adminWith({
         stateDir: rig.stateDir,
         store: life.store,
-        status: none,
-        people: { begin: none, end: none },
-        stripeSweep: { reconcile: none },
-        desk: { retry: none, hold: none },
-        sweeps: { reconcile: none },
-        states: { look: none, repair: none },
         destroyByName: destroy,
-        recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
-        resume: none,
-        rollout: none,
-        log: pino({ level: "silent" }),
       });
       socket = await admin.listen();
     });

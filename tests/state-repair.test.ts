@@ -1,14 +1,13 @@
 /** What a person does about a refused terraform state: by function, and as `clawpool state …` over the daemon's socket. */
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import { pino } from "pino";
-import { createAdmin } from "../api/admin.ts";
 import type { Loop } from "../pool/loop.ts";
 import { reconcile } from "../pool/machine/lifecycle.ts";
 import type { MachineName } from "../pool/machine/machine.ts";
 import { BusyError } from "../pool/people.ts";
 import { generateKeyPair } from "../pool/ssh/keys.ts";
 import { createStateRepair, type StateRepair, StateRepairError } from "../pool/state-repair.ts";
+import { adminWith } from "./api/admin-with.ts";
 import { type CliRig, makeCliRig } from "./cli/rig.ts";
 import { type Life, startLife, stateOf } from "./machine/fakes.ts";
 import { makeReady } from "./store/rows.ts";
@@ -111,21 +110,10 @@ describe("the repair of a terraform state", () => {
       rig = makeCliRig();
       rig.configure();
       mkdirSync(rig.stateDir);
-      const none = () => assert.fail();
-      const admin = createAdmin({
+      const admin = adminWith({
         stateDir: rig.stateDir,
         store: life.store,
-        status: none,
-        people: { begin: none, end: none },
-        desk: { retry: none, hold: none },
-        stripeSweep: { reconcile: none },
-        sweeps: { reconcile: none },
         states: repair,
-        destroyByName: none,
-        recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
-        resume: none,
-        rollout: none,
-        log: pino({ level: "silent" }),
       });
       socket = await admin.listen();
     });

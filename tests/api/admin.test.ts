@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pino from "pino";
-import { type Admin, createAdmin } from "../../api/admin.ts";
+import type { Admin } from "../../api/admin.ts";
 import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/cli/admin-client.ts";
 import { BorderError } from "../../pool/errors.ts";
 import type { OrderPage } from "../../pool/order/list.ts";
@@ -14,6 +13,7 @@ import { UnknownPoolError } from "../../pool/sizing/stop.ts";
 import type { ReconcileRequest } from "../../pool/sweep/stripe.ts";
 import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
 import { makeReady } from "../store/rows.ts";
+import { adminWith } from "./admin-with.ts";
 
 describe("the admin socket", () => {
   let rig: DeskRig;
@@ -57,23 +57,18 @@ describe("the admin socket", () => {
       resumed.push([pool, actor]);
       return [{ pool: "small", stopped: "why", specimens: [] }];
     };
-    admin = createAdmin({
+    admin = adminWith({
       stateDir,
       store: rig.store,
       status,
       people,
       desk: rig.desk,
       stripeSweep,
-      sweeps: { reconcile: () => assert.fail() },
-      states: { look: () => assert.fail(), repair: () => assert.fail() },
-      destroyByName: () => assert.fail(),
       resume,
-      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       rollout: (action, pool, actor) => {
         held.push([action, pool, actor]);
         return [];
       },
-      log: pino({ level: "silent" }),
     });
     listening = await admin.listen();
   });

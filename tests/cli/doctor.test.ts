@@ -1,9 +1,8 @@
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { pino } from "pino";
-import { createAdmin } from "../../api/admin.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
+import { adminWith } from "../api/admin-with.ts";
 import { type Hetzner, startHetzner } from "../cloud/hetzner/hetzner.ts";
 import { nullBackend } from "../cloud/machines/null.ts";
 import { type LocalTailscale, startTailscale } from "../cloud/tailscale/api.ts";
@@ -36,20 +35,10 @@ describe("clawpool doctor", () => {
     mkdirSync(rig.stateDir);
     rig.env.TS_SECRET = tailscale.clientSecret;
     life = startLife();
-    const admin = createAdmin({
+    const admin = adminWith({
       stateDir: rig.stateDir,
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
-      people: { begin: () => assert.fail(), end: () => assert.fail() },
-      states: { look: () => assert.fail(), repair: () => assert.fail() },
-      destroyByName: () => assert.fail(),
-      desk: { retry: () => assert.fail(), hold: () => assert.fail() },
-      stripeSweep: { reconcile: () => assert.fail() },
-      sweeps: { reconcile: () => assert.fail() },
-      resume: () => assert.fail(),
-      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
-      rollout: () => assert.fail(),
-      log: pino({ level: "silent" }),
     });
     socket = await admin.listen();
   });

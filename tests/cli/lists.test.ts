@@ -1,13 +1,12 @@
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import { pino } from "pino";
-import { createAdmin } from "../../api/admin.ts";
 import { age, table } from "../../pool/cli/table.ts";
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
 import { RetryRefusedError } from "../../pool/order/desk.ts";
 import { pauseRollout, resumeRollout } from "../../pool/sizing/rollout.ts";
 import { resume } from "../../pool/sizing/stop.ts";
+import { adminWith } from "../api/admin-with.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { limits, makeReady, newOrder, pay } from "../store/rows.ts";
 import { type CliRig, makeCliRig } from "./rig.ts";
@@ -31,17 +30,11 @@ describe("clawpool status, machines, orders", function () {
         throw new RetryRefusedError(`order ${id} is ${state}; only failed orders are started again`);
       return life.store.retryOrder(id, ["fsn1"], { actor }).order;
     };
-    const admin = createAdmin({
+    const admin = adminWith({
       stateDir: rig.stateDir,
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
-      people: { begin: () => assert.fail(), end: () => assert.fail() },
       desk: { retry, hold: () => assert.fail() },
-      stripeSweep: { reconcile: () => assert.fail() },
-      sweeps: { reconcile: () => assert.fail() },
-      states: { look: () => assert.fail(), repair: () => assert.fail() },
-      destroyByName: () => assert.fail(),
-      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
       resume: (pool, actor) => resume({ store: life.store, config: () => life.config }, pool, actor),
       rollout: (action, pool, actor) =>
         (action === "pause" ? pauseRollout : resumeRollout)(
@@ -49,7 +42,6 @@ describe("clawpool status, machines, orders", function () {
           pool,
           actor,
         ),
-      log: pino({ level: "silent" }),
     });
     socket = await admin.listen();
     makeReady(life.store, "claw-test-one");

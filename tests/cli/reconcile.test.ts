@@ -1,11 +1,10 @@
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import { pino } from "pino";
-import { createAdmin } from "../../api/admin.ts";
 import { BorderError } from "../../pool/errors.ts";
 import type { ReconcileRequest, StripeReport } from "../../pool/sweep/stripe.ts";
 import type { SweepName, SweepReport, SweepRequest } from "../../pool/sweep/sweep.ts";
 import { NoSweepError } from "../../pool/sweep/sweeps.ts";
+import { adminWith } from "../api/admin-with.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { type CliRig, makeCliRig } from "./rig.ts";
 
@@ -28,17 +27,9 @@ describe("clawpool reconcile", () => {
     found = { sweep: "cloud", looked: "3 servers; 3 machines that must have one", findings: [], gaps: [] };
     const since = Date.parse("2026-11-01T09:30:00Z");
     report = { findings: [], since, sessions: 12, subscriptions: 7, gaps: [] };
-    const admin = createAdmin({
+    const admin = adminWith({
       stateDir: rig.stateDir,
       store: life.store,
-      status: () => assert.fail(),
-      people: { begin: () => assert.fail(), end: () => assert.fail() },
-      states: { look: () => assert.fail(), repair: () => assert.fail() },
-      destroyByName: () => assert.fail(),
-      desk: { retry: () => assert.fail(), hold: () => assert.fail() },
-      resume: () => assert.fail(),
-      recovery: { status: () => assert.fail(), look: () => assert.fail(), release: () => assert.fail() },
-      rollout: () => assert.fail(),
       sweeps: {
         async reconcile(name, request) {
           looked.push([name, request]);
@@ -56,7 +47,6 @@ describe("clawpool reconcile", () => {
           return report;
         },
       },
-      log: pino({ level: "silent" }),
     });
     socket = await admin.listen();
   });

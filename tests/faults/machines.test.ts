@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { OrderView } from "../../api/views.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
 import { onLocalCloud, simulated } from "./fault.ts";
 import { type FaultRig, startFaultRig } from "./rig.ts";
@@ -29,6 +30,17 @@ describe("faults: SSH, Ansible and machines, on the local cloud", function () {
       const machine = rig.store.machine(name);
       return machine?.state === "preparing" ? machine : null;
     });
+
+  /** Stripe does not answer what the hand-over asks about the payment, until it is released. */
+  const holdConfirmation = ({ checkout_session }: OrderView) =>
+    rig.rig.cloud.stripe.console.hold(`GET /v1/checkout/sessions/${checkout_session}`);
+
+  /** Resolves when the hand-over has told its first step. */
+  async function buyUntilStep({ id, checkout_session }: OrderView): Promise<void> {
+    const { sent } = rig.rig.cloud.stripe.console.buy(checkout_session ?? "");
+    for await (const event of rig.rig.shop.events(id)) if (event.type === "step") break;
+    await sent;
+  }
 
   fault("A1", "a machine that shows another host key is never talked to", async () => {
     const id = rig.rig.cloud.hetzner.faults.add({ effect: { kind: "machine", fault: "other-host-key" } });
@@ -68,12 +80,9 @@ describe("faults: SSH, Ansible and machines, on the local cloud", function () {
   fault("A6", "a daemon killed between claim and hand-over goes on with the same machine, once", async () => {
     await rig.ready(1);
     const order = await rig.order("a6");
-    const { stripe } = rig.rig.cloud;
-    const release = stripe.console.hold(`GET /v1/checkout/sessions/${order.checkout_session}`);
+    const release = holdConfirmation(order);
     try {
-      const { sent } = stripe.console.buy(order.checkout_session ?? "");
-      for await (const event of rig.rig.shop.events(order.id)) if (event.type === "step") break;
-      await sent;
+      await buyUntilStep(order);
       await rig.rig.daemon.kill();
     } finally {
       release();
@@ -88,12 +97,9 @@ describe("faults: SSH, Ansible and machines, on the local cloud", function () {
   fault("A7", "an `.env` is the pool's or the customer's, never half of either", async () => {
     await rig.ready(1);
     const order = await rig.order("a7");
-    const { stripe } = rig.rig.cloud;
-    const release = stripe.console.hold(`GET /v1/checkout/sessions/${order.checkout_session}`);
+    const release = holdConfirmation(order);
     try {
-      const { sent } = stripe.console.buy(order.checkout_session ?? "");
-      for await (const event of rig.rig.shop.events(order.id)) if (event.type === "step") break;
-      await sent;
+      await buyUntilStep(order);
       const [machine] = rig.machines("claimed", "handing-over");
       assert(machine);
       await powerOff(machine.serverId);

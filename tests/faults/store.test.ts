@@ -69,6 +69,19 @@ async function tellUntilTaken(
   }
 }
 
+/** Three orders, one after the other, each until it runs or has failed. */
+async function sellThree(scene: Scene, prefix: string): Promise<void> {
+  for (const letter of ["a", "b", "c"]) {
+    await scene.controller();
+    const order = await scene.order(`${prefix}-${letter}`);
+    scene.pays(order);
+    await tellUntilTaken(scene, order);
+    await scene.until("it runs or failed", () =>
+      ["running", "failed"].includes(scene.store.order(order.id)?.state ?? ""),
+    );
+  }
+}
+
 describe("faults: the store", function () {
   this.timeout(60_000);
   let dir: string;
@@ -161,15 +174,7 @@ describe("faults: the store", function () {
     await scene.ready(2);
     let busy = true;
     sicken(scene, () => (busy && scene.world.chance.happens(0.1) ? "before" : null), "SQLITE_BUSY");
-    for (const name of ["d4-a", "d4-b", "d4-c"]) {
-      await scene.controller();
-      const order = await scene.order(name);
-      scene.pays(order);
-      await tellUntilTaken(scene, order);
-      await scene.until("it runs or failed", () =>
-        ["running", "failed"].includes(scene.store.order(order.id)?.state ?? ""),
-      );
-    }
+    await sellThree(scene, "d4");
     busy = false;
   });
 
@@ -177,15 +182,7 @@ describe("faults: the store", function () {
     await scene.ready(2);
     let cut = true;
     sicken(scene, () => (cut && scene.world.chance.happens(0.1) ? "after" : null), "SQLITE_IOERR");
-    for (const name of ["d8-a", "d8-b", "d8-c"]) {
-      await scene.controller();
-      const order = await scene.order(name);
-      scene.pays(order);
-      await tellUntilTaken(scene, order);
-      await scene.until("it runs or failed", () =>
-        ["running", "failed"].includes(scene.store.order(order.id)?.state ?? ""),
-      );
-    }
+    await sellThree(scene, "d8");
     cut = false;
   });
 

@@ -4,7 +4,7 @@
  */
 import type { ResourceKind } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
-import type { SimDevice, SimServer, World } from "./world.ts";
+import { type SimDevice, type SimServer, untouched, type World } from "./world.ts";
 
 const minute = 60_000;
 /** The example configuration's. */
@@ -37,18 +37,7 @@ function place(world: World, name: string, labels: Record<string, string>): SimS
     bootedAt: now,
     off: false,
     deleting: false,
-    machine: {
-      hostKey: "ssh-ed25519 AAAAother",
-      bornKey: null,
-      admin: false,
-      prepared: false,
-      gatewayToken: null,
-      done: null,
-      customer: null,
-      tailnetNode: null,
-      installed: null,
-      rot: null,
-    },
+    machine: { ...untouched, hostKey: "ssh-ed25519 AAAAother", admin: false },
   };
   world.servers.set(server.id, server);
   return server;

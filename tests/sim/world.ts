@@ -30,6 +30,18 @@ export interface SimMachine {
   rot: Rot | null;
 }
 
+/** What a machine is like that nobody has been on. */
+export const untouched = {
+  bornKey: null,
+  prepared: false,
+  gatewayToken: null,
+  done: null,
+  customer: null,
+  tailnetNode: null,
+  installed: null,
+  rot: null,
+} as const;
+
 export const rots = ["gateway", "disk", "tailnet", "host-key"] as const;
 /** A gateway that crashed comes back by a restart; the others stay. */
 export type Rot = (typeof rots)[number] | "crash";

@@ -68,3 +68,13 @@ export function pay(store: Store, order: string, eventId = `evt_${order}`) {
   };
   return store.acceptPayment(event(eventId), payment, ["fsn1", "nbg1"]);
 }
+
+/** The machine m-1 with the paid order o-1 that it serves. */
+export function serve(store: Store): MachineName {
+  const machine = makeReady(store, "m-1");
+  store.createOrder(newOrder("o-1"));
+  pay(store, "o-1");
+  store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
+  store.recordServing(machine, { tailnetNode: "n1", tailnetAddress: "100.64.0.1" });
+  return machine;
+}

@@ -6,7 +6,7 @@ import type { Answer, Call, Sent, Wire } from "../../../pool/cloud/wire.ts";
 import { BorderError } from "../../../pool/errors.ts";
 import { ownLabels } from "../../../pool/machine/labels.ts";
 import { carryOutLate, type SimResource } from "../leftovers.ts";
-import type { SimServer, World } from "../world.ts";
+import { type SimServer, untouched, type World } from "../world.ts";
 import { platformIds } from "./terraform.ts";
 
 /** What a `POST /servers` of the simulated terraform carries. */
@@ -133,17 +133,10 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
     off: false,
     deleting: false,
     machine: {
+      ...untouched,
       hostKey: world.strikes(0.01) ? "ssh-ed25519 AAAAanother" : bootKey,
-      bornKey: null,
       authorizedKey: authorizedKeyOf.exec(body.user_data)?.[1],
       admin: true,
-      prepared: false,
-      gatewayToken: null,
-      done: null,
-      customer: null,
-      tailnetNode: null,
-      installed: null,
-      rot: null,
     },
   };
   world.servers.set(server.id, server);

@@ -1,9 +1,9 @@
 /** What a store promises of orders that may not be served, and of what cannot be had. */
 import { strict as assert } from "node:assert";
-import type { MachineName, OrderId } from "../../../pool/machine/machine.ts";
+import type { OrderId } from "../../../pool/machine/machine.ts";
 import type { Store } from "../../../pool/store/store.ts";
 import { assertAudited } from "../audited.ts";
-import { event, makeReady, newOrder, pay } from "../rows.ts";
+import { event, makeReady, newOrder, pay, serve } from "../rows.ts";
 
 import type { StoreUnderTest } from "./rig.ts";
 
@@ -19,17 +19,9 @@ export function entitlementPromises(rig: StoreUnderTest): void {
     const allowed = { suspension: null, overdueSince: null } as const;
     const ann = { actor: "person:ann" };
     const now = () => store.order(id("o-1")) ?? assert.fail();
-    const serve = (): MachineName => {
-      const machine = makeReady(store, "m-1");
-      store.createOrder(newOrder("o-1"));
-      pay(store, "o-1");
-      store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
-      store.recordServing(machine, { tailnetNode: "n1", tailnetAddress: "100.64.0.1" });
-      return machine;
-    };
 
     it("follows its machine through suspension and back, and is told with the reason", () => {
-      const machine = serve();
+      const machine = serve(store);
       store.recordStanding(id("o-1"), paused, "test");
       assert.deepEqual([now().state, now().suspendedFor], ["running", "paused"]);
       const since = now().suspendedAt;
@@ -62,7 +54,7 @@ export function entitlementPromises(rig: StoreUnderTest): void {
     });
 
     it("cannot skip a step, nor be suspended without an order", () => {
-      const machine = serve();
+      const machine = serve(store);
       assert.throws(
         () => store.recordPower(machine, "serving", { state: "suspended" }, "test"),
         /cannot go from/,
@@ -92,7 +84,7 @@ export function entitlementPromises(rig: StoreUnderTest): void {
     });
 
     it("is what a person says until that is taken back, and looked at at once", () => {
-      const machine = serve();
+      const machine = serve(store);
       store.changeMachine(machine, "serving", { nextLookAt: 9e12 }, "test");
       store.holdOrder(id("o-1"), { held: "suspend" }, "abuse", ann);
       assert.deepEqual(
@@ -117,7 +109,7 @@ export function entitlementPromises(rig: StoreUnderTest): void {
     });
 
     it("is left as it is once it has ended, and goes on when it has not after all", () => {
-      const machine = serve();
+      const machine = serve(store);
       const end = { subscription: "sub_o-1", releaseAt: 7_000, reason: "cancelled" };
       store.endSubscription(event("evt_end"), end);
       store.recordStanding(id("o-1"), paused, "test");
@@ -132,7 +124,7 @@ export function entitlementPromises(rig: StoreUnderTest): void {
     });
 
     it("is found by its Stripe customer", () => {
-      serve();
+      serve(store);
       const found = (stripeCustomer: string) => store.orders({ stripeCustomer }).map((one) => one.id);
       assert.deepEqual([found("cus_1"), found("cus_2")], [["o-1"], []]);
     });

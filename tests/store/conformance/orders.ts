@@ -8,7 +8,7 @@ import {
   StaleRowError,
   type Store,
 } from "../../../pool/store/store.ts";
-import { caps, event, failure, limits, makeReady, newMachine, newOrder, pay } from "../rows.ts";
+import { caps, event, failure, limits, makeReady, newMachine, newOrder, pay, serve } from "../rows.ts";
 
 import type { StoreUnderTest } from "./rig.ts";
 
@@ -80,23 +80,14 @@ export function orderPromises(rig: StoreUnderTest): void {
   });
 
   describe("an order's life", () => {
-    const serve = (): MachineName => {
-      const machine = makeReady(store, "m-1");
-      store.createOrder(newOrder("o-1"));
-      pay(store, "o-1");
-      store.changeMachine(machine, "claimed", { state: "handing-over" }, "test");
-      store.recordServing(machine, { tailnetNode: "n1", tailnetAddress: "100.64.0.1" });
-      return machine;
-    };
-
     it("forgets the environment when it is on the machine, and keeps the customer's token", () => {
-      serve();
+      serve(store);
       assert.equal(store.order(id("o-1"))?.state, "running");
       assert.deepEqual(store.agentSecrets(id("o-1")), { env: {}, gatewayToken: "token-of-the-customer" });
     });
 
     it("ends: releasing after the grace, released when the cloud says gone", () => {
-      const machine = serve();
+      const machine = serve(store);
       const end = { subscription: "sub_o-1", releaseAt: 7_000, reason: "cancelled" };
       assert.equal(store.endSubscription(event("evt_end"), end)?.state, "releasing");
       assert.equal(store.machine(machine)?.state, "serving");
@@ -108,7 +99,7 @@ export function orderPromises(rig: StoreUnderTest): void {
     });
 
     it("ends by none but two words: Stripe's after the grace, or a person's by the machine's name", () => {
-      const machine = serve();
+      const machine = serve(store);
       const refused = /neither has its subscription ended and its grace passed, nor did a person confirm/;
       assert.throws(() => store.releaseOrder(id("o-1"), "a mistake"), refused);
       const end = { subscription: "sub_o-1", releaseAt: Number.MAX_SAFE_INTEGER, reason: "cancelled" };
@@ -299,7 +290,7 @@ export function orderPromises(rig: StoreUnderTest): void {
     });
 
     it("numbers the events of an order without a gap and gives those after a number", () => {
-      serve();
+      serve(store);
       store.appendStep(id("o-1"), { step: "reload", ms: 12 });
       const events = store.orderEvents(id("o-1"), 0);
       assert.deepEqual(
