@@ -4,6 +4,7 @@
  * runs in production and, seed by seed, in the simulation (tests/sim).
  */
 import type { Logger } from "pino";
+import { createPriceReading } from "./bill/price-reading.ts";
 import type { Borders } from "./borders.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
@@ -181,6 +182,8 @@ export function createController(options: ControllerOptions): Controller {
     poke: loop.poke,
   });
 
+  const readPrices = createPriceReading({ store, cloud: borders.cloud, clock, log });
+
   const inspection = { ...context, stripe: borders.stripe, records: options.records };
   /** One look at a time: two would write each other's rows. */
   let looking: Promise<void> = Promise.resolve();
@@ -283,6 +286,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
         chore("mint Tailscale keys", () => keys?.replenish()),
         chore("read the playbook's files", noteRecipe),
+        chore("read Hetzner's price list", readPrices),
       ]);
     },
     progress() {

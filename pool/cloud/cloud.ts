@@ -1,4 +1,5 @@
 /** Hetzner Cloud as the daemon uses it: what the terraform runs do not do themselves. Errors are BorderErrors. */
+import type { PriceList } from "./prices.ts";
 import type { CloudResource, OwnedKind, ResourceKind } from "./resources.ts";
 
 export interface CloudServer {
@@ -20,8 +21,6 @@ export interface CloudServerType {
   readonly name: string;
   /** Locations that list the type and say it is available now (only a hint: the order may be refused all the same). */
   readonly availableIn: readonly string[];
-  readonly monthlyNet: Readonly<Record<string, number>>;
-  readonly hourlyNet: Readonly<Record<string, number>>;
 }
 
 export interface Cloud {
@@ -32,6 +31,7 @@ export interface Cloud {
   resources(kind: ResourceKind, labelSelector: string): Promise<CloudResource[]>;
   serverTypes(): Promise<CloudServerType[]>;
   locations(): Promise<string[]>;
+  prices(): Promise<PriceList>;
 }
 
 /** What one terraform run may do on the wire. The gate holds it against every request of the run. */

@@ -9,6 +9,7 @@ import type { Secret } from "../secrets/secret.ts";
 import type { Budget, Priority } from "./budget.ts";
 import type { Cloud } from "./cloud.ts";
 import { borderError, noAnswer } from "./errors.ts";
+import { priceListShape } from "./prices.ts";
 import {
   type CloudResource,
   cloudResource,
@@ -133,13 +134,15 @@ export function createCloud(options: CloudOptions): Cloud {
       return types.map((type) => ({
         name: type.name,
         availableIn: type.locations.filter((location) => location.available).map((location) => location.name),
-        monthlyNet: Object.fromEntries(type.prices.map((price) => [price.location, price.price_monthly.net])),
-        hourlyNet: Object.fromEntries(type.prices.map((price) => [price.location, price.price_hourly.net])),
       }));
     },
     async locations() {
       const locations = await list("locations", new URLSearchParams(), z.object({ name: z.string() }));
       return locations.map((location) => location.name);
+    },
+    async prices() {
+      const path = "/pricing";
+      return parse(path, await get(path), z.object({ pricing: priceListShape })).pricing;
     },
   };
 }

@@ -40,13 +40,6 @@ export const paginationShape = z.object({
 
 export const serverTypeShape = z.object({
   name: z.string(),
-  prices: z.array(
-    z.object({
-      location: z.string(),
-      price_hourly: z.object({ net: z.coerce.number() }),
-      price_monthly: z.object({ net: z.coerce.number() }),
-    }),
-  ),
   locations: z.array(z.object({ name: z.string(), available: z.boolean().catch(true) })).catch([]),
 });
 

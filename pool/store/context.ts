@@ -31,7 +31,7 @@ export interface StoreContext {
   write<T>(work: () => T): T;
   /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
   known<T>(
-    table: "machine" | "orders" | "refill" | "rollout" | "flag" | "setting",
+    table: "machine" | "orders" | "refill" | "rollout" | "flag" | "setting" | "price_list",
     key: string,
     read: () => T,
   ): T;

@@ -1,5 +1,6 @@
 /** What the store's verbs take and give. */
 
+import type { PriceList } from "../cloud/prices.ts";
 import type { HealthState } from "../machine/diagnose.ts";
 import type {
   Installed,
@@ -24,6 +25,13 @@ export interface NewMachine {
   readonly deadline: number;
   readonly hostKey: string;
   readonly secrets: MachineSecrets;
+}
+
+/** Hetzner's price list as it was read last. */
+export interface RememberedPrices extends PriceList {
+  /** Epoch ms: when it was first read so, and when it was last. */
+  readonly since: number;
+  readonly readAt: number;
 }
 
 /** What a stage may learn while it moves a machine on. */

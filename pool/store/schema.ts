@@ -240,6 +240,14 @@ export const migrations: readonly Migration[] = [
     told    INTEGER NOT NULL
   ) STRICT;
   `,
+  // A list that says the same as the one before is not another one.
+  `
+  CREATE TABLE price_list (
+    since    INTEGER PRIMARY KEY,
+    read_at  INTEGER NOT NULL,
+    document TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
+import { billVerbs } from "./bill.ts";
 import { claimVerbs } from "./claims.ts";
 import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
 import { healthVerbs } from "./health.ts";
@@ -68,6 +69,7 @@ export function storeOn(
     ...rolloutVerbs(context),
     ...supplyVerbs(context),
     ...healthVerbs(context),
+    ...billVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

@@ -3,6 +3,7 @@
  * order writes its audit row (reason, cause, changed fields) in the same transaction. One conformance suite
  * (tests/store/conformance.ts) runs on every implementation.
  */
+import type { PriceList } from "../cloud/prices.ts";
 import type { Machine, MachineName, MachineSecrets, MachineState, OrderId } from "../machine/machine.ts";
 import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order.ts";
 import type { AuditHead } from "./audit-chain.ts";
@@ -30,6 +31,7 @@ import type {
   RecoveredMachine,
   RecoveredOrder,
   Refill,
+  RememberedPrices,
   RememberedState,
   Rollout,
   Specimen,
@@ -107,6 +109,12 @@ export interface Store {
   freeze(border: Freeze["border"], refusal: { kind: Freeze["kind"]; reason: string; text: string }): boolean;
   /** @returns false when it was not frozen */
   thaw(border: Freeze["border"], why: string, cause?: Cause): boolean;
+
+  // what it costs
+  /** The last list that was read; null while there was none. */
+  prices(): RememberedPrices | null;
+  /** An audit row says so when it is not what it was. */
+  rememberPrices(prices: PriceList): void;
 
   // heartbeats
   /** Of machines that serve and were seen otherwise than healthy at some time. */

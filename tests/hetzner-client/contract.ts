@@ -4,6 +4,7 @@
  */
 import { strict as assert } from "node:assert";
 import type { Cloud } from "../../pool/cloud/cloud.ts";
+import { ipv4Price, machinePrice, serverPrice } from "../../pool/cloud/prices.ts";
 import type { Answer, Call, Wire } from "../../pool/cloud/wire.ts";
 
 export interface HetznerUnderTest {
@@ -108,6 +109,32 @@ export function hetznerContract(name: string, start: () => Promise<HetznerUnderT
         [a],
       );
       assert.deepEqual(read(await send("GET", "/servers?name=claw-none")).servers, []);
+    });
+
+    it("lists what a machine costs, and says of what it does not list that there is no price", async () => {
+      const prices = await rig.cloud.prices();
+      assert.deepEqual([prices.currency, prices.vatPercent], ["EUR", 19]);
+      const cx23 = { serverType: "cx23", location: "fsn1" };
+      const server = serverPrice(prices, cx23);
+      assert(server.known);
+      assert.deepEqual([server.price.hourly.net, server.price.monthly.net], [0.0088, 5.49]);
+      assert.equal(server.price.monthly.gross.toFixed(4), (5.49 * 1.19).toFixed(4));
+      const address = ipv4Price(prices, "fsn1");
+      assert(address.known);
+      assert.deepEqual([address.price.hourly.net, address.price.monthly.net], [0.0008, 0.5]);
+      const machine = machinePrice(prices, cx23);
+      assert(machine.known);
+      assert.deepEqual([machine.price.hourly.net, machine.price.monthly.net], [0.0096, 5.99]);
+      assert.deepEqual([prices.volumeGbMonth?.net, prices.snapshotGbMonth?.net], [0.0572, 0.0143]);
+      for (const [serverType, location] of [
+        ["cx99", "fsn1"],
+        ["cx23", "mars1"],
+        ["constructor", "fsn1"],
+      ] as const) {
+        const answer = machinePrice(prices, { serverType, location });
+        assert(!answer.known);
+        assert.match(answer.reason, new RegExp(`^no price for ${serverType} at ${location}: `));
+      }
     });
 
     it("gives no two servers one name, and no two one address", async () => {

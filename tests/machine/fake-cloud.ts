@@ -12,6 +12,7 @@ import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terrafor
 import type { CloudResource } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
+import { priceList } from "../hetzner-client/pricing.ts";
 
 /** A second after the tests' clocks begin: nothing is older than the store that is compared with it. */
 const after = Date.parse("2026-01-01T00:00:01Z");
@@ -96,6 +97,7 @@ export class FakeCloud extends Fallible implements Cloud {
   async locations() {
     return [];
   }
+  prices = async () => priceList;
   reset(): void {
     this.list.clear();
     this.others.length = 0;

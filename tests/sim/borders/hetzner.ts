@@ -5,6 +5,7 @@ import { cloudServer, serverShape } from "../../../pool/cloud/shapes.ts";
 import type { Answer, Call, Sent, Wire } from "../../../pool/cloud/wire.ts";
 import { BorderError } from "../../../pool/errors.ts";
 import { ownLabels } from "../../../pool/machine/labels.ts";
+import { priceList } from "../../hetzner-client/pricing.ts";
 import { carryOutLate, type SimResource } from "../leftovers.ts";
 import { type SimServer, untouched, type World } from "../world.ts";
 import { platformIds } from "./terraform.ts";
@@ -283,5 +284,9 @@ export function simulatedCloud(world: World): Cloud {
     },
     serverTypes: async () => [],
     locations: async () => [],
+    async prices() {
+      await look();
+      return priceList;
+    },
   };
 }
