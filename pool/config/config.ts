@@ -12,7 +12,12 @@ export interface PoolConfig {
   readonly otherServerTypes: readonly string[];
   readonly image: string;
   readonly minReady: number;
+  /** Over every policy; null: `maxTotal`. */
+  readonly maxReady: number | null;
   readonly maxTotal: number;
+  /** Null: as many as there are slots for. */
+  readonly maxBuildsPerMinute: number | null;
+  readonly sizing: SizingConfig;
   readonly maxAgeMs: number;
   /** Share (0–0.9) of `maxAgeMs` over which the machines' own limits are spread. */
   readonly maxAgeJitter: number;
@@ -23,6 +28,52 @@ export interface PoolConfig {
   };
   readonly rollout: RolloutPolicy;
   readonly failureBudget: FailureBudget;
+}
+
+/** How many warm machines a pool wants. `createPolicy` (pool/sizing/policy/create.ts) makes a policy of it. */
+export type SizingConfig = {
+  /** IANA name: of windows and floors, and of the week that is learned. */
+  readonly timeZone: string;
+  readonly campaigns: readonly Campaign[];
+  /** At least so many while a window is open. */
+  readonly floors: readonly SizingWindow[];
+} & (
+  | {
+      readonly policy: "static";
+      /** Null: `minReady`. */
+      readonly ready: number | null;
+    }
+  | { readonly policy: "schedule"; readonly windows: readonly SizingWindow[] }
+  | {
+      readonly policy: "factor";
+      /** Machines for each claim of the last `overMs`. */
+      readonly scale: number;
+      readonly overMs: number;
+      readonly atMost: number | null;
+    }
+  | {
+      readonly policy: "adaptive";
+      /** What a warm claim is worth in EUR, or the share (0–1) of claims that is to be warm. */
+      readonly goal: { readonly valueEur: number } | { readonly hitShare: number };
+      /** How long a surplus is kept. */
+      readonly holdMs: number;
+    }
+);
+
+export interface SizingWindow {
+  /** When it opens: five fields of cron, in the time zone of the pool; daylight saving is the library's care. */
+  readonly cron: string;
+  readonly lengthMs: number;
+  readonly ready: number;
+}
+
+/** Machines on top of what the policy wants, for a while. */
+export interface Campaign {
+  readonly name: string;
+  /** Epoch ms. */
+  readonly from: number;
+  readonly until: number;
+  readonly add: number;
 }
 
 /** How ready machines are replaced by others. */
@@ -96,6 +147,8 @@ export interface Config {
   readonly pools: readonly PoolConfig[];
   readonly regions: Regions;
   readonly maxTotal: number;
+  /** EUR, net, of all machines, by UTC's day; null: no bound. */
+  readonly maxSpendPerDay: number | null;
   readonly maxParallelBuilds: number;
   readonly deadlines: Deadlines;
   readonly sweeps: SweepsConfig;

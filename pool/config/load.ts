@@ -6,7 +6,8 @@ import { closest, distance } from "fastest-levenshtein";
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { Secret } from "../secrets/secret.ts";
-import type { Config, FailureBudget, PoolConfig, SweepsConfig } from "./config.ts";
+import type { Config, SweepsConfig } from "./config.ts";
+import { resolvePool } from "./pool.ts";
 import { type ConfigFile, jsonSchema, shape } from "./shape.ts";
 
 /** Everything that is wrong with a file, each with its place; nothing of it was applied. */
@@ -162,6 +163,7 @@ function resolveConfig(
     pools,
     regions: file.regions,
     maxTotal: file.max_total,
+    maxSpendPerDay: file.max_spend_per_day,
     maxParallelBuilds: file.max_parallel_builds,
     deadlines: {
       creatingMs: file.deadlines.creating,
@@ -227,65 +229,6 @@ function resolveConfig(
   };
 }
 
-function resolvePool(
-  file: ConfigFile,
-  name: string,
-  pool: ConfigFile["pools"][string],
-  wrong: (path: Path, text: string) => void,
-): PoolConfig {
-  const path = ["pools", name];
-  if (!file.plans[pool.plan]) {
-    wrong([...path, "plan"], `there is no plan ${pool.plan}; known: ${Object.keys(file.plans).join(", ")}`);
-  }
-  const locations = pool.regions.flatMap((region, index) => {
-    const found = file.regions[region];
-    if (!found) {
-      wrong(
-        [...path, "regions", index],
-        `there is no region ${region}; known: ${Object.keys(file.regions).join(", ")}`,
-      );
-    }
-    return found ?? [];
-  });
-  const types = [pool.server_type, ...pool.other_server_types];
-  if (new Set(types).size < types.length) {
-    wrong([...path, "other_server_types"], "names a type twice, or the pool's own server_type");
-  }
-  if (pool.min_ready > pool.max_total) {
-    wrong(
-      [...path, "min_ready"],
-      `${pool.min_ready} warm machines can never fit into max_total ${pool.max_total}`,
-    );
-  }
-  if (pool.max_total > file.max_total) {
-    wrong(
-      [...path, "max_total"],
-      `${pool.max_total} is more than max_total ${file.max_total} of all pools together`,
-    );
-  }
-  return {
-    name,
-    plan: pool.plan,
-    locations: [...new Set(locations)],
-    serverType: pool.server_type,
-    otherServerTypes: pool.other_server_types,
-    image: pool.image,
-    minReady: pool.min_ready,
-    maxTotal: pool.max_total,
-    maxAgeMs: pool.max_age,
-    maxAgeJitter: pool.max_age_jitter,
-    proof: resolveProof(pool.proof, (key, text) => wrong([...path, "proof", key], text)),
-    rollout: {
-      soakMs: pool.rollout.soak,
-      surge: pool.rollout.surge ?? Math.max(1, Math.ceil(pool.min_ready / 10)),
-      failures: pool.rollout.failures,
-    },
-    failureBudget: resolveBudget(pool.failure_budget, (key, text) =>
-      wrong([...path, "failure_budget", key], text),
-    ),
-  };
-}
-
 function resolveSweeps(
   { sweeps, deadlines }: ConfigFile,
   wrong: (key: string, text: string) => void,
@@ -326,40 +269,5 @@ function resolveServing(
     parallel: serving.parallel,
     repairsPerHour: serving.repairs_per_hour,
     tellCustomerAfterMs: serving.tell_customer_after,
-  };
-}
-
-function resolveProof(
-  { every, again }: ConfigFile["pools"][string]["proof"],
-  wrong: (key: string, text: string) => void,
-): PoolConfig["proof"] {
-  if (every < 60_000) wrong("every", "machines that are proved more often than each 1m are never claimable");
-  if (again < 1_000) wrong("again", "a pause shorter than 1s tells one short fault as two");
-  if (again > every)
-    wrong("again", "longer than every: a machine that missed would be proved later than others");
-  return { everyMs: every, againMs: again };
-}
-
-function resolveBudget(
-  budget: ConfigFile["pools"][string]["failure_budget"],
-  wrong: (key: string, text: string) => void,
-): FailureBudget {
-  const { first_pause: first, longest_pause: longest, longest_order_pause: forOrders } = budget;
-  if (first < 1_000) wrong("first_pause", "a pause shorter than 1s would buy machines as fast as they fail");
-  if (longest < first) wrong("longest_pause", "shorter than first_pause");
-  if (forOrders < first) wrong("longest_order_pause", "shorter than first_pause");
-  if (forOrders > longest) wrong("longest_order_pause", "orders would wait longer than the refill");
-  return {
-    run: budget.run,
-    share: budget.share,
-    atLeast: budget.at_least,
-    windowMs: budget.window,
-    firstPauseMs: first,
-    longestPauseMs: longest,
-    longestOrderPauseMs: forOrders,
-    buildsPerOrder: budget.builds_per_order,
-    keepSpecimenMs: budget.keep_specimen,
-    alertShare: budget.alert_share,
-    alertAtLeast: budget.alert_at_least,
   };
 }

@@ -3,18 +3,8 @@
  * here. Keys are snake_case as in YAML; load.ts turns them into the resolved `Config`.
  */
 import { z } from "zod";
-
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-const durationPattern = /^(\d+)(ms|s|m|h|d)$/;
-
-/** `90s`, `5m`, `14d` → milliseconds. */
-const duration = z
-  .string()
-  .regex(durationPattern, 'want a duration such as "90s", "5m", "12h" or "14d"')
-  .transform((text) => {
-    const [, count, unit] = durationPattern.exec(text) ?? [];
-    return Number(count) * units[unit as keyof typeof units];
-  });
+import { duration, units } from "./duration.ts";
+import { sizingShape } from "./sizing.ts";
 
 const name = z
   .string()
@@ -141,7 +131,21 @@ const pool = z.strictObject({
     .describe("taken in this order where server_type is sold out in all of the pool's locations"),
   image: z.string().default("debian-12"),
   min_ready: z.int().min(0).max(100).describe("how many warm machines to keep"),
+  max_ready: z
+    .int()
+    .min(0)
+    .max(1_000)
+    .optional()
+    .describe("never more warm machines than this, whatever the policy wants; default: max_total"),
   max_total: z.int().min(1).max(1_000).describe("never more machines than this, customers' included"),
+  max_builds_per_minute: z
+    .int()
+    .min(1)
+    .max(600)
+    .nullable()
+    .default(null)
+    .describe("never more builds of this pool are begun within a minute; customers who wait go before"),
+  sizing: sizingShape.prefault({}),
   max_age: duration
     .default(14 * units.d)
     .describe("a warm machine that waits this long is replaced, at the end of an hour that is paid for"),
@@ -258,6 +262,13 @@ export const shape = z.strictObject({
   }),
   pools: z.record(name, pool),
   max_total: z.int().min(1).max(1_000).describe("never more machines than this in all pools together"),
+  max_spend_per_day: z
+    .number()
+    .gt(0)
+    .max(1_000_000)
+    .nullable()
+    .default(null)
+    .describe("EUR (net) that all machines may cost a day, UTC; no machine is built to wait beyond it"),
   max_parallel_builds: z.int().min(1).max(50).default(4),
   deadlines: deadlines.prefault({}),
   sweeps: sweeps.prefault({}),

@@ -17,6 +17,75 @@ const problemsOf = (text: string, from: NodeJS.ProcessEnv = env): readonly strin
   return [];
 };
 
+/** What a `sizing` section may have wrong, as it stands in the file, and what is said of it. */
+const sizings: readonly (readonly [string, string, RegExp])[] = [
+  [
+    "an unknown key of the sizing",
+    "{ polcy: adaptive }",
+    /line 12, column 15: .*sizing\.polcy: unknown key; did you mean policy\?/,
+  ],
+  ["an unknown policy", "{ policy: magic }", /sizing\.policy: .*"static"\|"schedule"\|"factor"\|"adaptive"/],
+  [
+    "a key of another policy",
+    "{ policy: factor, scale: 1, ready: 4 }",
+    /sizing\.ready: belongs to policy static; this pool's is factor/,
+  ],
+  ["fewer machines than the floor", "{ ready: 2 }", /sizing\.ready: less than min_ready 3/],
+  [
+    "more machines than there may be",
+    "{ ready: 11 }",
+    /sizing\.ready: 11 warm machines are more than max_ready allows, 10/,
+  ],
+  ["a schedule without windows", "{ policy: schedule }", /sizing\.policy: schedule wants windows/],
+  [
+    "a pattern that is none",
+    '{ policy: schedule, windows: [{ cron: "0 25 * * *", for: 1h, ready: 4 }] }',
+    /sizing\.windows\.0\.cron: .*25; want five fields of cron/,
+  ],
+  [
+    "a window that never opens",
+    '{ policy: schedule, windows: [{ cron: "0 8 31 2 *", for: 1h, ready: 4 }] }',
+    /line 12, column \d+: .*windows\.0\.cron: "0 8 31 2 \*" never comes/,
+  ],
+  [
+    "a window of a month",
+    '{ floors: [{ cron: "0 8 * * *", for: 30d, ready: 4 }] }',
+    /sizing\.floors\.0\.for: want between 1m and 7d/,
+  ],
+  [
+    "a floor beyond the ceiling",
+    '{ floors: [{ cron: "0 8 * * *", for: 1h, ready: 40 }] }',
+    /sizing\.floors\.0\.ready: 40 warm machines are more than max_ready allows, 10/,
+  ],
+  [
+    "an unknown time zone",
+    "{ time_zone: Europe/Berln }",
+    /sizing\.time_zone: there is no time zone Europe\/Berln; want one such as Europe\/Berlin/,
+  ],
+  ["a factor without its scale", "{ policy: factor }", /sizing\.policy: factor wants scale/],
+  ["an adaptive pool without its price", "{ policy: adaptive }", /sizing\.policy: adaptive wants value_of_a/],
+  [
+    "a value and a target at once",
+    "{ policy: adaptive, value_of_a_warm_claim: 1, target_hit_share: 0.99 }",
+    /sizing\.target_hit_share: contradicts value_of_a_warm_claim/,
+  ],
+  [
+    "a target of all claims",
+    "{ policy: adaptive, target_hit_share: 1 }",
+    /sizing\.target_hit_share: .*0\.9999/,
+  ],
+  [
+    "a campaign that ends before it begins",
+    "{ campaigns: [{ name: a, from: 2026-12-02T08:00:00Z, until: 2026-12-01T08:00:00Z, add: 1 }] }",
+    /sizing\.campaigns\.0\.until: the campaign ends before it begins/,
+  ],
+  [
+    "a campaign whose time has no zone",
+    "{ campaigns: [{ name: a, from: 2026-12-01T08:00:00, until: 2026-12-02T08:00:00Z, add: 1 }] }",
+    /sizing\.campaigns\.0\.from: want a time such as 2026-12-01T08:00:00Z/,
+  ],
+];
+
 describe("clawpool.yaml", () => {
   it("resolves regions to locations, durations to milliseconds and secrets to their text", () => {
     const config = parse(example);
@@ -136,6 +205,22 @@ describe("clawpool.yaml", () => {
       (t) => `${t}\nsweeps: { every: 1s }\n`,
       /sweeps\.every: looks more often than every 5s/,
     ],
+    [
+      "more machines kept than max_ready",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    max_ready: 2"),
+      /line 11, column 5: pools\.small-eu\.min_ready: 3 is more than max_ready 2/,
+    ],
+    [
+      "more ready machines than max_total",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    max_ready: 11"),
+      /line 12, column 5: pools\.small-eu\.max_ready: 11 warm machines can never fit into max_total 10/,
+    ],
+    ...sizings.map(([what, sizing, expected]): [string, (text: string) => string, RegExp] => [
+      what,
+      (t) => t.replace("min_ready: 3", `min_ready: 3\n    sizing: ${sizing}`),
+      expected,
+    ]),
+    ["a spend of nothing", (t) => `${t}\nmax_spend_per_day: 0`, /max_spend_per_day: .*>0/],
     ["a network that is none", (t) => t.replace("203.0.113.7/32", "203.0.113.7"), /want a CIDR/],
     [
       "an instance name with a shell in it",
@@ -166,6 +251,36 @@ describe("clawpool.yaml", () => {
       );
     });
   }
+
+  it("resolves how a pool is sized", () => {
+    const sizingOf = (sizing: string) =>
+      parse(example.replace("min_ready: 3", `min_ready: 3\n    sizing: ${sizing}`)).pools[0]?.sizing;
+    const common = { timeZone: "UTC", campaigns: [], floors: [] };
+    assert.deepEqual(parse(example).pools[0]?.sizing, { ...common, policy: "static", ready: null });
+    assert.deepEqual(
+      sizingOf(
+        '{ policy: schedule, time_zone: Europe/Berlin, windows: [{ cron: "0 8 * * 1-5", for: 10h, ready: 6 }] }',
+      ),
+      {
+        ...{ ...common, policy: "schedule", timeZone: "Europe/Berlin" },
+        windows: [{ cron: "0 8 * * 1-5", lengthMs: 36_000_000, ready: 6 }],
+      },
+    );
+    assert.deepEqual(sizingOf("{ policy: factor, scale: 0.5, at_most: 6 }"), {
+      ...{ ...common, policy: "factor", scale: 0.5, overMs: 3_600_000, atMost: 6 },
+    });
+    assert.deepEqual(
+      sizingOf(
+        "{ policy: adaptive, value_of_a_warm_claim: 1.5, hold: 1h, campaigns: [{ name: launch, from: 2026-12-01T09:00:00+01:00, until: 2026-12-02T08:00:00Z, add: 4 }] }",
+      ),
+      {
+        ...{ ...common, policy: "adaptive", goal: { valueEur: 1.5 }, holdMs: 3_600_000 },
+        campaigns: [
+          { name: "launch", from: Date.UTC(2026, 11, 1, 8), until: Date.UTC(2026, 11, 2, 8), add: 4 },
+        ],
+      },
+    );
+  });
 
   it("says everything that is wrong at once", () => {
     const text = example.replace("min_ready: 3", "min_ready: 11").replace("env: STRIPE_KEY", "env: NOT_SET");

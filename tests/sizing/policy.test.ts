@@ -87,7 +87,7 @@ describe("sizing policies", () => {
 
   it("guards hold over every policy, and a campaign adds to it in time", () => {
     const campaign = { name: "launch", from: monday + hourMs, until: monday + 2 * hourMs, add: 5 };
-    const guards = { minReady: 1, maxReady: 8, campaigns: [campaign] };
+    const guards = { minReady: 1, maxReady: 8, campaigns: [campaign], floor: () => 0 };
     const target = (policy: number, hours: number) => {
       const now = monday + hours * hourMs;
       const wanted = staticPolicy(policy).wanted({ now, leadMs });

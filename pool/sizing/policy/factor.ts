@@ -9,9 +9,15 @@ export interface FactorOptions {
   /** Machines for each claim of the window. */
   readonly factor: number;
   readonly windowMs: number;
+  /** GitLab's `scale_factor_limit`. */
+  readonly atMost?: number;
 }
 
-export function factorPolicy({ factor, windowMs }: FactorOptions): SizingPolicy {
+export function factorPolicy({
+  factor,
+  windowMs,
+  atMost = Number.POSITIVE_INFINITY,
+}: FactorOptions): SizingPolicy {
   const claims: number[] = [];
   return {
     claim: ({ at }) => {
@@ -19,7 +25,7 @@ export function factorPolicy({ factor, windowMs }: FactorOptions): SizingPolicy 
     },
     wanted({ now }) {
       while ((claims[0] ?? now) < now - windowMs) claims.shift();
-      const target = Math.ceil(factor * claims.length);
+      const target = Math.min(Math.ceil(factor * claims.length), atMost);
       return { target, keep: target, why: { kind: "factor", claims: claims.length, windowMs } };
     },
   };

@@ -1,30 +1,44 @@
 /** So many machines within windows of the clock, none outside of them (`min_ready` holds there). */
 import { Cron } from "croner";
+import type { SizingWindow } from "../../config/config.ts";
 import type { SizingPolicy } from "./policy.ts";
 
-export interface Window {
-  /** When it opens: five fields of cron, in the time zone of the pool; daylight saving is the library's care. */
-  readonly cron: string;
-  readonly lengthMs: number;
-  readonly ready: number;
-}
-
 /** Of windows that overlap the largest number holds. @throws when a pattern or the time zone is none. */
-export function schedulePolicy(windows: readonly Window[], timeZone: string): SizingPolicy {
-  const plans = windows.map((window) => ({ window, isOpen: openings(window, timeZone) }));
+export function schedulePolicy(windows: readonly SizingWindow[], timeZone: string): SizingPolicy {
+  const openAt = openings(windows, timeZone);
   return {
     claim: () => {},
     wanted({ now, leadMs }) {
-      // What opens within a lead time has to be on its way now; what just closed is closed.
-      const open = plans.filter(({ isOpen }) => isOpen(now) || isOpen(now + leadMs));
-      const target = Math.max(0, ...open.map(({ window }) => window.ready));
-      return { target, keep: target, why: { kind: "schedule", open: open.map(({ window }) => window.cron) } };
+      const open = openAt(now, leadMs);
+      const target = most(open);
+      return { target, keep: target, why: { kind: "schedule", open: open.map(({ cron }) => cron) } };
     },
   };
 }
 
+/** The largest number that an open window wants; 0 while none is open. @throws as schedulePolicy */
+export function mostOpen(
+  windows: readonly SizingWindow[],
+  timeZone: string,
+): (now: number, leadMs: number) => number {
+  const openAt = openings(windows, timeZone);
+  return (now, leadMs) => most(openAt(now, leadMs));
+}
+
+const most = (open: readonly SizingWindow[]): number => Math.max(0, ...open.map(({ ready }) => ready));
+
+/** What opens within a lead time has to be on its way now; what just closed is closed. */
+function openings(
+  windows: readonly SizingWindow[],
+  timeZone: string,
+): (now: number, leadMs: number) => SizingWindow[] {
+  const plans = windows.map((window) => ({ window, isOpen: opening(window, timeZone) }));
+  return (now, leadMs) =>
+    plans.filter(({ isOpen }) => isOpen(now) || isOpen(now + leadMs)).map(({ window }) => window);
+}
+
 /** Finding an opening costs the library a search over the calendar, so the one at hand and the next are remembered. */
-function openings({ cron, lengthMs }: Window, timeZone: string): (at: number) => boolean {
+function opening({ cron, lengthMs }: SizingWindow, timeZone: string): (at: number) => boolean {
   const schedule = new Cron(cron, { timezone: timeZone, mode: "5-part" });
   let known = { from: Number.NaN, last: Number.NaN, next: Number.NaN };
   return (at) => {

@@ -104,7 +104,7 @@ export function askedRows(trace: Trace): Asked[] {
 }
 
 function atLeast(minReady: number, policy: SizingPolicy): SizingPolicy {
-  const guards = { minReady, maxReady: 1_000, campaigns: [] };
+  const guards = { minReady, maxReady: 1_000, campaigns: [], floor: () => 0 };
   return {
     claim: policy.claim,
     wanted: (situation) => guarded(policy.wanted(situation), guards, situation.now, situation.leadMs),

@@ -1,0 +1,73 @@
+/** The only place that makes a policy of a pool's configuration: for the daemon, the replay of history and the bench. */
+import type { PoolConfig } from "../../config/config.ts";
+import { createCalendar } from "../forecast/calendar.ts";
+import { adaptivePolicy } from "./adaptive.ts";
+import { factorPolicy } from "./factor.ts";
+import { type GuardedPolicy, type Guards, guarded } from "./guards.ts";
+import type { SizingPolicy } from "./policy.ts";
+import { mostOpen, schedulePolicy } from "./schedule.ts";
+import { staticPolicy } from "./static.ts";
+
+export interface PolicySurroundings {
+  /** Epoch ms since when every claim that the policy is told of was seen. */
+  readonly since: number;
+  /** What one hour of one machine costs, EUR net; null while the price list does not say. */
+  readonly eurPerHour: number | null;
+}
+
+/** What `value_of_a_warm_claim` stands for as long as no price says how many idle hours it buys. */
+const hitShareWithoutPrice = 0.99;
+
+/** The pool's policy with its campaigns, floors and bounds. Told of no claim so far. */
+export function createPolicy(
+  pool: Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "sizing">,
+  surroundings: PolicySurroundings,
+): GuardedPolicy {
+  const { minReady, sizing } = pool;
+  const policy = unguarded(pool, surroundings);
+  const guards: Guards = {
+    ...{ minReady, maxReady: pool.maxReady ?? pool.maxTotal, campaigns: sizing.campaigns },
+    floor: mostOpen(sizing.floors, sizing.timeZone),
+  };
+  return {
+    claim: (claim) => policy.claim(claim),
+    wanted: (situation) => guarded(policy.wanted(situation), guards, situation.now, situation.leadMs),
+  };
+}
+
+function unguarded(
+  { minReady, sizing }: Pick<PoolConfig, "minReady" | "sizing">,
+  { since, eurPerHour }: PolicySurroundings,
+): SizingPolicy {
+  switch (sizing.policy) {
+    case "static":
+      return staticPolicy(sizing.ready ?? minReady);
+    case "schedule":
+      return schedulePolicy(sizing.windows, sizing.timeZone);
+    case "factor":
+      return factorPolicy({
+        ...{ factor: sizing.scale, windowMs: sizing.overMs },
+        ...(sizing.atMost === null ? {} : { atMost: sizing.atMost }),
+      });
+    case "adaptive": {
+      const calendar = createCalendar(sizing.timeZone);
+      return adaptivePolicy({
+        calendar,
+        since,
+        goal: goalOf(sizing.goal, eurPerHour),
+        holdMs: sizing.holdMs,
+      });
+    }
+  }
+}
+
+type AdaptiveGoal = Parameters<typeof adaptivePolicy>[0]["goal"];
+
+function goalOf(
+  goal: { readonly valueEur: number } | { readonly hitShare: number },
+  eurPerHour: number | null,
+): AdaptiveGoal {
+  if ("hitShare" in goal) return { missShare: 1 - goal.hitShare };
+  if (eurPerHour === null) return { missShare: 1 - hitShareWithoutPrice };
+  return { worthHours: goal.valueEur / eurPerHour };
+}
