@@ -9,6 +9,7 @@ import Koa, { type Middleware } from "koa";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { adminSocket } from "../pool/cli/admin-client.ts";
+import type { ConfigWatch } from "../pool/config/watch.ts";
 import type { DestroyByName } from "../pool/confirmed-destroy.ts";
 import type { Controller } from "../pool/controller.ts";
 import { BorderError } from "../pool/errors.ts";
@@ -24,6 +25,7 @@ import type { StateRepair } from "../pool/state-repair.ts";
 import type { Store } from "../pool/store/store.ts";
 import type { StripeSweep } from "../pool/sweep/stripe.ts";
 import type { Sweeps } from "../pool/sweep/sweeps.ts";
+import { configRoutes } from "./admin-config.ts";
 import { destroyRoutes } from "./admin-destroy.ts";
 import { holdRoutes } from "./admin-orders.ts";
 import { reconcileRoutes } from "./admin-reconcile.ts";
@@ -36,6 +38,7 @@ export interface AdminOptions {
   readonly stateDir: string;
   readonly store: Store;
   readonly status: () => PoolStatus;
+  readonly config: Pick<ConfigWatch, "path" | "reload">;
   readonly people: Pick<People, "begin" | "end">;
   readonly recovery: Controller["recovery"];
   readonly desk: Pick<OrderDesk, "retry" | "hold">;
@@ -70,6 +73,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(stateRoutes(states));
   app.use(destroyRoutes(destroyByName));
   app.use(holdRoutes(desk));
+  app.use(configRoutes(options.config));
   app.use(recoveryRoutes(recovery));
   app.use(retryRoutes(desk));
 

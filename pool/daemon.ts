@@ -10,7 +10,8 @@ import { createApi } from "../api/api.ts";
 import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import type { Config } from "./config/config.ts";
+import { noteStart } from "./config/history.ts";
+import type { ConfigSource } from "./config/load.ts";
 import { watchConfig } from "./config/watch.ts";
 import { type Controller, createController } from "./controller.ts";
 import { createLedger } from "./ledger.ts";
@@ -30,9 +31,8 @@ import { contradiction, noteWitness } from "./store/witness.ts";
 import type { AuditRecorder } from "./tailnet/audited.ts";
 
 export interface DaemonOptions {
-  readonly config: Config;
-  /** Watched for changes when given. */
-  readonly configFile?: string;
+  /** Its file is watched for changes. */
+  readonly source: ConfigSource;
   readonly log: Logger;
   readonly clock?: Clock;
   /** Another daemon has taken over; nothing can be written any more, so the process should end. */
@@ -55,8 +55,8 @@ export interface Daemon {
 
 /** Starts everything or nothing, once no other daemon runs on the state folder. @throws Error naming what could not be started. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { log, clock = systemClock } = options;
-  const { stateDir } = options.config;
+  const { log, clock = systemClock, source } = options;
+  const { stateDir } = source.config;
   const releasers = new Releasers();
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
@@ -74,8 +74,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // What is remembered.
     const notifier = createOrderNotifier();
-    const sealer = createSealer(options.config.sealingKeys);
-    await refuseLostStore(options.config, clock);
+    const sealer = createSealer(source.config.sealingKeys);
+    await refuseLostStore(source.config, clock);
     const store = openStore(stateDir, {
       sealer,
       clock,
@@ -94,14 +94,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await records.catchUp();
     releasers.add("records", records.settled);
     releasers.add("witness", () => noteWitness(stateDir, store));
-    auditDaemon(store, options.config, log, releasers);
-    const config = watchConfig(options.config, options.configFile, log, releasers, {
-      applied(change) {
-        store.audit("daemon", "config.applied", "configuration", { why: "the file was changed", ...change });
+    auditDaemon(store, source.config, log, releasers);
+    noteStart(store, source);
+    const watch = watchConfig(source, log, releasers, {
+      applied({ source: { written }, change, actor, how }) {
+        store.recordConfig({ actor, how, written, change }, { why: "the file was changed" });
         controller?.poke();
       },
       refused: (why) => store.audit("daemon", "config.refused", "configuration", { why }),
     });
+    const config = watch.current;
     const metrics = createMetrics(store, config, clock, () => backups.lastAt());
 
     // Who is spoken with.
@@ -115,7 +117,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       sealer,
       borders,
       config,
-      terraformRoot: terraformRoot(options.config),
+      terraformRoot: terraformRoot(source.config),
       records,
       clock,
       random: systemRandom,
@@ -140,7 +142,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
     const asked = { people, desk, resume, rollout, stripeSweep, sweeps, states, destroyByName, recovery };
-    const socket = await createAdmin({ stateDir, store, status, ...asked, log }).listen();
+    const socket = await createAdmin({ stateDir, store, status, config: watch, ...asked, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();

@@ -1,5 +1,6 @@
 /** The `clawpool` command: one file for each subcommand, here only the list. */
 import { Command } from "commander";
+import { ConfigError } from "../config/load.ts";
 import { registerAudit } from "./audit.ts";
 import { registerBackup } from "./backup.ts";
 import { registerConfig } from "./config.ts";
@@ -17,6 +18,9 @@ import { registerRollout } from "./rollout.ts";
 import { registerServe } from "./serve.ts";
 import { registerState } from "./state.ts";
 import { registerStatus } from "./status.ts";
+
+/** Nothing was done: a script can tell a file that is wrong from a command that failed. */
+const unusableConfig = 2;
 
 const program = new Command("clawpool")
   .description("A warm pool of Hetzner VMs for OpenClaw")
@@ -52,5 +56,5 @@ try {
 } catch (error) {
   // An operator wants the sentence, not our stack; DEBUG=1 gives both.
   console.error(process.env.DEBUG ? error : `clawpool: ${error instanceof Error ? error.message : error}`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof ConfigError ? unusableConfig : 1;
 }

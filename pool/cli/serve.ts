@@ -1,6 +1,5 @@
-import { resolve } from "node:path";
 import type { Command } from "commander";
-import { ConfigError, loadConfig } from "../config/load.ts";
+import { ConfigError, loadSource } from "../config/load.ts";
 import { NeedsPersonError } from "../errors.ts";
 import { createLog } from "../observe/log.ts";
 import { notifySystemd } from "../observe/systemd.ts";
@@ -37,14 +36,13 @@ export function registerServe(program: Command): void {
     .command("serve")
     .description("run the daemon")
     .action(async () => {
-      const file = resolve(program.opts().config);
-      const config = needed(() => loadConfig(file));
+      const source = needed(() => loadSource(program.opts().config));
       // Loaded here alone: it takes as long as everything that the other commands need.
       const { startDaemon } = await import("../daemon.ts");
-      const log = createLog(config.log.level);
+      const log = createLog(source.config.log.level);
       // At once: whatever it still did would cross what the other one does. A supervisor starts it anew, and it waits.
       const onFenced = () => process.exit(unfinished);
-      const daemon = await startDaemon({ config, configFile: file, log, onFenced }).catch((error) => {
+      const daemon = await startDaemon({ source, log, onFenced }).catch((error) => {
         if (error instanceof NeedsPersonError) return refuse(error);
         throw error;
       });

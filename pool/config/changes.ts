@@ -1,21 +1,30 @@
-/** What is another in a new configuration, by path (`pools.small-eu.minReady`). Secrets are named and never shown. */
+/** What is another in a new configuration, by the key as it is written (`pools.small-eu.min_ready`). */
 import { Secret } from "../secrets/secret.ts";
+import type { ConfigFile } from "./shape.ts";
 
 export interface ConfigChange {
   readonly before: Readonly<Record<string, unknown>>;
   readonly after: Readonly<Record<string, unknown>>;
 }
 
-/** Paths that are on one side only are left out on the other. */
-export function configChange(before: object, after: object): ConfigChange {
-  const [old, now] = [new Map(leaves(before)), new Map(leaves(after))];
+/**
+ * Keys that are on one side only are left out on the other. A key that is written out now and has its default counts as
+ * unchanged. Of secrets it tells where they are found, which is all that a file says of them.
+ */
+export function configChange(before: ConfigFile | null, after: ConfigFile): ConfigChange {
+  const [old, now] = [new Map(leaves(before ?? {})), new Map(leaves(after))];
   const paths = [...new Set([...old.keys(), ...now.keys()])].filter(
     (path) => comparable(old.get(path)) !== comparable(now.get(path)),
   );
   const pick = (side: ReadonlyMap<string, unknown>) =>
-    Object.fromEntries(paths.filter((path) => side.has(path)).map((path) => [path, shown(side.get(path))]));
+    Object.fromEntries(paths.filter((path) => side.has(path)).map((path) => [path, side.get(path)]));
   return { before: pick(old), after: pick(now) };
 }
+
+/** The changed keys, each once. */
+export const changedKeys = ({ before, after }: ConfigChange): string[] => [
+  ...new Set([...Object.keys(before), ...Object.keys(after)]),
+];
 
 /** Secrets are compared by their text, which never leaves this function (`toJSON` would make them all alike). */
 export function comparable(value: unknown): string {
@@ -27,14 +36,18 @@ export function comparable(value: unknown): string {
     .join()}}`;
 }
 
-const shown = (value: unknown) => (value instanceof Secret ? value.toJSON() : value);
+const isBranch = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-/** Items of a list go by their name where they have one: another pool in front does not move all those behind it. */
+/**
+ * Items of a list go by their name where they have one: another campaign in front does not move all those behind it.
+ * A list of plain values is one leaf.
+ */
 function* leaves(value: object, path = ""): Generator<[string, unknown]> {
   for (const [key, item] of Object.entries(value)) {
     const name = Array.isArray(value) && typeof item?.name === "string" ? item.name : key;
     const here = path === "" ? name : `${path}.${name}`;
-    if (typeof item === "object" && item !== null && !(item instanceof Secret)) yield* leaves(item, here);
+    const isList = Array.isArray(item) && !item.some(isBranch);
+    if (isBranch(item) && !isList && Object.keys(item).length > 0) yield* leaves(item, here);
     else yield [here, item];
   }
 }

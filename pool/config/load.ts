@@ -23,8 +23,30 @@ export class ConfigError extends Error {
 
 type Path = readonly PropertyKey[];
 
+/** A file that is usable: what it says, and what that means. */
+export interface ConfigSource {
+  /** Absolute. */
+  readonly path: string;
+  /** As the operator wrote it, without comments; secrets are references. */
+  readonly written: unknown;
+  /** The same with every default, durations in milliseconds. */
+  readonly file: ConfigFile;
+  readonly config: Config;
+}
+
+/** Whether secrets are read: who only compares files need not have them. */
+export type Secrets = "read" | "left out";
+
 /** @throws ConfigError with every problem of the file. */
 export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): Config {
+  return loadSource(file, { env }).config;
+}
+
+/** @throws ConfigError with every problem of the file. */
+export function loadSource(
+  file: string,
+  options: { readonly env?: NodeJS.ProcessEnv; readonly secrets?: Secrets } = {},
+): ConfigSource {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -33,11 +55,19 @@ export function loadConfig(file: string, env: NodeJS.ProcessEnv = process.env): 
       `cannot be read: ${(error as Error).message}; make one with \`clawpool init\``,
     ]);
   }
-  return parseConfig(text, file, env);
+  const { env = process.env, secrets = "read" } = options;
+  return parseSource(text, file, secrets === "read" ? env : null);
 }
 
 /** @throws ConfigError with every problem of the text. */
-export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv): Config {
+export const parseConfig = (text: string, file: string, env: NodeJS.ProcessEnv): Config =>
+  parseSource(text, file, env).config;
+
+/**
+ * @param env where `{ env: NAME }` is looked up; null leaves the secrets out, each is empty
+ * @throws ConfigError with every problem of the text.
+ */
+export function parseSource(text: string, file: string, env: NodeJS.ProcessEnv | null): ConfigSource {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: true, uniqueKeys: true });
   if (document.errors.length > 0) {
@@ -62,11 +92,18 @@ export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv):
     );
   }
   const problems: string[] = [];
-  const config = resolveConfig(parsed.data, dirname(resolve(file)), env, (path, text) =>
+  const path = resolve(file);
+  const config = resolveConfig(parsed.data, dirname(path), env, (path, text) =>
     problems.push(`${at(path)}${path.join(".")}: ${text}`),
   );
   if (problems.length > 0) throw new ConfigError(file, problems);
-  return config;
+  return { path, written: content, file: parsed.data, config };
+}
+
+/** What was written once, with every default; null when it is not usable by this release. */
+export function fileOf(written: unknown): ConfigFile | null {
+  const parsed = shape.safeParse(written);
+  return parsed.success ? parsed.data : null;
 }
 
 /** `line 3, column 5: `, of the deepest part of the path that the document has. */
@@ -130,10 +167,11 @@ const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 function resolveConfig(
   file: ConfigFile,
   base: string,
-  env: NodeJS.ProcessEnv,
+  env: NodeJS.ProcessEnv | null,
   wrong: (path: Path, text: string) => void,
 ): Config {
   const secret = (source: { file: string } | { env: string }, path: Path): Secret => {
+    if (env === null) return new Secret("");
     try {
       const text =
         "file" in source ? readFileSync(resolve(base, source.file), "utf8").trim() : env[source.env];

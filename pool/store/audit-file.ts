@@ -3,10 +3,10 @@
  * backup. Nothing is written, and nothing is held: rows are read in portions, because a long SELECT would keep the
  * daemon's write-ahead log from being cut.
  */
-import { existsSync } from "node:fs";
-import Database from "better-sqlite3";
+import type { Database } from "better-sqlite3";
 import { type AuditFinding, type AuditHead, ChainCheck, type StoredAuditRow } from "./audit-chain.ts";
 import { auditGuards } from "./migrate-audit.ts";
+import { openForReading } from "./store-file.ts";
 
 export interface AuditFilter {
   /** Epoch ms; the first is included, the second is not. */
@@ -95,23 +95,9 @@ function* pairs(rows: Iterable<StoredAuditRow>): Generator<[StoredAuditRow, Stor
   if (held) yield [held, null];
 }
 
-function open(file: string): Database.Database {
-  if (!existsSync(file)) {
-    throw new Error(
-      `${file} does not exist; is state_dir right? The daemon makes it when it starts first (\`clawpool serve\`)`,
-    );
-  }
-  let db: Database.Database | null = null;
-  try {
-    db = new Database(file, { readonly: true, fileMustExist: true });
-    const chained = db.prepare("SELECT 1 FROM pragma_table_info('audit') WHERE name = 'hash'").get();
-    if (chained) return db;
-  } catch (error) {
-    db?.close();
-    const { code, message } = error as { code?: string; message: string };
-    if (code === "SQLITE_NOTADB") throw new Error(`${file} is no SQLite database; name the store's file`);
-    throw new Error(`${file} cannot be read (${message}); run this as the daemon's user`);
-  }
+function open(file: string): Database {
+  const db = openForReading(file);
+  if (db.prepare("SELECT 1 FROM pragma_table_info('audit') WHERE name = 'hash'").get()) return db;
   db.close();
   throw new Error(
     `${file} has no chained audit log: no store, or an older clawpool wrote it. \`clawpool serve\` brings it up to date`,
@@ -119,13 +105,13 @@ function open(file: string): Database.Database {
 }
 
 /** The highest number that SQLite gave to a row of the log; it stays when rows are cut off. */
-function lastNumber(db: Database.Database): number {
+function lastNumber(db: Database): number {
   const row = db.prepare<[], { seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").get();
   return row?.seq ?? 0;
 }
 
 /** The triggers that refuse changes: who took one away had something in mind. */
-function unguarded(db: Database.Database): AuditFinding | null {
+function unguarded(db: Database): AuditFinding | null {
   const there = db
     .prepare<[], { sql: string }>(
       "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'",

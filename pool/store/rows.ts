@@ -278,6 +278,21 @@ export interface Flag {
   readonly text: string;
 }
 
+/** A configuration that was in force from `at` on, until the next one. */
+export interface AppliedConfig {
+  /** Counts up from 1. */
+  readonly n: number;
+  /** Epoch ms. */
+  readonly at: number;
+  readonly actor: string;
+  /** With a start of the daemon, by a change of the file, or by `clawpool config apply`. */
+  readonly how: "start" | "reload" | "apply";
+  /** As the operator wrote it; secrets are references. */
+  readonly written: unknown;
+  /** The keys that were another before; empty for the first one. */
+  readonly change: { readonly before: Facts; readonly after: Facts };
+}
+
 /** A machine's terraform state as the last run left it. */
 export interface RememberedState extends KnownState {
   /** When it was found so, epoch ms. */

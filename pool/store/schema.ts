@@ -248,6 +248,20 @@ export const migrations: readonly Migration[] = [
     document TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE config_applied (
+    n       INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    actor   TEXT NOT NULL,
+    how     TEXT NOT NULL CHECK (how IN ('start','reload','apply')),
+    written TEXT NOT NULL,
+    change  TEXT NOT NULL
+  ) STRICT;
+  CREATE TRIGGER config_applied_no_update BEFORE UPDATE ON config_applied
+  BEGIN SELECT RAISE(ABORT, 'what was in force is never changed'); END;
+  CREATE TRIGGER config_applied_no_delete BEFORE DELETE ON config_applied
+  BEGIN SELECT RAISE(ABORT, 'what was in force is never deleted'); END;
+  `,
 ];
 
 /**

@@ -7,6 +7,7 @@ import type { Sealer } from "../secrets/seal.ts";
 import { auditVerbs } from "./audit.ts";
 import { billVerbs } from "./bill.ts";
 import { claimVerbs } from "./claims.ts";
+import { configVerbs } from "./configs.ts";
 import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
 import { healthVerbs } from "./health.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
@@ -70,6 +71,7 @@ export function storeOn(
     ...supplyVerbs(context),
     ...healthVerbs(context),
     ...billVerbs(context),
+    ...configVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

@@ -29,6 +29,31 @@ export function inspectStore(file: string): "whole" | "missing" {
   }
 }
 
+/**
+ * For a look beside the daemon that writes it, without one, or into a backup: nothing is written.
+ *
+ * @throws Error with a sentence for the operator when the file is missing, unreadable, or no database
+ */
+export function openForReading(file: string): Database.Database {
+  if (!existsSync(file)) {
+    throw new Error(
+      `${file} does not exist; is state_dir right? The daemon makes it when it starts first (\`clawpool serve\`)`,
+    );
+  }
+  let db: Database.Database | null = null;
+  try {
+    db = new Database(file, { readonly: true, fileMustExist: true });
+    // The file is read only now.
+    db.pragma("schema_version");
+    return db;
+  } catch (error) {
+    db?.close();
+    const { code, message } = error as { code?: string; message: string };
+    if (code === "SQLITE_NOTADB") throw new Error(`${file} is no SQLite database; name the store's file`);
+    throw new Error(`${file} cannot be read (${message}); run this as the daemon's user`);
+  }
+}
+
 /** Traces of an installation that had a store: without one they make a new pool a mistake. In words; null without any. */
 export function tracesOf(stateDir: string, terraformRoot: string): string | null {
   const folders = [join(terraformRoot, "machines"), join(stateDir, "records")];

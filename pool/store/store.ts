@@ -9,6 +9,7 @@ import type { AgentSecrets, Order, OrderEvent, OrderState } from "../order/order
 import type { AuditHead } from "./audit-chain.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type {
+  AppliedConfig,
   Attempt,
   AuditFacts,
   AuditRow,
@@ -271,6 +272,15 @@ export interface Store {
   /** What was flagged is over. @returns false when it was not flagged. */
   clearFlag(kind: string, subject: string, why: string, cause?: Cause): boolean;
   flags(): Flag[];
+
+  // configurations
+  /** What came into force, unless it is what was written before; with an audit row. @returns null for nothing new */
+  recordConfig(
+    applied: Omit<AppliedConfig, "n" | "at">,
+    facts: { readonly why: string; readonly effect?: unknown },
+  ): AppliedConfig | null;
+  /** The one in force; null before the first. */
+  lastConfig(): AppliedConfig | null;
 
   // settings: small facts of the platform (ids of firewall, network, …), JSON
   setting(key: string): string | null;

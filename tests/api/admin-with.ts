@@ -8,6 +8,7 @@ const unasked = () => assert.fail("the test has no part that could answer this")
 export function adminWith(parts: Partial<AdminOptions> & Pick<AdminOptions, "stateDir" | "store">): Admin {
   return createAdmin({
     status: unasked,
+    config: { path: "/nowhere/clawpool.yaml", reload: unasked },
     people: { begin: unasked, end: unasked },
     recovery: { status: unasked, look: unasked, release: unasked },
     desk: { retry: unasked, hold: unasked },

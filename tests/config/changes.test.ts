@@ -1,34 +1,59 @@
 import { strict as assert } from "node:assert";
-import { configChange } from "../../pool/config/changes.ts";
-import { parseConfig } from "../../pool/config/load.ts";
+import { changedKeys, comparable, configChange } from "../../pool/config/changes.ts";
+import { parseSource } from "../../pool/config/load.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { env, example } from "./example.ts";
 
 describe("what is another in a configuration", () => {
-  const config = (change: (text: string) => string = (text) => text) =>
-    parseConfig(change(example), "clawpool.yaml", env);
+  const file = (change: (text: string) => string = (text) => text) =>
+    parseSource(change(example), "clawpool.yaml", env).file;
 
   it("is nothing between two readings of one file", () => {
-    assert.deepEqual(configChange(config(), config()), { before: {}, after: {} });
+    assert.deepEqual(configChange(file(), file()), { before: {}, after: {} });
   });
 
-  it("goes by the name of the pool", () => {
-    const { before, after } = configChange(
-      config(),
-      config((text) => text.replace("min_ready: 3", "min_ready: 5")),
+  it("goes by the keys as they are written", () => {
+    const five = file((text) => text.replace("min_ready: 3", "min_ready: 5"));
+    assert.deepEqual(configChange(file(), five), {
+      before: { "pools.small-eu.min_ready": 3 },
+      after: { "pools.small-eu.min_ready": 5 },
+    });
+  });
+
+  it("is nothing when a default is written out", () => {
+    const written = file((text) => text.replace("min_ready: 3", "min_ready: 3\n    max_age: 14d"));
+    assert.deepEqual(changedKeys(configChange(file(), written)), []);
+  });
+
+  it("has the keys of a pool that came or went on one side", () => {
+    const second =
+      "  other:\n    { plan: small, regions: [us-east], server_type: cx23, min_ready: 1, max_total: 2 }\n";
+    const two = file((text) =>
+      text.replace("max_total: 20", `max_total: 20`).replace("pools:\n", `pools:\n${second}`),
     );
-    const [path] = Object.keys(after);
-    assert.match(path ?? "", /^pools\.\S+\.minReady$/);
-    assert.deepEqual([Object.values(before), Object.values(after)], [[3], [5]]);
-    const pool = { name: "one", minReady: 1 };
-    const added = configChange({ pools: [pool] }, { pools: [{ name: "two", minReady: 2 }, pool] });
-    assert.deepEqual(added, { before: {}, after: { "pools.two.name": "two", "pools.two.minReady": 2 } });
+    const { before, after } = configChange(file(), two);
+    assert.deepEqual(before, {});
+    assert.equal(after["pools.other.min_ready"], 1);
+    assert.deepEqual(after["pools.other.regions"], ["us-east"]);
+    assert.deepEqual(configChange(two, file()), { before: after, after: {} });
   });
 
-  it("names a secret that changed without its text", () => {
-    const change = configChange({ key: new Secret("planted-1") }, { key: new Secret("planted-2") });
-    assert.deepEqual(change, { before: { key: "[secret]" }, after: { key: "[secret]" } });
-    const same = configChange({ key: new Secret("a") }, { key: new Secret("a") });
-    assert.deepEqual(same, { before: {}, after: {} });
+  it("tells where a secret is found, and nothing else of it", () => {
+    const other = file((text) => text.replace("env: STRIPE_KEY", "env: STRIPE_SECRET"));
+    assert.deepEqual(configChange(file(), other), {
+      before: { "stripe.key.env": "STRIPE_KEY" },
+      after: { "stripe.key.env": "STRIPE_SECRET" },
+    });
+  });
+
+  it("is everything when nothing was in force before", () => {
+    const { before, after } = configChange(null, file());
+    assert.deepEqual(before, {});
+    assert.equal(after.instance, "test");
+  });
+
+  it("tells two secrets apart by their text", () => {
+    assert.notEqual(comparable({ key: new Secret("a") }), comparable({ key: new Secret("b") }));
+    assert.equal(comparable({ key: new Secret("a") }), comparable({ key: new Secret("a") }));
   });
 });

@@ -1,13 +1,13 @@
 import { strict as assert } from "node:assert";
 import { once } from "node:events";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { pino } from "pino";
 import type { Config } from "../../pool/config/config.ts";
-import { loadConfig } from "../../pool/config/load.ts";
-import { watchConfig } from "../../pool/config/watch.ts";
+import { loadSource } from "../../pool/config/load.ts";
+import { type Applied, type ConfigWatch, watchConfig } from "../../pool/config/watch.ts";
 import { Releasers } from "../../pool/releasers.ts";
 import { env, example } from "./example.ts";
 
@@ -22,7 +22,8 @@ describe("the configuration in force", () => {
   let file: string;
   let lines: Writable;
   let releasers: Releasers;
-  let config: () => Config;
+  let watched: ConfigWatch;
+  const config = (): Config => watched.current();
   const log = () => pino(lines);
   const quiet = pino({ level: "silent" });
   const before = { ...process.env };
@@ -42,7 +43,7 @@ describe("the configuration in force", () => {
       },
     });
     releasers = new Releasers();
-    config = watchConfig(loadConfig(file), file, log(), releasers);
+    watched = watchConfig(loadSource(file), log(), releasers);
   });
   afterEach(async () => {
     await releasers.release(quiet);
@@ -98,21 +99,59 @@ describe("the configuration in force", () => {
     });
   }
 
-  it("tells who listens what is another now, and why another file is not in force", async () => {
+  it("tells who listens what is another now and who did it, and why another file is not in force", async () => {
     const told = new EventTarget();
     const tell = (detail: unknown) => told.dispatchEvent(new CustomEvent("told", { detail }));
-    watchConfig(loadConfig(file), file, quiet, releasers, { applied: tell, refused: tell });
+    watchConfig(loadSource(file), quiet, releasers, { applied: tell, refused: tell });
     const answer = async (text: string): Promise<unknown> => {
       const heard = once(told, "told");
       writeFileSync(file, text);
       return (await heard)[0].detail;
     };
     const five = example.replace("min_ready: 3", "min_ready: 5");
-    const pool = `pools.${config().pools[0]?.name}.minReady`;
-    assert.deepEqual(await answer(five), { before: { [pool]: 3 }, after: { [pool]: 5 } });
+    const key = "pools.small-eu.min_ready";
+    const { change, actor, how, source } = (await answer(five)) as Applied;
+    assert.deepEqual(change, { before: { [key]: 3 }, after: { [key]: 5 } });
+    assert.equal(actor, `person:${userInfo().username}`);
+    assert.equal(how, "reload");
+    assert.ok(JSON.stringify(source.written).includes('"env":"STRIPE_KEY"'));
     const restart = await answer(five.replace("instance: test", "instance: other"));
     assert.equal(restart, "these parts need a restart of the daemon: instance");
     assert.match(String(await answer("pools: [")), /not usable/);
+  });
+
+  it("is read at once when a person asks for it, who is named then", () => {
+    const heard: Applied[] = [];
+    const why: string[] = [];
+    const asked = watchConfig(loadSource(file), quiet, releasers, {
+      applied: (applied) => heard.push(applied),
+      refused: (text) => why.push(text),
+    });
+    assert.deepEqual(asked.reload("person:ada"), { outcome: "unchanged" });
+    writeFileSync(file, example.replace("min_ready: 3", "min_ready: 5"));
+    assert.equal(asked.reload("person:ada").outcome, "applied");
+    assert.equal(asked.current().pools[0]?.minReady, 5);
+    assert.deepEqual(
+      heard.map(({ actor, how }) => [actor, how]),
+      [["person:ada", "apply"]],
+    );
+    writeFileSync(file, "pools: [");
+    const refused = asked.reload("person:ada");
+    assert.ok(refused.outcome === "refused" && refused.why === why[0]);
+    assert.equal(asked.current().pools[0]?.minReady, 5);
+  });
+
+  it("refuses the whole file for one bad pool, whatever is good in it", async () => {
+    const stays = config();
+    const refused = said();
+    const bad =
+      "  other: { plan: small, regions: [us-east], server_type: cx23, min_ready: 3, max_total: 2 }\n";
+    writeFileSync(
+      file,
+      example.replace("min_ready: 3", "min_ready: 5").replace("pools:\n", `pools:\n${bad}`),
+    );
+    assert.match((await refused).err?.message ?? "", /pools\.other\.min_ready: 3 warm machines/);
+    assert.equal(config(), stays);
   });
 
   it("stays when the file is gone", async () => {
@@ -125,7 +164,7 @@ describe("the configuration in force", () => {
 
   for (const [part, from, to] of [
     ["instance", "instance: test", "instance: other"],
-    ["stateDir", "state_dir: /tmp/clawpool-test", "state_dir: /tmp/clawpool-other"],
+    ["state_dir", "state_dir: /tmp/clawpool-test", "state_dir: /tmp/clawpool-other"],
     ["hetzner", "hetzner:\n", "hetzner:\n  requests_per_hour: 1000\n"],
     ["stripe", "https://shop.example/thanks", "https://shop.example/thank-you"],
     ["tailnet", "client_id: client", "client_id: other"],
