@@ -221,7 +221,7 @@ export function createController(options: ControllerOptions): Controller {
     chores.set(what, { since: clock.now(), done });
     return done;
   }
-  const replenish = () => attempt("mint Tailscale keys", () => keys?.replenish());
+  const replenish = () => chore("mint Tailscale keys", () => keys?.replenish());
   const readRecipe = () => attempt("read the playbook's files", noteRecipe);
 
   return {
@@ -253,7 +253,8 @@ export function createController(options: ControllerOptions): Controller {
       }
       await attempt("look at what is in quarantine", lookIfHeld);
       await platform.ensure();
-      await replenish();
+      // Nobody waits for Tailscale here: who needs a key before there is one has it minted.
+      void replenish();
       await readRecipe();
     },
     start() {
@@ -284,7 +285,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("look at what is in quarantine", lookIfHeld),
         chore("apply the platform stack", platform.ensure),
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
-        chore("mint Tailscale keys", () => keys?.replenish()),
+        replenish(),
         chore("read the playbook's files", noteRecipe),
         chore("read Hetzner's price list", readPrices),
       ]);

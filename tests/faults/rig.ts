@@ -39,8 +39,10 @@ export interface FaultRig extends Omit<World, "stop"> {
   folderOf(name: MachineName): string;
   /** The body of the newest delivery of this type about this object. */
   told(type: string, object: string): string;
+  /** Nothing more goes wrong on purpose. */
+  calm(): void;
   /**
-   * Resolves when everything is at rest. @throws AssertionError naming each invariant that does not hold, or what is
+   * Resolves when everything is at rest, in calm. @throws AssertionError naming each invariant that does not hold, or what is
    * billed and nobody has
    */
   settle(): Promise<void>;
@@ -155,6 +157,7 @@ export async function startFaultRig(
           .findLast((one) => one.type === type && one.requestBody.includes(object));
         return found?.requestBody ?? assert.fail(`nothing of type ${type} about ${object} was sent`);
       },
+      calm: () => clearFaults(world),
       async settle() {
         clearFaults(world);
         await cloud.stripe.settled();

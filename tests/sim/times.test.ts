@@ -1,6 +1,7 @@
 /** How long it takes until a dead daemon is replaced, in simulated time. */
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
+import { play } from "../faults/scene.ts";
 import { simulate } from "./simulation.ts";
 import { systemdPausesMs } from "./story.ts";
 
@@ -37,5 +38,18 @@ describe("a simulated daemon that died", function () {
     }
     assert(Math.max(...gaps) <= 40, gaps.join());
     assert.equal(gaps.length, 12);
+  });
+
+  it("is replaced while Tailscale answers nothing: only what needs a key waits for it", async () => {
+    await play(async (scene) => {
+      await scene.ready(2);
+      const order = await scene.serve("before");
+      scene.world.silent = "tailscale";
+      scene.kill();
+      await scene.controller();
+      scene.cancels(order);
+      assert.equal((await scene.tell(order, "customer.subscription.deleted"))?.kind, "ended");
+      scene.world.silent = null;
+    });
   });
 });

@@ -167,6 +167,8 @@ export class World {
   };
   /** Who refuses us now, whatever we ask for. */
   refused: Refusal["what"] | null = null;
+  /** Who takes calls and answers none. */
+  silent: "tailscale" | null = null;
   /** What a list of servers shows of those that there are. */
   listing: (servers: readonly SimServer[]) => readonly SimServer[] = (servers) => servers;
   /** By how much Hetzner's clock is ahead of ours, in ms. */

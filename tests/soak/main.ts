@@ -1,6 +1,6 @@
 /**
- * `npm run soak -- [--orders 200] [--seed 1] [--backend process|nspawn] [--machines 12] [--minutes 60]`: random faults and
- * SIGKILLs over so many orders; exit 1 when anything does not hold at the end.
+ * `npm run soak -- [--orders 200] [--seed 1] [--backend process|nspawn] [--machines 12] [--minutes 10]`: random faults and
+ * SIGKILLs over so many orders, which come over so many minutes; exit 1 when anything does not hold at the end.
  */
 import { parseArgs } from "node:util";
 import { soak } from "./soak.ts";
@@ -11,7 +11,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     backend: { type: "string", default: "process" },
     machines: { type: "string", default: "12" },
-    minutes: { type: "string", default: "60" },
+    minutes: { type: "string", default: "10" },
   },
 });
 const positive = (name: "orders" | "seed" | "machines" | "minutes"): number => {
@@ -27,7 +27,7 @@ const { orders, ends, served, kills, hits, servers, seconds } = await soak({
   orders: positive("orders"),
   seed: positive("seed"),
   machines: positive("machines"),
-  longestMs: positive("minutes") * 60_000,
+  lastsMs: positive("minutes") * 60_000,
   backend,
   onProgress: console.log,
 });

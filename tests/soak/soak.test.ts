@@ -3,11 +3,13 @@ import { strict as assert } from "node:assert";
 import { soak } from "./soak.ts";
 
 describe("a soak of random faults and SIGKILLs, on the local cloud", function () {
-  this.timeout(600_000);
+  this.timeout(900_000);
 
-  it("ends with every invariant and the bill in order", async () => {
-    const { orders, served, kills, hits } = await soak({ orders: 200, machines: 8, longestMs: 60_000 });
-    assert(kills.daemon > 0 && hits > 10, `${kills.daemon} kills, ${hits} faults hit`);
-    assert(orders >= 20 && served > 0, `${orders} orders, ${served} served`);
+  it("ends with every order served or told of, every invariant and the bill in order", async () => {
+    const { orders, served, kills, hits } = await soak({ orders: 200, machines: 8, lastsMs: 150_000 });
+    assert.equal(orders, 200);
+    assert(kills.daemon >= 5 && hits >= 50, `${kills.daemon} kills, ${hits} faults hit`);
+    // Whoever waits in the end is served: at least the queue.
+    assert(served >= 8, `${served} served`);
   });
 });

@@ -1,12 +1,16 @@
 /**
- * Random trouble for the daemon as a process: buyers who pay, cancel, pay late; webhooks lost and doubled; answers of
- * Hetzner, Stripe and Tailscale lost, late and false; SIGKILLs of daemon and terraform. Ends in calm, with every
+ * Random trouble for the daemon as a process: buyers who pay, wait, lose patience, cancel later; webhooks lost and doubled;
+ * answers of Hetzner, Stripe and Tailscale lost, late and false; SIGKILLs of daemon and terraform. Ends in calm, with every
  * invariant and the bill (tests/faults/rig.ts). The seed decides what is done; what the machine makes of it, it does not.
+ *
+ * Orders come faster than machines can be built, as in a rush: a queue of as many as may be built is served in its order,
+ * and behind it a buyer loses patience. So whoever waits is served at the rate of builds, whatever that is on this host.
  */
 import { strict as assert } from "node:assert";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { OrderView } from "../../api/views.ts";
+import type { OrderState } from "../../pool/order/order.ts";
 import type { MachineKind } from "../cloud/local-cloud.ts";
 import { type FaultRig, startFaultRig } from "../faults/rig.ts";
 import { Chance } from "../sim/chance.ts";
@@ -15,10 +19,10 @@ export interface SoakOptions {
   readonly orders: number;
   readonly seed?: number;
   readonly backend?: MachineKind;
-  /** Machines at once. */
+  /** Machines at once; half of them are kept warm. */
   readonly machines?: number;
-  /** In milliseconds: no more orders after that. */
-  readonly longestMs?: number;
+  /** Over which the orders come, in milliseconds. */
+  readonly lastsMs: number;
   readonly onProgress?: (text: string) => void;
 }
 
@@ -35,25 +39,33 @@ export interface SoakOutcome {
   readonly seconds: number;
 }
 
+/** A life of the daemon in which nothing can be finished shows nothing: one SIGKILL in so many pieces of trouble. */
+const killOnceIn = 16;
+
 /** Everything came to rest and every invariant holds when it resolves. @throws AssertionError naming what does not */
 export async function soak(options: SoakOptions): Promise<SoakOutcome> {
   const { orders: wanted, seed = 1, backend = "process", machines = 12, onProgress = () => {} } = options;
   const started = performance.now();
-  const until = started + (options.longestMs ?? Number.POSITIVE_INFINITY);
-  const chance = new Chance(seed);
+  const seconds = () => (performance.now() - started) / 1_000;
+  const pause = options.lastsMs / wanted;
   const warm = Math.max(1, Math.floor(machines / 2));
   const rig = await startFaultRig({ minReady: warm, maxTotal: machines, failurePause: "1s" }, backend);
   try {
     const { cloud } = rig.rig;
     const kills = { daemon: 0, terraform: 0 };
-    const bought: { readonly view: OrderView; readonly subscription: string }[] = [];
-    let made = 0;
+    /** Whose subscription goes on, by order. */
+    const buyers = new Map<string, string>();
     let over = false;
+    const told = () => {
+      const served = rig.store.orders({ limit: all }).filter(({ servingAt }) => servingAt !== null).length;
+      return `${buyers.size} customers, ${served} served so far, ${kills.daemon} SIGKILLs of the daemon, ${seconds().toFixed(0)} s`;
+    };
 
     const trouble = async () => {
+      const chance = new Chance(seed + 1_000_000);
       while (!over) {
-        await delay(chance.between(50, 400));
-        if (chance.happens(0.04)) {
+        await delay(chance.between(0, 2 * pause));
+        if (chance.happens(1 / killOnceIn)) {
           await rig.rig.daemon.kill();
           kills.daemon += 1;
           await delay(chance.between(0, 300));
@@ -66,59 +78,85 @@ export async function soak(options: SoakOptions): Promise<SoakOutcome> {
     };
     /** Orders while the daemon may be away: the web app asks again, with the same key. */
     const order = async (name: string): Promise<OrderView> => {
-      for (;;) {
+      for (const until = performance.now() + 120_000; ; ) {
         try {
           return await rig.rig.shop.order(
             { customer: name, env: { CLAW_MODEL_API_KEY: `sk-${name}` } },
             { idempotencyKey: name },
           );
         } catch {
-          assert(performance.now() < until + 120_000, `${name} was never ordered`);
+          assert(performance.now() < until, `${name} was never ordered`);
           await delay(100);
         }
       }
     };
-    const cancelOne = () => {
-      const [gone] = bought.splice(chance.integer(0, bought.length - 1), 1);
-      if (gone) cloud.stripe.console.cancel(gone.subscription);
+    const cancel = (id: string) => {
+      cloud.stripe.console.cancel(buyers.get(id) ?? assert.fail());
+      buyers.delete(id);
     };
+    const inState = (...states: OrderState[]) =>
+      rig.store
+        .orders({ states, limit: all })
+        .map(({ id }) => id)
+        .filter((id) => buyers.has(id));
 
     await rig.ready(warm);
-    onProgress(`${warm} machines are ready`);
+    onProgress(`${warm} machines are ready after ${seconds().toFixed(0)} s`);
     const troubled = trouble();
     try {
-      while (made < wanted && performance.now() < until) {
-        const view = await order(`soak-${seed}-${++made}`);
+      const chance = new Chance(seed);
+      for (let made = 1; made <= wanted; made++) {
+        const view = await order(`soak-${seed}-${made}`);
         const { subscription } = cloud.stripe.console.buy(view.checkout_session ?? "");
-        bought.push({ view, subscription: subscription.id });
-        // About as many as there are machines stay; the queue never grows for long.
-        while (bought.length > warm) cancelOne();
-        if (chance.happens(0.3)) await delay(chance.between(0, 500));
-        if (made % 50 === 0) onProgress(`${made} orders, ${kills.daemon} SIGKILLs of the daemon`);
+        buyers.set(view.id, subscription.id);
+        // Room for those who wait, and a queue that can be served; now and then somebody goes for no reason.
+        const waiting = inState("awaiting-payment", "queued");
+        const running = inState("running");
+        if (running.length > 0 && (waiting.length > 0 || running.length > warm || chance.happens(0.1)))
+          cancel(chance.pick(running));
+        if (waiting.length > machines || (waiting.length > 0 && chance.happens(0.05)))
+          cancel(chance.pick(waiting));
+        await delay(chance.between(0, 2 * pause));
+        if (made % 20 === 0) onProgress(`${made} orders: ${told()}`);
       }
     } finally {
       over = true;
       await troubled;
     }
     const hits = cloud.hetzner.faults.log().length + cloud.stripe.faults.log().length;
-    onProgress("calm");
+    onProgress(`calm: ${told()}`);
+    rig.calm();
+    await rig.rig.until("everybody who waits is served", async () => {
+      const waiting = inState("awaiting-payment", "queued", "provisioning").length;
+      const running = inState("running");
+      const stay = waiting > 0 ? Math.floor(warm / 2) : machines - warm;
+      for (const id of running.slice(stay)) cancel(id);
+      return waiting === 0;
+    });
     await rig.settle();
+    const ended = rig.store.orders({ limit: all });
     const ends: Record<string, number> = {};
-    const all = rig.store.orders({ limit: Number.MAX_SAFE_INTEGER });
-    for (const { state } of all) ends[state] = (ends[state] ?? 0) + 1;
+    for (const { id, state } of ended) {
+      ends[state] = (ends[state] ?? 0) + 1;
+      const isEnd = state === "running" || state === "released";
+      const isTold = state === "failed" && rig.store.flags().some(({ subject }) => subject === id);
+      assert(isEnd || isTold, `${id} ended as ${state}, and nobody was told`);
+    }
     return {
-      orders: all.length,
+      orders: ended.length,
       ends,
-      served: all.filter(({ servingAt }) => servingAt !== null).length,
+      served: ended.filter(({ servingAt }) => servingAt !== null).length,
       kills,
       hits,
       servers: cloud.hetzner.bill().lines.filter(({ kind }) => kind === "server").length,
-      seconds: (performance.now() - started) / 1_000,
+      seconds: seconds(),
     };
   } finally {
     await rig.stop();
   }
 }
+
+const all = Number.MAX_SAFE_INTEGER;
 
 /** One thing that goes wrong once; what has not hit yet goes away when the trouble ends. */
 function disturb({ rig: { cloud } }: FaultRig, chance: Chance): void {

@@ -45,6 +45,7 @@ export function leaveTailnet(world: World, node: string): void {
 export function simulatedTailnet(world: World): Tailnet {
   const call = async () => {
     await world.takes(50, 250);
+    if (world.silent === "tailscale") await new Promise(() => {});
     if (world.refused === "tailscale-auth") {
       throw new BorderError("Tailscale answered 403", { border: "tailnet", kind: "auth" });
     }
