@@ -193,7 +193,7 @@ const serving = z
       .min(0)
       .max(20)
       .default(3)
-      .describe("restarts of a gateway that is down, for each machine; 0: never"),
+      .describe("restarts of a gateway or tailscaled that is down, for each machine; 0: never"),
     tell_customer_after: duration
       .nullable()
       .default(5 * units.m)

@@ -3,7 +3,7 @@ import { BorderError } from "../errors.ts";
 import type { Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
 import type { HealthReply } from "./hand-over-session.ts";
 import type { MachineName } from "./machine.ts";
-import { encodeFrame, type MachineReply } from "./protocol.ts";
+import { encodeFrame, type MachineReply, type Question } from "./protocol.ts";
 
 /** sshd runs the forced command; the program sees this text, and then does not open the gateway's control connection. */
 const command = "clawpool-machine ask";
@@ -13,7 +13,7 @@ const repairTimeoutMs = 150_000;
 
 export interface Asker {
   /** @throws BorderError of border `ssh` when the machine cannot be reached, of border `machine` when its program fails. */
-  ask(name: MachineName, target: SshTarget, op: "health" | "repair"): Promise<HealthReply>;
+  ask(name: MachineName, target: SshTarget, question: Question): Promise<HealthReply>;
   /** Closes the machine's connection. */
   drop(name: MachineName): void;
   close(): void;
@@ -36,18 +36,19 @@ export function createAsker(ssh: Ssh): Asker {
   };
 
   return {
-    async ask(name, target, op) {
+    async ask(name, target, question) {
+      const { op } = question;
       const isKept = connections.get(name)?.alive === true;
       const timeoutMs = op === "health" ? healthTimeoutMs : repairTimeoutMs;
       try {
         const connection = await connect(name, target);
-        const { stdout } = await connection.exec(command, { stdin: encodeFrame({ op }), timeoutMs });
+        const { stdout } = await connection.exec(command, { stdin: encodeFrame(question), timeoutMs });
         return parseReply(stdout, name);
       } catch (error) {
         if (!(error instanceof BorderError) || error.border !== "ssh") throw error;
         drop(name);
         // A connection of a minute ago may be dead without anybody's fault; only a new one says something of the machine.
-        if (isKept && op === "health" && error.code !== "timeout") return this.ask(name, target, op);
+        if (isKept && op === "health" && error.code !== "timeout") return this.ask(name, target, question);
         throw error;
       }
     },

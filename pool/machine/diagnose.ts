@@ -1,6 +1,7 @@
 /** What a heartbeat saw, in one word and a sentence. */
 import type { TailnetDevice } from "../tailnet/tailnet.ts";
 import type { HealthReply } from "./hand-over-session.ts";
+import type { RepairedUnit } from "./protocol.ts";
 
 export const healthStates = ["healthy", "degraded", "unreachable", "stopped"] as const;
 /**
@@ -14,14 +15,14 @@ export type HealthState = (typeof healthStates)[number];
 export interface Diagnosis {
   readonly state: HealthState;
   readonly reason: string | null;
-  /** A restart of the gateway's unit may help. */
-  readonly repairable: boolean;
+  /** The unit whose restart may help. */
+  readonly repair: RepairedUnit | null;
 }
 
-const say = (state: HealthState, reason: string | null, repairable = false): Diagnosis => ({
+const say = (state: HealthState, reason: string | null, repair: RepairedUnit | null = null): Diagnosis => ({
   state,
   reason,
-  repairable,
+  repair,
 });
 
 /**
@@ -32,9 +33,16 @@ export function diagnose(reply: HealthReply, device: TailnetDevice | null | unde
   // `systemctl stop` leaves `inactive`; a gateway that crashes is `activating`, and `failed` in the end.
   if (reply.unit === "inactive") return say("stopped", "the gateway's unit was stopped on the machine");
   if (reply.tailnet === "Stopped") return say("stopped", "Tailscale was switched off on the machine");
-  if (reply.unit !== "active") return say("degraded", `the gateway's unit is ${reply.unit}`, true);
-  if (!reply.gateway) return say("degraded", "the gateway does not answer", true);
-  if (reply.tailnet === "unreachable") return say("degraded", "tailscaled does not answer");
+  if (reply.unit !== "active") return say("degraded", `the gateway's unit is ${reply.unit}`, "gateway");
+  if (!reply.gateway) return say("degraded", "the gateway does not answer", "gateway");
+  if (reply.tailnet === "unreachable") {
+    if (reply.tailscaled === "inactive") return say("stopped", "tailscaled was stopped on the machine");
+    return say(
+      "degraded",
+      `tailscaled does not answer (its unit is ${reply.tailscaled ?? "unknown"})`,
+      "tailscaled",
+    );
+  }
   if (!["Running", "absent"].includes(reply.tailnet)) return say("degraded", `Tailscale is ${reply.tailnet}`);
   if (reply.relay === false)
     return say("degraded", "other nodes cannot find the machine: it has no home relay");

@@ -7,7 +7,13 @@ import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
 import type { RunningExec, Ssh, SshConnection, SshTarget } from "../ssh/ssh.ts";
 import type { Installed } from "./machine.ts";
-import { type Attestation, encodeFrame, type MachineReply, type MachineRequest } from "./protocol.ts";
+import {
+  type Attestation,
+  encodeFrame,
+  type MachineReply,
+  type MachineRequest,
+  type Question,
+} from "./protocol.ts";
 
 export type HandOverRequest = Extract<MachineRequest, { op: "hand-over" }>;
 export type HealthReply = Extract<MachineReply, { type: "health" }>;
@@ -33,8 +39,8 @@ export interface ArmedMachine {
    * it was done).
    */
   run(request: HandOverRequest, onStep?: (step: Step) => void): Promise<HandOverResult>;
-  /** `repair` restarts the gateway's unit first: give it 130 s. */
-  inspect(op: "health" | "repair", onStep?: (step: Step) => void): Promise<HealthReply>;
+  /** `repair` restarts a unit first: give it 130 s. */
+  inspect(question: Question, onStep?: (step: Step) => void): Promise<HealthReply>;
   close(): void;
   /** Called once, when it is lost before it was used or closed. */
   onLost(listener: (error: Error | null) => void): void;
@@ -145,7 +151,7 @@ function armed(
       const { attestation, ms } = await request(body, "attested", onStep);
       return { attestation, ms };
     },
-    inspect: (op, onStep = () => {}) => request({ op }, "health", onStep),
+    inspect: (question, onStep = () => {}) => request(question, "health", onStep),
     close() {
       if (state === "waiting") state = "closed";
       connection.close();

@@ -1,7 +1,7 @@
 /**
  * Heartbeats of machines that serve: about once a minute each, a bounded number at once, one call to the machine and one
- * look at the tailnet for all of them. Two looks in a row that find the same kind of trouble make it so; a gateway that is
- * down is restarted, a bounded number of times; the operator is told at once, the customer when it lasts. A heartbeat never
+ * look at the tailnet for all of them. Two looks in a row that find the same kind of trouble make it so; a gateway or
+ * a tailscaled that is down is restarted, a bounded number of times; the operator is told at once, the customer when it lasts. A heartbeat never
  * destroys, and leaves alone what was switched off on purpose or is suspended.
  */
 import { BorderError } from "../errors.ts";
@@ -12,6 +12,7 @@ import type { Asker } from "./ask.ts";
 import { target } from "./boot.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
 import type { Machine, MachineName } from "./machine.ts";
+import type { RepairedUnit } from "./protocol.ts";
 import type { Next, StageContext } from "./stage.ts";
 
 const hour = 3_600_000;
@@ -51,15 +52,15 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
     const after = take(before, seen);
     if (JSON.stringify(after) !== JSON.stringify(before))
       store.putHealth(after, seen.reason ?? "it answers and works");
-    if (after.state !== "degraded" || !seen.repairable || !mayRepair(after)) return { againInMs: everyMs() };
-    await repair(machine, after);
+    if (after.state !== "degraded" || !seen.repair || !mayRepair(after)) return { againInMs: everyMs() };
+    await repair(machine, seen.repair, after);
     return { againInMs: Math.min(againMs, everyMs()) };
   }
 
   async function look(machine: Machine): Promise<Diagnosis> {
     try {
       const [reply, list] = await Promise.all([
-        asker.ask(machine.name, target(machine, context, "root"), "health"),
+        asker.ask(machine.name, target(machine, context, "root"), { op: "health" }),
         devices(),
       ]);
       const wanted = machine.tailnetNode !== null && list !== null;
@@ -68,7 +69,7 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const answers = error instanceof BorderError && error.border === "machine";
-      return { state: answers ? "degraded" : "unreachable", reason, repairable: false };
+      return { state: answers ? "degraded" : "unreachable", reason, repair: null };
     }
   }
 
@@ -114,20 +115,23 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
     return last === undefined || clock.now() >= last + repairPauseMs * 2 ** (repairs.length - 1);
   }
 
-  async function repair(machine: Machine, health: Health): Promise<void> {
+  async function repair(machine: Machine, unit: RepairedUnit, health: Health): Promise<void> {
     const now = clock.now();
     const why = health.reason ?? "degraded";
     // Counted before it is tried: a daemon that dies of it must not try for ever.
     store.putHealth({ ...health, repairs: [...health.repairs, now] }, why);
     let error: string | null = null;
     try {
-      const reply = await asker.ask(machine.name, target(machine, context, "root"), "repair");
-      if (!reply.gateway) error = "the gateway does not answer after its restart";
+      // A machine of before knows only the gateway's repair, and that without a name.
+      const question = unit === "gateway" ? ({ op: "repair" } as const) : ({ op: "repair", unit } as const);
+      const reply = await asker.ask(machine.name, target(machine, context, "root"), question);
+      const works = unit === "gateway" ? reply.gateway : reply.tailnet !== "unreachable";
+      if (!works) error = `${unit} does not answer after its restart`;
     } catch (thrown) {
       error = thrown instanceof Error ? thrown.message : String(thrown);
     }
     const ms = clock.now() - now;
-    store.audit("daemon", "machine.repaired", machine.name, { why, ok: error === null, ms, error });
+    store.audit("daemon", "machine.repaired", machine.name, { why, unit, ok: error === null, ms, error });
     onRepair(error === null);
   }
 

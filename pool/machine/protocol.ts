@@ -51,8 +51,14 @@ export type MachineRequest =
       readonly way?: "reload" | "restart";
     }
   | { readonly op: "health" }
-  /** Bounded restart of the gateway's unit. */
-  | { readonly op: "repair" };
+  /** Bounded restart of a unit: the gateway's unless told otherwise (a program of before knows no other). */
+  | { readonly op: "repair"; readonly unit?: RepairedUnit };
+
+/** What a repair restarts. */
+export type RepairedUnit = "gateway" | "tailscaled";
+
+/** What is asked of a machine that serves. */
+export type Question = Extract<MachineRequest, { op: "health" | "repair" }>;
 
 export interface Attestation {
   readonly newTokenAccepted: boolean;
@@ -92,6 +98,8 @@ export type MachineReply =
       readonly unit: string;
       readonly gateway: boolean;
       readonly tailnet: string;
+      /** What systemd says of tailscaled's unit; only when tailscaled does not answer. */
+      readonly tailscaled?: string;
       /** Whether other nodes can find the machine; absent without Tailscale, and in programs before it was told. */
       readonly relay?: boolean;
       readonly version: string | null;

@@ -138,7 +138,7 @@ async function proof(machine: Machine, repair: boolean, context: StageContext): 
   const { armed, tailnet } = context;
   try {
     const program = await armed.ensure(machine.name, target(machine, context, "root"));
-    const health = await program.inspect(repair ? "repair" : "health");
+    const health = await program.inspect({ op: repair ? "repair" : "health" });
     if (health.unit !== "active") return `the unit is ${health.unit}`;
     if (!health.gateway) return "the gateway does not answer";
     if (machine.tailnetNode === null) return null;

@@ -180,7 +180,7 @@ export function createMetrics(
   });
   const repairs = new Counter({
     name: "clawpool_repairs_total",
-    help: "Restarts of gateways that were down, by outcome",
+    help: "Restarts of gateways and tailscaleds that were down, by outcome",
     labelNames: ["outcome"],
     registers,
   });

@@ -238,7 +238,7 @@ async function ask(
   };
   try {
     const armed = await arm(ssh, target(machine, context, "root"), { clock });
-    const { handedOver } = await armed.inspect("health");
+    const { handedOver } = await armed.inspect({ op: "health" });
     return handedOver === undefined ? "unreachable" : handedOver;
   } catch (err) {
     log.info({ machine: machine.name, err }, "the machine could not be asked");

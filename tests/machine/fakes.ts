@@ -283,7 +283,7 @@ export class FakeArmed extends Fallible implements ArmedMachines {
         onStep?.({ step: "env", ms: 3 });
         return { ...attested, attestation: { ...attested.attestation, ...this.nextAttestation } };
       },
-      inspect: async (op) => {
+      inspect: async ({ op }) => {
         this.inspected.push(op);
         return {
           type: "health",

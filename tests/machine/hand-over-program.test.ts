@@ -268,20 +268,32 @@ describe("the hand-over program", function () {
 
   it("tells health, and repairs by a restart", async () => {
     const healthy = { type: "health", unit: "active", gateway: true, version: "stand-in", handedOver: null };
-    const { tailnet, relay, ...health } = await (await program()).inspect("health");
+    const { tailnet, relay, ...health } = await (await program()).inspect({ op: "health" });
     assert.deepEqual(health, healthy);
     assert.ok(["Running", "NeedsLogin"].includes(tailnet));
     assert.equal(relay, tailnet === "Running", "only a machine that joined has a home relay");
     const steps: string[] = [];
-    const repaired = await (await program()).inspect("repair", ({ step }) => steps.push(step));
+    const repaired = await (await program()).inspect({ op: "repair" }, ({ step }) => steps.push(step));
     assert.deepEqual(steps, ["restarted", "started"]);
     assert.equal(repaired.gateway, true);
+  });
+
+  it("tells of a tailscaled that died, and repairs it by a restart", async () => {
+    await machine.backend.crash(1, "tailscaled");
+    const { gateway, tailnet, tailscaled } = await (await program()).inspect({ op: "health" });
+    assert.deepEqual([gateway, tailnet, tailscaled], [true, "unreachable", "failed"]);
+    const steps: string[] = [];
+    const repair = { op: "repair", unit: "tailscaled" } as const;
+    const repaired = await (await program()).inspect(repair, ({ step }) => steps.push(step));
+    assert.deepEqual(steps, ["restarted", "started"]);
+    assert.ok(["Running", "NeedsLogin"].includes(repaired.tailnet), repaired.tailnet);
+    assert.equal(repaired.tailscaled, undefined);
   });
 
   it("connects again when the gateway restarts while it waits", async () => {
     const waiting = await program();
     assert.equal(waiting.gateway, true);
-    await (await program()).inspect("repair");
+    await (await program()).inspect({ op: "repair" });
     // Whether it is connected again by now or not: the hand-over finds a way without a restart.
     const { attestation } = await waiting.run(await request());
     assert.equal(attestation.way, "reload");
@@ -342,7 +354,7 @@ describe("the hand-over program", function () {
       await assert.rejects(readFile(join(machine.root, "etc/sudoers.d/90-cloud-init-users")), {
         code: "ENOENT",
       });
-      const health = await (await program()).inspect("health");
+      const health = await (await program()).inspect({ op: "health" });
       assert.equal(health.gateway, true, "root's forced command remains");
       assert.deepEqual(Object.keys(health.handedOver ?? {}), ["order", "generation", "done"]);
       assert.equal(health.handedOver?.done, true, "it tells whose it is, for ever");

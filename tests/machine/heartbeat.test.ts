@@ -26,24 +26,45 @@ const device = (nodeId: string, change: Partial<TailnetDevice> = {}): TailnetDev
 const unreachable = new BorderError("timed out", { border: "ssh", kind: "transient", code: "timeout" });
 
 describe("a heartbeat's diagnosis", () => {
-  const cases: [string, Partial<HealthReply>, TailnetDevice | null | undefined, string, boolean][] = [
-    ["all is well", {}, device("n"), "healthy", false],
-    ["Tailscale's API was not asked", {}, undefined, "healthy", false],
-    ["there is no Tailscale", { tailnet: "absent" }, undefined, "healthy", false],
-    ["the unit failed", { unit: "failed", gateway: false }, device("n"), "degraded", true],
-    ["the gateway hangs", { gateway: false }, device("n"), "degraded", true],
-    ["the customer stopped the unit", { unit: "inactive", gateway: false }, device("n"), "stopped", false],
-    ["the customer switched Tailscale off", { tailnet: "Stopped" }, device("n"), "stopped", false],
-    ["tailscaled is dead", { tailnet: "unreachable" }, device("n"), "degraded", false],
-    ["Tailscale is logged out", { tailnet: "NeedsLogin" }, device("n"), "degraded", false],
-    ["no relay is known", { relay: false }, device("n"), "degraded", false],
-    ["the device is gone", {}, null, "degraded", false],
-    ["Tailscale does not see it", {}, device("n", { connectedToControl: false }), "degraded", false],
+  type Case = [string, Partial<HealthReply>, TailnetDevice | null | undefined, string, string | null];
+  const cases: Case[] = [
+    ["all is well", {}, device("n"), "healthy", null],
+    ["Tailscale's API was not asked", {}, undefined, "healthy", null],
+    ["there is no Tailscale", { tailnet: "absent" }, undefined, "healthy", null],
+    ["the unit failed", { unit: "failed", gateway: false }, device("n"), "degraded", "gateway"],
+    ["the gateway hangs", { gateway: false }, device("n"), "degraded", "gateway"],
+    ["the customer stopped the unit", { unit: "inactive", gateway: false }, device("n"), "stopped", null],
+    ["the customer switched Tailscale off", { tailnet: "Stopped" }, device("n"), "stopped", null],
+    [
+      "tailscaled is dead",
+      { tailnet: "unreachable", tailscaled: "failed" },
+      device("n"),
+      "degraded",
+      "tailscaled",
+    ],
+    [
+      "an older program says that it is dead",
+      { tailnet: "unreachable" },
+      device("n"),
+      "degraded",
+      "tailscaled",
+    ],
+    [
+      "the customer stopped tailscaled",
+      { tailnet: "unreachable", tailscaled: "inactive" },
+      device("n"),
+      "stopped",
+      null,
+    ],
+    ["Tailscale is logged out", { tailnet: "NeedsLogin" }, device("n"), "degraded", null],
+    ["no relay is known", { relay: false }, device("n"), "degraded", null],
+    ["the device is gone", {}, null, "degraded", null],
+    ["Tailscale does not see it", {}, device("n", { connectedToControl: false }), "degraded", null],
   ];
-  for (const [what, reply, seen, state, repairable] of cases) {
+  for (const [what, reply, seen, state, repair] of cases) {
     it(`is ${state} when ${what}`, () => {
       const diagnosis = diagnose({ ...good, ...reply }, seen);
-      assert.deepEqual([diagnosis.state, diagnosis.repairable], [state, repairable]);
+      assert.deepEqual([diagnosis.state, diagnosis.repair], [state, repair]);
       assert.equal(diagnosis.reason === null, state === "healthy");
     });
   }
@@ -53,6 +74,7 @@ describe("heartbeats", () => {
   let life: Life;
   let loop: Loop;
   let asked: string[];
+  let restarted: string[];
   let listed: number;
   let answers: Map<string, Partial<HealthReply> | Error>;
   let repaired: boolean[];
@@ -65,8 +87,10 @@ describe("heartbeats", () => {
   };
 
   const asker: Asker = {
-    async ask(name, _target, op) {
+    async ask(name, _target, question) {
+      const { op } = question;
       asked.push(`${op} ${name}`);
+      if (question.op === "repair") restarted.push(question.unit ?? "gateway");
       most = Math.max(most, ++flying);
       await life.clock.delay(50);
       flying -= 1;
@@ -102,7 +126,7 @@ describe("heartbeats", () => {
 
   beforeEach(() => {
     life = startLife();
-    [asked, answers, repaired, listed, flying, most] = [[], new Map(), [], 0, 0, 0];
+    [asked, restarted, answers, repaired, listed, flying, most] = [[], [], new Map(), [], 0, 0, 0];
     const list = life.tailnet.devices.bind(life.tailnet);
     life.tailnet.devices = async () => {
       listed += 1;
@@ -156,6 +180,28 @@ describe("heartbeats", () => {
       "flag.unhealthy.cleared",
     ]);
     assert.deepEqual(told("claw-test-one"), [], "five minutes are not over");
+  });
+
+  it("restart tailscaled when that is what does not answer, and the gateway first when both are down", async () => {
+    const name = serve("claw-test-one");
+    loop.start();
+    await pass(2 * minute);
+    answers.set(name, { unit: "failed", gateway: false, tailnet: "unreachable", tailscaled: "failed" });
+    await pass(3 * minute);
+    answers.set(name, { tailnet: "unreachable", tailscaled: "failed" });
+    await pass(4 * minute);
+    assert.deepEqual(restarted, ["gateway", "tailscaled"]);
+    assert.deepEqual(repaired, [false, false]);
+    const rows = life.store
+      .auditRows({ subject: name })
+      .filter(({ action }) => action === "machine.repaired");
+    assert.deepEqual(
+      rows.map(({ detail }) => [detail.unit, detail.error]),
+      [
+        ["gateway", "gateway does not answer after its restart"],
+        ["tailscaled", "tailscaled does not answer after its restart"],
+      ],
+    );
   });
 
   it("restart three times an hour at most, with pauses that grow, and tell operator and customer once", async () => {

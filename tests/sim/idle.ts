@@ -3,7 +3,7 @@ import type { Machine, MachineName } from "../../pool/machine/machine.ts";
 import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
 import type { Installation } from "./daemon.ts";
 import type { Story } from "./story.ts";
-import { rots, type SimRecipe, type World } from "./world.ts";
+import { crashes, rots, type SimRecipe, type World } from "./world.ts";
 
 /** One ready machine goes bad, some time; nothing tells the daemon. */
 export async function rotOne({ world, store }: Story, lasts: number): Promise<void> {
@@ -18,7 +18,7 @@ export async function rotOne({ world, store }: Story, lasts: number): Promise<vo
   world.note(`${name} goes bad: ${server.machine.rot}`);
 }
 
-/** The gateway of a machine that serves crashes, some time; nothing tells the daemon. */
+/** Gateway or tailscaled of a machine that serves crashes, some time; nothing tells the daemon. */
 export async function crashOne({ world, store }: Story, lasts: number): Promise<void> {
   const { chance, clock } = world;
   await clock.delay(chance.between(0, lasts));
@@ -27,8 +27,8 @@ export async function crashOne({ world, store }: Story, lasts: number): Promise<
   const { name, serverId } = chance.pick(serving);
   const server = world.servers.get(serverId ?? 0);
   if (!server) return;
-  server.machine.rot = "crash";
-  world.note(`the gateway of ${name} crashes`);
+  server.machine.rot = chance.pick(crashes);
+  world.note(`${server.machine.rot === "crash" ? "the gateway" : "tailscaled"} of ${name} crashes`);
 }
 
 /** Another recipe comes; what is wrong with it is mended when the trouble is over. */

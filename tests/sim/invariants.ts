@@ -4,6 +4,7 @@ import { broken, type Facts, unrest } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
+import { crashes } from "./world.ts";
 
 /** What Stripe's objects say has reached the orders, told by a webhook or not. */
 function knowsStripe({ store, world }: Story): boolean {
@@ -52,7 +53,7 @@ function isToBeReplaced({ store, world, installation }: Story): boolean {
     const state = store.machineByServerId(id)?.state;
     // One that is suspended is off: it is looked at when it is to serve again.
     return (
-      (machine.rot === "crash" && !deleting && state !== "suspended") ||
+      (crashes.some((crash) => crash === machine.rot) && !deleting && state !== "suspended") ||
       (machine.rot !== null && state === "ready")
     );
   });

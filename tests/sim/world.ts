@@ -43,8 +43,9 @@ export const untouched = {
 } as const;
 
 export const rots = ["gateway", "disk", "tailnet", "host-key"] as const;
-/** A gateway that crashed comes back by a restart; the others stay. */
-export type Rot = (typeof rots)[number] | "crash";
+/** A gateway or a tailscaled that crashed comes back by a restart; the others stay. */
+export const crashes = ["crash", "tailscaled"] as const;
+export type Rot = (typeof rots)[number] | (typeof crashes)[number];
 
 /** What machines are prepared by. */
 export interface SimRecipe {

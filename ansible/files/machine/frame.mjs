@@ -55,7 +55,11 @@ export function validate(request) {
   };
   check(isObject(request), "the body is not an object");
   if (request.op === "health" || request.op === "repair") {
-    only(request, ["op"], request.op);
+    only(request, request.op === "repair" ? ["op", "unit"] : ["op"], request.op);
+    check(
+      request.unit === undefined || request.unit === "gateway" || request.unit === "tailscaled",
+      "unit: want gateway or tailscaled",
+    );
     return request;
   }
   check(request.op === "hand-over", "op: want hand-over, health or repair");

@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { replaceFile } from "./env-file.mjs";
 import { gatewayUptime } from "./gateway.mjs";
 import { Failure, pause } from "./report.mjs";
+import { tailscaleStatus } from "./tailnet.mjs";
 
 /** A restart takes 8-12 s; 20-22 s on a machine that was just booted. */
 const restartDeadlineMs = 120_000;
+/** tailscaled is up in under a second; it says Starting until it has the control server's answer. */
+const tailscaledDeadlineMs = 30_000;
 
 /** In a session of its own: the hang-up that comes with a lost connection goes to our whole process group. */
 function run([command, ...args], timeout, as = {}) {
@@ -29,6 +32,8 @@ export async function readFacts(file) {
   const userUnit = ["systemctl", "--user", "-M", `${facts.user}@`];
   return {
     restartCommand: [...userUnit, "restart", facts.unit],
+    tailscaledRestartCommand: ["systemctl", "restart", "tailscaled.service"],
+    tailscaledStateCommand: ["systemctl", "is-active", "tailscaled.service"],
     endSessionsCommand: ["pkill", "-KILL", "-u", "clawpool"],
     ...facts,
     gateway: {
@@ -67,6 +72,31 @@ export async function restartUnit(facts, step) {
       throw new Failure("restart", `no gateway ${restartDeadlineMs} ms after the restart`, true);
     if ((await unitState(facts)) === "failed")
       throw new Failure("restart", "the gateway's unit failed", false);
+    await pause(200);
+  }
+  step("started");
+}
+
+/** What systemd says of tailscaled's unit. */
+export async function tailscaledState(facts) {
+  return (await run(facts.tailscaledStateCommand, 10_000)).stdout.split("\n")[0] || "unknown";
+}
+
+/** Restarts tailscaled, and waits until it is what it was: connected, logged out, switched off. */
+export async function restartTailscaled(facts, step) {
+  if (facts.tailscaleSocket === null) throw new Failure("restart", "the machine has no Tailscale", false);
+  const began = performance.now();
+  if (!(await run(facts.tailscaledRestartCommand, 60_000)).ok)
+    throw new Failure("restart", "tailscaled's restart failed", true);
+  step("restarted");
+  for (;;) {
+    const state = await tailscaleStatus(facts).then(
+      ({ BackendState }) => BackendState,
+      () => null,
+    );
+    if (state !== null && !["NoState", "Starting"].includes(state)) break;
+    if (performance.now() - began > tailscaledDeadlineMs)
+      throw new Failure("restart", `no tailscaled ${tailscaledDeadlineMs} ms after the restart`, true);
     await pause(200);
   }
   step("started");

@@ -12,9 +12,9 @@ import { tokenIn } from "./env-file.mjs";
 import { readFrame } from "./frame.mjs";
 import { gatewayUptime, openControl } from "./gateway.mjs";
 import { handOver } from "./hand-over.mjs";
-import { readFacts, restartUnit, unitState } from "./host.mjs";
+import { readFacts, restartTailscaled, restartUnit, tailscaledState, unitState } from "./host.mjs";
 import { Failure, say } from "./report.mjs";
-import { localApi } from "./tailnet.mjs";
+import { tailscaleStatus } from "./tailnet.mjs";
 
 const programVersion = "1";
 
@@ -40,16 +40,17 @@ async function health(facts) {
     gatewayUptime(facts.gateway),
     facts.tailscaleSocket === null
       ? { state: "absent" }
-      : localApi(facts.tailscaleSocket, "GET", "status?peers=false").then(
+      : tailscaleStatus(facts).then(
           (status) => ({ state: status.BackendState, relay: Boolean(status.Self?.Relay) }),
-          () => ({ state: "unreachable" }),
+          async () => ({ state: "unreachable", unit: await tailscaledState(facts) }),
         ),
     readInstalled(facts),
     handedOver(facts),
   ]);
   const version = installed?.openclaw ?? null;
-  const { state: tailnet, relay } = tailscale;
-  return { type: "health", unit, gateway: uptime !== null, tailnet, relay, version, handedOver: seen };
+  const { state: tailnet, unit: tailscaled, relay } = tailscale;
+  const gateway = uptime !== null;
+  return { type: "health", unit, gateway, tailnet, tailscaled, relay, version, handedOver: seen };
 }
 
 /**
@@ -118,7 +119,8 @@ async function main() {
       const attestation = await handOver(facts, held.control, request, step);
       say({ type: "attested", attestation, ms: ms() });
     } else {
-      if (request.op === "repair") await restartUnit(facts, step);
+      if (request.op === "repair")
+        await (request.unit === "tailscaled" ? restartTailscaled(facts, step) : restartUnit(facts, step));
       say(await health(facts));
     }
   } catch (error) {

@@ -8,7 +8,7 @@ export const joinDeadlineMs = 25_000;
 const relayDeadlineMs = 1_000;
 
 /** One call to tailscaled's LocalAPI. @throws Failure `tailnet` */
-export function localApi(socketPath, method, path, body) {
+export function localApi(socketPath, method, path, body, timeoutMs = joinDeadlineMs) {
   return new Promise((resolve, reject) => {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
@@ -21,7 +21,7 @@ export function localApi(socketPath, method, path, body) {
       path: `/localapi/v0/${path}`,
       headers,
       agent: false,
-      timeout: joinDeadlineMs,
+      timeout: timeoutMs,
     });
     request.on("timeout", () => request.destroy(new Error("no answer")));
     request.on("error", () => reject(new Failure("tailnet", `tailscaled does not answer ${path}`, true)));
@@ -37,6 +37,13 @@ export function localApi(socketPath, method, path, body) {
     request.end(text);
   });
 }
+
+/** A tailscaled that hangs takes calls and answers none: whoever only looks does not wait for it as a join does. */
+const lookMs = 3_000;
+
+/** What tailscaled says of itself. @throws Failure `tailnet` when it does not answer soon */
+export const tailscaleStatus = (facts) =>
+  localApi(facts.tailscaleSocket, "GET", "status?peers=false", undefined, lookMs);
 
 /**
  * Reads the notification bus: `running` resolves when it says Running after `begun()` was called, and rejects with what

@@ -38,7 +38,7 @@ export function simulatedWire(world: World): Wire {
       if (world.strikes(0.02)) return { kind: "lost", reason: "cut before it arrived" };
       if (world.strikes(0.02)) return error(503, "unavailable");
       if (world.strikes(0.01)) return error(429, "rate_limit_exceeded");
-      if (call.method === "POST" && world.strikes(0.01)) {
+      if (call.method === "POST" && call.path === "/servers" && world.strikes(0.01)) {
         world.note(`${call.method} ${call.path} is carried out late`);
         void carryOutLate(world, () => order(world, JSON.parse(call.body ?? "") as ServerBody, true));
         return { kind: "lost", reason: "cut before it was carried out" };

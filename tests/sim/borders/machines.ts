@@ -86,24 +86,25 @@ function connection(world: World, server: SimServer, target: SshTarget): SshConn
   };
 }
 
-/** What the program answers to a heartbeat. A gateway that crashed comes back by a restart, one that went bad does not. */
+/** What the program answers to a heartbeat. What crashed comes back by its restart, what went bad does not. */
 async function asked(
   world: World,
   { machine }: SimServer,
   frame: string | Uint8Array = "",
 ): Promise<ExecResult> {
   const text = Buffer.from(frame).toString("utf8");
-  const { op } = JSON.parse(text.slice(text.indexOf("\n") + 1)) as MachineRequest;
-  if (op === "repair") {
+  const request = JSON.parse(text.slice(text.indexOf("\n") + 1)) as MachineRequest;
+  if (request.op === "repair") {
     await world.takes(8_000, 20_000);
-    if (machine.rot === "crash") machine.rot = null;
+    if (machine.rot === (request.unit === "tailscaled" ? "tailscaled" : "crash")) machine.rot = null;
   }
   const isDown = machine.rot === "gateway" || machine.rot === "crash";
   const reply: MachineReply = {
     type: "health",
     unit: isDown ? "failed" : "active",
     gateway: !isDown,
-    tailnet: machine.rot === "tailnet" ? "unreachable" : "Running",
+    tailnet: machine.rot === "tailnet" || machine.rot === "tailscaled" ? "unreachable" : "Running",
+    tailscaled: "failed",
     relay: true,
     version: "1",
     handedOver: null,

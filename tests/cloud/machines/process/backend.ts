@@ -34,6 +34,8 @@ export interface ProcessBackend extends MachineBackend {
   readonly sshPort: number;
   /** The folder that stands for a machine's root. */
   rootOf(id: number): string;
+  /** A process of a machine that is on dies by itself; nobody starts it again. */
+  crash(id: number, process: "gateway" | "tailscaled"): Promise<void>;
 }
 
 interface Entry {
@@ -169,6 +171,7 @@ export function createProcessBackend(options: ProcessOptions): ProcessBackend {
     kind: "process",
     sshPort,
     rootOf: (id) => entry(id).root,
+    crash: (id, process) => inTurn(id, ({ machine }) => machine.crash(process)),
     async missing() {
       const claim = await listen("127.86.13.1", 0).catch(() => null);
       await close(claim);

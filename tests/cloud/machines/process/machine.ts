@@ -31,6 +31,8 @@ export interface FolderMachine {
   create(spec: MachineSpec): Promise<void>;
   powerOn(boot: FolderBoot): Promise<void>;
   powerOff(): Promise<void>;
+  /** One of its processes dies by itself; nobody starts it again. */
+  crash(process: "gateway" | "tailscaled"): Promise<void>;
 }
 
 export interface FolderBoot {
@@ -137,6 +139,12 @@ export function folderMachine(options: FolderMachineOptions): FolderMachine {
       if (!gateway) return "inactive";
       return gateway.exitCode === null && gateway.signalCode === null ? "active" : "failed";
     },
+    "restart-tailscaled": async () => {
+      await tailscaled?.close();
+      tailscaled = await startTailscaled(tailscaleSocket, tailscale, options.registerUrl);
+      return "started";
+    },
+    "is-tailscaled-active": async () => (tailscaled ? "active" : "failed"),
     "end-sessions": async () => {
       sshd?.endSessions("clawpool");
       return "ended";
@@ -225,6 +233,17 @@ case "$1" in /usr/local/sbin/*) p="${root}$1"; shift; exec "$p" "$@";; *) exec "
       );
       if (enabled) await startGateway();
       on = true;
+    },
+    async crash(process) {
+      if (process === "tailscaled") {
+        await tailscaled?.close();
+        tailscaled = null;
+        return;
+      }
+      const child = gateway;
+      await stopGateway();
+      // As systemd knows a unit whose process was killed.
+      gateway = child;
     },
     async powerOff() {
       on = false;
