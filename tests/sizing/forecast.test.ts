@@ -106,6 +106,18 @@ describe("season", () => {
     assert.ok(Math.abs(season.weight(week, week + 7 * day) - 168) < 1e-6);
   });
 
+  it("goes from hour to hour without a step", () => {
+    const season = new Season(createCalendar("UTC"));
+    for (let at = monday; at < monday + 28 * day; at += hourMs) {
+      season.observe(at, at + hourMs, new Date(at).getUTCHours() === 12 ? 24 : 0);
+    }
+    const noon = monday + 28 * day + 12 * hourMs;
+    assert.ok(Math.abs(season.factor(noon - 1) / season.factor(noon) - 1) < 1e-6);
+    assert.ok(season.factor(noon - hourMs / 4) < season.factor(noon));
+    const [before, after] = [season.weight(noon - hourMs, noon), season.weight(noon, noon + hourMs)];
+    assert.ok(Math.abs(before + after - season.weight(noon - hourMs, noon + hourMs)) < 1e-9);
+  });
+
   it("is flat before anything was seen", () => {
     const season = new Season(createCalendar("UTC"));
     assert.equal(season.weight(monday, monday + day), 24);
@@ -222,5 +234,33 @@ describe("the mixture", () => {
     mixture.claim(monday + 3 * hourMs);
     mixture.advance(monday + 2 * day);
     assert.ok(rate(mixture, monday + 2 * day) > 0);
+  });
+
+  it("knows a claim of the bin that is not closed yet", () => {
+    const mixture = fed(every(hourMs, monday, monday + day), monday + day);
+    const before = rate(mixture, monday + day + 60_000);
+    for (let claims = 0; claims < 20; claims++) mixture.claim(monday + day + 60_000);
+    assert.ok(rate(mixture, monday + day + 60_000) > 2 * before);
+  });
+
+  it("learns that claims come in batches", () => {
+    const until = monday + 60 * day;
+    const single = every(hourMs, monday, until);
+    const fourfold = every(4 * hourMs, monday, until).flatMap((at) => [at, at, at, at]);
+    const short = (claims: number[]) =>
+      pricedTarget(fed(claims, until).forecast(until, until + 300_000), 250, 100).target;
+    assert.ok(short(fourfold) > short(single));
+  });
+
+  it("goes on after a clock that jumped by years and back", () => {
+    const until = monday + 14 * day;
+    const claims = every(hourMs, monday, until);
+    const mixture = fed(claims, until);
+    mixture.advance(monday + 5_000 * day);
+    mixture.advance(until);
+    for (const at of every(hourMs, until, until + 7 * day)) mixture.claim(at);
+    mixture.advance(until + 7 * day);
+    const found = rate(mixture, until + 7 * day);
+    assert.ok(Math.abs(found - 1) < 0.3, `${found} claims an hour`);
   });
 });

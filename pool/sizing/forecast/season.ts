@@ -6,6 +6,7 @@
 import { type Calendar, hourMs } from "./calendar.ts";
 
 const hoursOfWeek = 168;
+const dayMs = 24 * hourMs;
 
 /** After so many weeks an observation counts half: old enough to see a weekday five times, new enough to follow. */
 const halfLifeWeeks = 5;
@@ -28,35 +29,43 @@ export class Season {
 
   /** Takes note of `claims` that came between two moments of the same hour of the week. */
   observe(from: number, to: number, claims: number): void {
-    if (Number.isNaN(this.#dayEnds)) this.#dayEnds = from + 24 * hourMs;
-    while (from >= this.#dayEnds) {
-      this.#dayEnds += 24 * hourMs;
-      this.#age();
+    if (Number.isNaN(this.#dayEnds)) this.#dayEnds = from + dayMs;
+    if (from >= this.#dayEnds) {
+      const days = Math.floor((from - this.#dayEnds) / dayMs) + 1;
+      this.#dayEnds += days * dayMs;
+      this.#age(days);
       this.#learn();
-    }
+    } else if (from < this.#dayEnds - 2 * dayMs) this.#dayEnds = from + dayMs;
     const { ofWeek } = this.#calendar.hour(from);
     this.#claims[ofWeek] = (this.#claims[ofWeek] ?? 0) + claims;
     this.#seen[ofWeek] = (this.#seen[ofWeek] ?? 0) + (to - from) / hourMs;
   }
 
+  /** Between the middles of two hours it goes from one to the other: customers do not come at the stroke of the clock. */
   factor(at: number): number {
-    return this.#factors[this.#calendar.hour(at).ofWeek] ?? 1;
+    const { ofWeek, until } = this.#calendar.hour(at);
+    const own = this.#factors[ofWeek] ?? 1;
+    // From -0.5 at the hour's begin to 0.5 at its end.
+    const off = 0.5 - (until - at) / hourMs;
+    const next = this.#factors[(ofWeek + (off < 0 ? hoursOfWeek - 1 : 1)) % hoursOfWeek] ?? own;
+    return own + (next - own) * Math.abs(off);
   }
 
   /** The integral of the factor, in hours: what a span weighs in average hours. */
   weight(from: number, to: number): number {
     let weight = 0;
     for (let at = from; at < to; ) {
-      const { ofWeek, until } = this.#calendar.hour(at);
-      const end = Math.min(until, to);
-      weight += ((this.#factors[ofWeek] ?? 1) * (end - at)) / hourMs;
+      const { until } = this.#calendar.hour(at);
+      // Straight from here to the hour's middle or its end.
+      const end = Math.min(at < until - hourMs / 2 ? until - hourMs / 2 : until, to);
+      weight += (this.factor((at + end) / 2) * (end - at)) / hourMs;
       at = end;
     }
     return weight;
   }
 
-  #age(): void {
-    const keep = 2 ** (-1 / (7 * halfLifeWeeks));
+  #age(days: number): void {
+    const keep = 2 ** (-days / (7 * halfLifeWeeks));
     for (let hour = 0; hour < hoursOfWeek; hour++) {
       this.#claims[hour] = (this.#claims[hour] ?? 0) * keep;
       this.#seen[hour] = (this.#seen[hour] ?? 0) * keep;
@@ -65,8 +74,8 @@ export class Season {
 
   #learn(): void {
     const total = sum(this.#claims);
+    if (total < 1e-9) return;
     const mean = total / sum(this.#seen);
-    if (total === 0) return;
     const [byHour, byDay] = [new Float64Array(24), new Float64Array(7)];
     const [seenByHour, seenByDay] = [new Float64Array(24), new Float64Array(7)];
     for (let hour = 0; hour < hoursOfWeek; hour++) {
