@@ -75,13 +75,15 @@ describe("sizing policies", () => {
       holdMs: 2 * hourMs,
     };
     const policy = adaptivePolicy(options);
-    for (let minute = 0; minute < 60; minute++) policy.claim({ at: monday + minute * 60_000, hit: true });
-    const busy = policy.wanted({ now: monday + hourMs, leadMs });
+    const rush = monday + 24 * hourMs;
+    for (let hour = 0; hour < 24; hour++) policy.claim({ at: monday + hour * hourMs, hit: true });
+    for (let minute = 0; minute < 60; minute++) policy.claim({ at: rush + minute * 60_000, hit: true });
+    const busy = policy.wanted({ now: rush + hourMs, leadMs });
     assert.equal(busy.keep, busy.target);
-    const after = policy.wanted({ now: monday + 2.9 * hourMs, leadMs });
+    const after = policy.wanted({ now: rush + 2.9 * hourMs, leadMs });
     assert.ok(after.target < busy.target);
     assert.equal(after.keep, busy.target);
-    const later = policy.wanted({ now: monday + 6 * hourMs, leadMs });
+    const later = policy.wanted({ now: rush + 12 * hourMs, leadMs });
     assert.ok(later.keep < busy.target);
   });
 
