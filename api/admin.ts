@@ -8,6 +8,7 @@ import Router from "@koa/router";
 import Koa, { type Middleware } from "koa";
 import type { Logger } from "pino";
 import { z } from "zod";
+import type { Bill } from "../pool/bill/bill.ts";
 import { adminSocket } from "../pool/cli/admin-client.ts";
 import type { ConfigWatch } from "../pool/config/watch.ts";
 import type { DestroyByName } from "../pool/confirmed-destroy.ts";
@@ -39,6 +40,8 @@ export interface AdminOptions {
   readonly store: Store;
   readonly status: () => PoolStatus;
   readonly config: Pick<ConfigWatch, "path" | "reload">;
+  /** @throws Problem when the query is none */
+  readonly bill: (query: URLSearchParams) => Bill;
   readonly people: Pick<People, "begin" | "end">;
   readonly recovery: Controller["recovery"];
   readonly desk: Pick<OrderDesk, "retry" | "hold">;
@@ -60,13 +63,12 @@ export interface Admin {
 }
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { stateDir, store, status, people, desk, states, destroyByName, stripeSweep, sweeps, recovery } =
-    options;
+  const { stateDir, people, desk, states, destroyByName, stripeSweep, sweeps, recovery } = options;
   const { log } = options;
   const app = new Koa();
   app.silent = true;
   app.use(problems(log));
-  app.use(lookRoutes(store, status));
+  app.use(lookRoutes(options));
   app.use(peopleRoutes(people));
   app.use(reconcileRoutes(stripeSweep, sweeps));
   app.use(poolRoutes(options));
@@ -100,10 +102,13 @@ export function createAdmin(options: AdminOptions): Admin {
   };
 }
 
-function lookRoutes(store: Store, status: () => PoolStatus): Middleware {
+function lookRoutes({ store, status, bill }: Pick<AdminOptions, "store" | "status" | "bill">): Middleware {
   const router = new Router();
   router.get("/status", (context) => {
     context.body = status();
+  });
+  router.get("/bill", (context) => {
+    context.body = bill(context.URL.searchParams);
   });
   router.get("/orders", (context) => {
     context.body = orderPage(store, readOrderQuery(context.URL.searchParams));

@@ -11,6 +11,7 @@ import type { OrderDesk } from "../pool/order/desk.ts";
 import type { OrderNotifier } from "../pool/order/notifier.ts";
 import type { Store } from "../pool/store/store.ts";
 import { requireToken, securityHeaders } from "./auth.ts";
+import { billRoutes } from "./bill.ts";
 import { createFailedTokens } from "./failed-tokens.ts";
 import { closeServer, createHttpServer } from "./http.ts";
 import { orderRoutes } from "./orders.ts";
@@ -65,6 +66,7 @@ export function createApi(options: ApiOptions): Api {
   app.use(requireToken({ config: () => config().api, failures }));
   app.use(orderRoutes({ ...options, streams }));
   app.use(poolRoutes(options));
+  app.use(billRoutes(options));
 
   return {
     app,

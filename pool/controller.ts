@@ -262,6 +262,7 @@ export function createController(options: ControllerOptions): Controller {
       heartbeats.start();
       // At once: whatever happened while no daemon ran.
       sweeps.start();
+      void chore("read Hetzner's price list", readPrices);
     },
     poke: () => loop.poke(),
     recovery: {

@@ -7,6 +7,7 @@ import { schedule } from "node-cron";
 import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
+import { readBill } from "../api/bill.ts";
 import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -141,8 +142,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
+    const bill = (query: URLSearchParams) => readBill({ store, clock }, query);
     const asked = { people, desk, resume, rollout, stripeSweep, sweeps, states, destroyByName, recovery };
-    const socket = await createAdmin({ stateDir, store, status, config: watch, ...asked, log }).listen();
+    const parts = { stateDir, store, status, config: watch, bill, ...asked };
+    const socket = await createAdmin({ ...parts, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
     const { url, close } = await api.listen();

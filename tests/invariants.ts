@@ -8,11 +8,12 @@
  *   I4  a payment that was acknowledged is known
  *   I5  no machine of a customer who pays was destroyed, unless a person said so
  *   I6  no secret was told
- *   I7  never more servers than allowed, never one bought twice
+ *   I7  never more servers than allowed, never one bought twice, and the bill knows for how long each was charged for
  *   I8  everything is in order again: pools full, nothing half made, every server that a row names exists
  *   I9  a serving machine attested for its own order, shows the host key that was born on it, and lets us in no more
  *   I10 the audit chain is sound and tells each change of state
  */
+import { lifeOf, slackMs } from "../pool/bill/differences.ts";
 import { type Machine, type MachineState, machineName, type OrderId } from "../pool/machine/machine.ts";
 import { publicKeyOf } from "../pool/ssh/keys.ts";
 import type { Store } from "../pool/store/store.ts";
@@ -77,6 +78,7 @@ export function broken(facts: Facts): string[] {
     ...destroyedWhilePaid(facts),
     ...told.map((where) => `I6: ${where}`),
     ...overspent(facts),
+    ...misbilled(facts),
     ...missing(facts),
     ...unclean(facts),
     ...unaudited(store),
@@ -187,6 +189,43 @@ function* overspent({ bill, maxTotal }: Facts): Generator<string> {
   for (const { name, id } of bill) {
     if (names.has(name)) yield `I7: ${name} was bought twice, the second time as server ${id}`;
     names.add(name);
+  }
+}
+
+/**
+ * How late a row may be closed after its server has ceased to be charged for: a daemon that is down, or waits with another
+ * look, counts on meanwhile. Never the reverse: what is charged for is counted.
+ */
+const closedLateMs = 60 * 60_000;
+
+/** What was charged for before a store was lost or came back older (epoch ms), it cannot know. */
+export function knownSince(store: Store): number {
+  const entered = store
+    .auditRows({ subject: "store", limit: Number.MAX_SAFE_INTEGER })
+    .filter(({ action }) => action === "quarantine.entered");
+  return entered.at(-1)?.at ?? 0;
+}
+
+function* misbilled({ store, bill }: Facts): Generator<string> {
+  const since = knownSince(store);
+  const counted = new Map(
+    store.billed(0, Number.MAX_SAFE_INTEGER).map((one) => [`${one.kind} ${one.id}`, one]),
+  );
+  for (const { id, name, from, until } of bill) {
+    if (from < since) continue;
+    const resource = counted.get(`server ${id}`);
+    if (!resource) {
+      yield `I7: server ${id} ${name} was charged for and is not on the bill`;
+      continue;
+    }
+    const { countedFrom, countedUntil, seenUntil } = resource;
+    const life = lifeOf(resource, countedUntil ?? seenUntil ?? from);
+    if (Math.abs(life.from - from) > slackMs)
+      yield `I7: ${name} is charged for since ${from}, and on the bill since ${life.from}`;
+    if (countedFrom !== null && (countedUntil === null) !== (until === null))
+      yield `I7: ${name} is charged for until ${until}, and on the bill until ${countedUntil}`;
+    else if (until !== null && (life.until < until - slackMs || life.until > until + closedLateMs))
+      yield `I7: ${name} was charged for until ${until}, and is on the bill until ${life.until}`;
   }
 }
 

@@ -7,7 +7,7 @@ import type { Store } from "../store/store.ts";
 const dayMs = 24 * 60 * 60_000;
 /** After so long without an answer a person is told; the old prices go on counting. */
 const staleMs = 3 * dayMs;
-/** Without any list the first is asked for again so soon. */
+/** While there is a list, a new one is asked for again so soon. */
 const retryMs = 10 * 60_000;
 
 /** The kind of the flag that says so. */
@@ -28,7 +28,7 @@ export function createPriceReading({ store, cloud, clock, log }: PriceReadingOpt
     const readAt = store.prices()?.readAt ?? null;
     // A clock that was set back would otherwise wait until it is where it was.
     const isFresh = readAt !== null && Math.abs(now - readAt) < dayMs;
-    if (isFresh || Math.abs(now - triedAt) < retryMs) return;
+    if (isFresh || (readAt !== null && Math.abs(now - triedAt) < retryMs)) return;
     triedAt = now;
     try {
       store.rememberPrices(await cloud.prices());

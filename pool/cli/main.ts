@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { ConfigError } from "../config/load.ts";
 import { registerAudit } from "./audit.ts";
 import { registerBackup } from "./backup.ts";
+import { registerBill } from "./bill.ts";
 import { registerConfig } from "./config.ts";
 import { registerDestroy } from "./destroy.ts";
 import { registerDoctor } from "./doctor.ts";
@@ -40,6 +41,7 @@ for (const register of [
   registerResume,
   registerRollout,
   registerReconcile,
+  registerBill,
   registerState,
   registerDestroy,
   registerBackup,

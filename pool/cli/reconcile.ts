@@ -20,9 +20,10 @@ const sweeps: Readonly<Record<SweepName, string>> = {
   cloud: "find servers and other things that nobody remembers, and machines whose server is gone",
   tailnet: "find devices and keys that outlived their machines, and machines that lost their device",
   terraform: "find folders without a machine, and machines without a state",
+  bill: "compare the machine-hours that are counted with what Hetzner shows, and close the days that are over",
 };
 
-/** `clawpool reconcile stripe|cloud|tailnet|terraform [--dry-run]`. */
+/** `clawpool reconcile stripe|cloud|tailnet|terraform|bill [--dry-run]`. */
 export function registerReconcile(program: Command): void {
   const reconcile = program
     .command("reconcile")

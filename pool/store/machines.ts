@@ -6,6 +6,7 @@ import {
   type MachineState,
 } from "../machine/machine.ts";
 import { changedFields } from "./audit.ts";
+import { countServer } from "./bill.ts";
 import type { StoreContext } from "./context.ts";
 import { readQuarantine } from "./quarantine.ts";
 import { type Cause, type MachineChange, StaleRowError, type Store } from "./store.ts";
@@ -157,6 +158,7 @@ export function writeMachineChange(
       .run({ ...set, name });
   }
   const after = readMachine(context, name) as Machine;
+  countServer(context, before, after);
   const changed = changedFields(before, after, toldOfMachines);
   if (changed || poolToken) {
     const action = moved ? `machine.${change.state}` : "machine.changed";

@@ -5,6 +5,7 @@
 import type { Machine } from "../machine/machine.ts";
 import type { Order } from "../order/order.ts";
 import { changedFields } from "./audit.ts";
+import { countServer } from "./bill.ts";
 import type { StoreContext } from "./context.ts";
 import {
   machineColumns,
@@ -63,6 +64,7 @@ export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
     db.prepare("DELETE FROM machine WHERE name = ?").run(machine.name);
     return () => {
       insert("machine", { ...columnsOf(machine, machineColumns), installed, secrets: sealed });
+      countServer(context, before, machine);
       told("machine.recovered", before, machine, toldOfMachines, why);
     };
   }

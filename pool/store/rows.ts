@@ -1,6 +1,6 @@
 /** What the store's verbs take and give. */
 
-import type { PriceList } from "../cloud/prices.ts";
+import type { Price, PriceList } from "../cloud/prices.ts";
 import type { HealthState } from "../machine/diagnose.ts";
 import type {
   Installed,
@@ -32,6 +32,51 @@ export interface RememberedPrices extends PriceList {
   /** Epoch ms: when it was first read so, and when it was last. */
   readonly since: number;
   readonly readAt: number;
+}
+
+export type BilledKind = "server" | "primary_ip";
+
+/** A list of Hetzner's shows it. */
+export interface SeenResource {
+  readonly kind: BilledKind;
+  readonly id: number;
+  readonly name: string;
+  /** Server type, or `ipv4`. */
+  readonly type: string;
+  readonly location: string;
+  /** Epoch ms, as Hetzner says. */
+  readonly createdAt: number;
+  /** A server's own address, which comes and goes with it. */
+  readonly hasIpv4: boolean;
+}
+
+export interface ListedSpan {
+  readonly from: number;
+  readonly until: number;
+}
+
+/** What was agreed when it was ordered: a later list changes nothing for what exists. Null where no list had a price. */
+export interface AgreedPrice {
+  readonly currency: string;
+  readonly own: Price | null;
+  /** Of the address that came with a server. */
+  readonly address: Price | null;
+}
+
+/** Something that costs money: by our own count, and as Hetzner's lists showed it. Times are epoch ms. */
+export interface BilledResource extends Omit<SeenResource, "createdAt"> {
+  /** Null of what no row ever knew. */
+  readonly machine: MachineName | null;
+  readonly pool: string | null;
+  /** Null until a price list was read. */
+  readonly price: AgreedPrice | null;
+  /** Since the store knew its id; null when it never did. */
+  readonly countedFrom: number | null;
+  /** When Hetzner said that it is gone; null while the row lives. */
+  readonly countedUntil: number | null;
+  /** When Hetzner says that it was made, and when a list last showed it; null when none did. */
+  readonly seenFrom: number | null;
+  readonly seenUntil: number | null;
 }
 
 /** What a stage may learn while it moves a machine on. */

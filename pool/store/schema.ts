@@ -262,6 +262,38 @@ export const migrations: readonly Migration[] = [
   CREATE TRIGGER config_applied_no_delete BEFORE DELETE ON config_applied
   BEGIN SELECT RAISE(ABORT, 'what was in force is never deleted'); END;
   `,
+  // Of what was there before, the rows say no more than when it was planned.
+  `
+  CREATE TABLE billed (
+    kind          TEXT NOT NULL CHECK (kind IN ('server','primary_ip')),
+    id            INTEGER NOT NULL,
+    name          TEXT NOT NULL,
+    machine       TEXT,
+    pool          TEXT,
+    type          TEXT NOT NULL,
+    location      TEXT NOT NULL,
+    has_ipv4      INTEGER NOT NULL,
+    price         TEXT,
+    counted_from  INTEGER,
+    counted_until INTEGER,
+    seen_from     INTEGER,
+    seen_until    INTEGER,
+    PRIMARY KEY (kind, id),
+    CHECK (counted_from IS NOT NULL OR counted_until IS NULL),
+    CHECK (counted_from IS NOT NULL OR seen_from IS NOT NULL),
+    CHECK ((seen_from IS NULL) = (seen_until IS NULL))
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO billed (kind, id, name, machine, pool, type, location, has_ipv4, counted_from, counted_until)
+    SELECT 'server', server_id, name, name, pool, server_type, location, 1, created_at,
+           CASE WHEN state = 'destroyed' THEN state_since END
+    FROM machine WHERE server_id IS NOT NULL;
+
+  CREATE TABLE bill_day (
+    day       TEXT PRIMARY KEY,
+    closed_at INTEGER NOT NULL,
+    document  TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -13,6 +13,7 @@ import type {
   Attempt,
   AuditFacts,
   AuditRow,
+  BilledResource,
   Build,
   Cause,
   Failure,
@@ -20,6 +21,7 @@ import type {
   Freeze,
   Health,
   InboxEvent,
+  ListedSpan,
   MachineChange,
   MachineFilter,
   NewMachine,
@@ -35,6 +37,7 @@ import type {
   RememberedPrices,
   RememberedState,
   Rollout,
+  SeenResource,
   Specimen,
   StockOut,
 } from "./rows.ts";
@@ -114,8 +117,20 @@ export interface Store {
   // what it costs
   /** The last list that was read; null while there was none. */
   prices(): RememberedPrices | null;
-  /** An audit row says so when it is not what it was. */
+  /** An audit row says so when it is not what it was. What had no price yet gets it, if the list has one. */
   rememberPrices(prices: PriceList): void;
+  /** What existed at some time from `from` to `until` (epoch ms, exclusive), counted or only seen. */
+  billed(from: number, until: number): BilledResource[];
+  /** A whole list of what is ours was read. */
+  recordSeen(seen: readonly SeenResource[]): void;
+  /** When such lists were read, as spans without long gaps (epoch ms), oldest first. */
+  listedSpans(): ListedSpan[];
+  /** What a machine was and since when (epoch ms), oldest first. */
+  machineStates(name: MachineName): { readonly at: number; readonly state: MachineState }[];
+  /** JSON by day (`2026-11-21`, UTC), oldest first. */
+  billDays(from: string, until: string): { readonly day: string; readonly document: string }[];
+  /** An audit row says so. Another bill of the day takes its place. */
+  closeBillDay(day: string, document: string, why: string): void;
 
   // heartbeats
   /** Of machines that serve and were seen otherwise than healthy at some time. */

@@ -1,8 +1,9 @@
 /** What the cloud's lists say that the rows do not, and the reverse. Decisions alone: nothing is asked or written. */
 import type { CloudServer } from "../cloud/cloud.ts";
 import type { CloudResource, OwnedKind, ResourceKind } from "../cloud/resources.ts";
+import { ownLabels } from "../machine/labels.ts";
 import type { Machine, MachineName, MachineState } from "../machine/machine.ts";
-import type { Store } from "../store/store.ts";
+import type { SeenResource, Store } from "../store/store.ts";
 import type { PlatformIds } from "../terraform/terraform.ts";
 
 /** States in which a machine may be without a server; in all others it must have one. */
@@ -45,6 +46,30 @@ export function disbelief(
   if (missing === expected.length && listed.size === 0) return `${counts}: it is empty`;
   return missing >= 2 && missing > expected.length * vanishShare ? counts : null;
 }
+
+/** Of a list of servers, ours, as the bill wants them. An API that did not know the selector would give all there are. */
+export const seenServers = (servers: readonly CloudServer[], instance: string): SeenResource[] =>
+  servers
+    .filter(({ labels }) =>
+      Object.entries(ownLabels(instance)).every(([label, value]) => labels[label] === value),
+    )
+    .map(({ id, name, serverType: type, location, createdAt, ipv4 }) => ({
+      kind: "server",
+      hasIpv4: ipv4 !== null,
+      ...{ id, name, type, location, createdAt },
+    }));
+
+/** Addresses of ours that belong to no server: one that does is billed beside it. */
+export const seenAddresses = (addresses: readonly CloudResource[]): SeenResource[] =>
+  addresses
+    .filter(({ kind, type, server }) => kind === "primary_ip" && type === "ipv4" && server === null)
+    .map(({ id, name, location, createdAt }) => ({
+      kind: "primary_ip",
+      type: "ipv4",
+      hasIpv4: false,
+      location: location ?? "unknown",
+      ...{ id, name, createdAt },
+    }));
 
 /** Something with our labels that no row and no stack knows. */
 export interface Stray {

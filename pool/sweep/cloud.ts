@@ -13,6 +13,8 @@ import {
   mismatches,
   mustHaveServer,
   platformGaps,
+  seenAddresses,
+  seenServers,
   strayResources,
   strayServers,
 } from "./cloud-findings.ts";
@@ -173,6 +175,10 @@ export function createCloudSweep(options: CloudSweepOptions): Sweep {
       if (doubt !== null) {
         gaps.push(`${doubt}; nothing is deleted`);
         telling.tell(cloudFlags.disbelieved, "cloud", `${doubt}; while that is so nothing is deleted`);
+      }
+      if (!dryRun && doubt === null) {
+        const addresses = seenAddresses(resources.get("primary_ip") ?? []);
+        store.recordSeen([...seenServers(servers, config().instance), ...addresses]);
       }
       const isMass = lost.length >= manyLost && lost.length > expected.length * config().sweeps.vanishShare;
       const isBelieved = doubt === null && (!isMass || confirmLosses);

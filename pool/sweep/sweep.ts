@@ -31,7 +31,7 @@ export interface SweepReport {
   readonly gaps: readonly string[];
 }
 
-export const sweepNames = ["cloud", "tailnet", "terraform"] as const;
+export const sweepNames = ["cloud", "tailnet", "terraform", "bill"] as const;
 export type SweepName = (typeof sweepNames)[number];
 
 export interface Sweep {

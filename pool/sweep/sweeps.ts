@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import type { MachineName } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import type { PlatformIds } from "../terraform/terraform.ts";
+import { createBillSweep } from "./bill.ts";
 import { createCloudSweep } from "./cloud.ts";
 import { createDeletions } from "./deletions.ts";
 import { createSchedule, type ScheduledSweep, type SweepSchedule } from "./schedule.ts";
@@ -50,6 +51,7 @@ export function createSweeps(options: SweepsOptions): Sweeps {
     cloud,
     tailnet: tailnet && createTailnetSweep({ ...options, tailnet, deletions }),
     terraform: createTerraformSweep({ ...options, terraform }),
+    bill: createBillSweep(options),
   };
 
   /** One look of a sweep at a time: a person's waits for the daemon's own, and the reverse. */
@@ -88,6 +90,7 @@ export function createSweeps(options: SweepsOptions): Sweeps {
       }),
       ...(tailnet ? [own("tailnet", slow)] : []),
       own("terraform", slow),
+      own("bill", { everyMs: () => 60 * minuteMs, deadlineMs: 5 * minuteMs, staleMs: 6 * 60 * minuteMs }),
       // It says itself when it is due, every 14 minutes.
       {
         name: "stripe",

@@ -9,6 +9,7 @@ export function adminWith(parts: Partial<AdminOptions> & Pick<AdminOptions, "sta
   return createAdmin({
     status: unasked,
     config: { path: "/nowhere/clawpool.yaml", reload: unasked },
+    bill: unasked,
     people: { begin: unasked, end: unasked },
     recovery: { status: unasked, look: unasked, release: unasked },
     desk: { retry: unasked, hold: unasked },

@@ -71,17 +71,23 @@ describe("reading Hetzner's prices", () => {
     assert.deepEqual(store.flags(), []);
   });
 
-  it("asks again in ten minutes for a first list that it did not get", async () => {
+  it("asks again for the first list whenever it is told to, and in ten minutes for another", async () => {
     given = null;
     const read = open();
     await read();
+    await read();
+    assert.deepEqual([asked, store.prices()], [2, null]);
+    given = priceList;
+    await read();
+    given = null;
+    await clock.advance(dayMs);
+    await read();
     await clock.advance(minuteMs);
     await read();
-    assert.equal(asked, 1);
-    assert.equal(store.prices(), null);
+    assert.equal(asked, 4);
     await clock.advance(9 * minuteMs);
     await read();
-    assert.equal(asked, 2);
+    assert.equal(asked, 5);
   });
 
   it("writes another list down beside the first, and says so once", async () => {

@@ -359,6 +359,23 @@ export const mutations: readonly Mutation[] = [
     why: "builds that fail too often stop the refill",
     caughtBy: ["sizing"],
   },
+  // The bill.
+  {
+    id: "count-what-boots-only",
+    file: "pool/store/bill.ts",
+    before: "if (after.serverId === null) return;",
+    after: "if (after.serverId === null || after.state === 'creating') return;",
+    why: "a server is on the bill from the moment its id is known",
+    caughtBy: ["bill"],
+  },
+  {
+    id: "free-when-off",
+    file: "pool/bill/bill.ts",
+    before: "sum.net += share * (cost?.net ?? 0);",
+    after: "sum.net += purpose === 'suspended' || purpose === 'ending' ? 0 : share * (cost?.net ?? 0);",
+    why: "each begun hour is charged for, whatever it was for",
+    caughtBy: ["bill"],
+  },
   // Secrets.
   {
     id: "newest-key-only",

@@ -157,6 +157,19 @@ describe("the invariants of the simulation", function () {
     assert.match(told, /^I7: \d+ servers existed at once, 8 are allowed$/m);
   });
 
+  it("I7 sees what is charged for and not on the bill, or is on it for another time", async () => {
+    const told = await reported(({ store, world }) => {
+      const [first, second] = store.machines({ states: ["destroyed"] });
+      if (!first?.serverId || !second?.serverId) throw new AnotherSeed("few machines went in this schedule");
+      const hours = 2 * 60 * minute;
+      store.tamper(`DELETE FROM billed WHERE id = ${first.serverId};
+        UPDATE billed SET counted_until = counted_until + ${hours} WHERE id = ${second.serverId}`);
+      assert(world.bill.some(({ id }) => id === first.serverId));
+    });
+    assert.match(told, /^I7: server \d+ claw-test-\w+ was charged for and is not on the bill$/m);
+    assert.match(told, /^I7: claw-test-\w+ was charged for until \d+, and is on the bill until \d+$/m);
+  });
+
   it("I8 sees a machine whose server is gone, and one that stays behind its deadline", async () => {
     const told = await reported(({ store, world, installation }) => {
       const [ready] = store.machines({ states: ["ready"] });
