@@ -1,5 +1,6 @@
 /** What is another in a new configuration, by the key as it is written (`pools.small-eu.min_ready`). */
 import { Secret } from "../secrets/secret.ts";
+import { asWritten } from "./keys.ts";
 import type { ConfigFile } from "./shape.ts";
 
 export interface ConfigChange {
@@ -42,12 +43,12 @@ const isBranch = (value: unknown): value is object => typeof value === "object" 
  * Items of a list go by their name where they have one: another campaign in front does not move all those behind it.
  * A list of plain values is one leaf.
  */
-function* leaves(value: object, path = ""): Generator<[string, unknown]> {
+function* leaves(value: object, path: readonly string[] = [], shown = ""): Generator<[string, unknown]> {
   for (const [key, item] of Object.entries(value)) {
     const name = Array.isArray(value) && typeof item?.name === "string" ? item.name : key;
-    const here = path === "" ? name : `${path}.${name}`;
+    const here = shown === "" ? name : `${shown}.${name}`;
     const isList = Array.isArray(item) && !item.some(isBranch);
-    if (isBranch(item) && !isList && Object.keys(item).length > 0) yield* leaves(item, here);
-    else yield [here, item];
+    if (isBranch(item) && !isList && Object.keys(item).length > 0) yield* leaves(item, [...path, key], here);
+    else yield [here, asWritten([...path, key], item)];
   }
 }

@@ -2,13 +2,12 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { closest, distance } from "fastest-levenshtein";
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml";
-import type { z } from "zod";
 import { Secret } from "../secrets/secret.ts";
 import type { Config, SweepsConfig } from "./config.ts";
+import { explain } from "./explain.ts";
 import { resolvePool } from "./pool.ts";
-import { type ConfigFile, jsonSchema, shape } from "./shape.ts";
+import { type ConfigFile, shape } from "./shape.ts";
 
 /** Everything that is wrong with a file, each with its place; nothing of it was applied. */
 export class ConfigError extends Error {
@@ -124,42 +123,6 @@ function place(document: Document, lines: LineCounter, path: Path): string {
   }
   return "";
 }
-
-function explain(issue: z.core.$ZodIssue, at: (path: Path) => string): string[] {
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => {
-      const known = knownKeys(issue.path);
-      const nearest = known.length > 0 ? closest(key, known) : null;
-      const hint =
-        nearest && distance(key, nearest) <= 3
-          ? `; did you mean ${nearest}?`
-          : `; known: ${known.join(", ")}`;
-      const path = [...issue.path, key];
-      return `${at(path)}${path.join(".")}: unknown key${hint}`;
-    });
-  }
-  return [`${at(issue.path)}${issue.path.join(".") || "the file"}: ${issue.message}`];
-}
-
-interface SchemaNode {
-  readonly properties?: Readonly<Record<string, SchemaNode>>;
-  readonly additionalProperties?: SchemaNode | boolean;
-  readonly anyOf?: readonly SchemaNode[];
-}
-
-/** The keys that the shape has at a path, by its JSON Schema. */
-function knownKeys(path: Path): string[] {
-  let node: SchemaNode | undefined = shapeSchema;
-  for (const key of path) {
-    const open: SchemaNode | undefined = node?.anyOf?.find((choice) => choice.properties) ?? node;
-    const additional: SchemaNode | boolean | undefined = open?.additionalProperties;
-    node = open?.properties?.[String(key)] ?? (typeof additional === "object" ? additional : undefined);
-  }
-  const open = node?.anyOf?.find((choice) => choice.properties) ?? node;
-  return Object.keys(open?.properties ?? {});
-}
-
-const shapeSchema = jsonSchema() as SchemaNode;
 
 const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 

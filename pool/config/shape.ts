@@ -3,7 +3,7 @@
  * here. Keys are snake_case as in YAML; load.ts turns them into the resolved `Config`.
  */
 import { z } from "zod";
-import { duration, units } from "./duration.ts";
+import { duration, durationPattern, durationText, units } from "./duration.ts";
 import { sizingShape } from "./sizing.ts";
 
 const name = z
@@ -19,10 +19,15 @@ const location = z
 
 /** Never the secret itself: a file or an environment variable that holds it. */
 const secret = z
-  .union([
-    z.strictObject({ file: z.string().min(1) }),
-    z.strictObject({ env: z.string().regex(/^[A-Z_][A-Z0-9_]*$/) }),
-  ])
+  .union(
+    [
+      z.strictObject({ file: z.string().min(1) }),
+      z.strictObject({
+        env: z.string().regex(/^[A-Z_][A-Z0-9_]*$/, "want a variable's name such as STRIPE_KEY"),
+      }),
+    ],
+    { error: "want {file: PATH} or {env: NAME}, never the secret itself" },
+  )
   .describe("where the secret is found: {file: PATH} or {env: NAME}");
 
 const url = z.url({ protocol: /^https?$/, error: "want an http or https URL" });
@@ -233,7 +238,7 @@ const suspension = z
       .default("serve")
       .describe("the newest payment was refunded in full, though the subscription goes on"),
     keep: z
-      .union([duration, z.null()])
+      .union([duration, z.null()], { error: 'want a duration such as "30d", or null' })
       .default(30 * units.d)
       .describe("how long a suspended machine is kept; null keeps it until its subscription ends"),
     afterwards: z
@@ -369,7 +374,17 @@ export const shape = z.strictObject({
 
 export type ConfigFile = z.output<typeof shape>;
 
-/** For editors: `# yaml-language-server: $schema=…`. */
+/** For editors: `# yaml-language-server: $schema=…`. Defaults are shown as one writes them. */
 export function jsonSchema(): unknown {
-  return z.toJSONSchema(shape, { io: "input", unrepresentable: "any" });
+  return z.toJSONSchema(shape, {
+    io: "input",
+    unrepresentable: "any",
+    override: ({ zodSchema, jsonSchema: node }) => {
+      const { def } = zodSchema._zod;
+      // zod leaves the default of what it transforms out.
+      if (def.type === "default" && node.pattern === durationPattern.source) {
+        node.default = durationText(Number((def as z.core.$ZodDefaultDef).defaultValue));
+      }
+    },
+  });
 }

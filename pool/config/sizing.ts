@@ -3,6 +3,7 @@ import { Cron } from "croner";
 import { z } from "zod";
 import type { Campaign, SizingConfig, SizingWindow } from "./config.ts";
 import { duration, units } from "./duration.ts";
+import { nearestTo } from "./nearest.ts";
 
 const moment = z.iso
   .datetime({ offset: true, error: "want a time such as 2026-12-01T08:00:00Z or 2026-12-01T09:00:00+01:00" })
@@ -90,7 +91,10 @@ export function resolveSizing(
     }
   }
   const zoned = isTimeZone(file.time_zone);
-  if (!zoned) wrong(["time_zone"], `there is no time zone ${file.time_zone}; want one such as Europe/Berlin`);
+  if (!zoned) {
+    const nearest = nearestTo(file.time_zone, Intl.supportedValuesOf("timeZone")) ?? "Europe/Berlin";
+    wrong(["time_zone"], `there is no time zone ${file.time_zone}; want one such as ${nearest}`);
+  }
   const timeZone = zoned ? file.time_zone : "UTC";
   const windows = (key: "windows" | "floors", given: SizingFile["floors"]): SizingWindow[] =>
     given.map((each, index) => {

@@ -94,13 +94,28 @@ export function allowed(
   const wanted = thawed(store, demand, now);
   const { stop, countedFrom } = store.refill(pool.name);
   const builds = countedBuilds(store, pool.name, countedFrom);
-  const { run, refillAt, orderAt } = assess(builds, pool.failureBudget, now);
-  if (run === 0 && !stop) return wanted;
   const building = live.filter(
     (machine) => machine.pool === pool.name && buildingStates.includes(machine.state),
   ).length;
+  const assessment = assess(builds, pool.failureBudget, now);
+  return permitted(assessment, { wanted, queued, building, stopped: stop !== null }, now);
+}
+
+/** The same without the store. @param pool `building`: what is being built or planned, `queued`: orders that wait */
+export function permitted(
+  { run, refillAt, orderAt }: Assessment,
+  pool: {
+    readonly wanted: number;
+    readonly queued: number;
+    readonly building: number;
+    readonly stopped: boolean;
+  },
+  now: number,
+): number {
+  const { wanted, queued, building, stopped } = pool;
+  if (run === 0 && !stopped) return wanted;
   const forOrders = now < orderAt ? 0 : Math.min(wanted, Math.max(0, queued - building));
-  if (!stop) return Math.max(forOrders, now >= refillAt && building === 0 ? 1 : 0);
+  if (!stopped) return Math.max(forOrders, now >= refillAt && building === 0 ? 1 : 0);
   // Machines that somebody waits for are still tried; each order has so many, and then goes to a person.
   return forOrders;
 }

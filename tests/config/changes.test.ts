@@ -25,6 +25,25 @@ describe("what is another in a configuration", () => {
     assert.deepEqual(changedKeys(configChange(file(), written)), []);
   });
 
+  it("shows durations and times as one writes them", () => {
+    const campaign = "{ name: launch, from: 2026-12-01T09:00:00+01:00, until: 2026-12-02T08:00:00Z, add: 2 }";
+    const other = file((text) =>
+      `${text}\nserving: { tell_customer_after: 90s }`.replace(
+        "min_ready: 3",
+        `min_ready: 3\n    max_age: 7d\n    sizing: { campaigns: [${campaign}] }`,
+      ),
+    );
+    const { before, after } = configChange(file(), other);
+    assert.deepEqual(before, {
+      "pools.small-eu.max_age": "14d",
+      "pools.small-eu.sizing.campaigns": [],
+      "serving.tell_customer_after": "5m",
+    });
+    assert.equal(after["pools.small-eu.max_age"], "7d");
+    assert.equal(after["pools.small-eu.sizing.campaigns.launch.from"], "2026-12-01T08:00:00.000Z");
+    assert.equal(after["serving.tell_customer_after"], "90s");
+  });
+
   it("has the keys of a pool that came or went on one side", () => {
     const second =
       "  other:\n    { plan: small, regions: [us-east], server_type: cx23, min_ready: 1, max_total: 2 }\n";

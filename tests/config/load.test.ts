@@ -126,7 +126,7 @@ describe("clawpool.yaml", () => {
       (t) => `${t}\nzzzzzzzz: 1`,
       /zzzzzzzz: unknown key; known: instance, state_dir/,
     ],
-    ["a missing key", (t) => t.replace(/^instance.*$/m, ""), /instance: /],
+    ["a missing key", (t) => t.replace(/^instance.*$/m, ""), /^instance: is missing; want a string$/],
     [
       "a wrong type",
       (t) => t.replace("min_ready: 3", "min_ready: three"),
@@ -221,6 +221,30 @@ describe("clawpool.yaml", () => {
       expected,
     ]),
     ["a spend of nothing", (t) => `${t}\nmax_spend_per_day: 0`, /max_spend_per_day: .*>0/],
+    [
+      "a misspelt key in a list, with its nearest",
+      (t) =>
+        t.replace(
+          "min_ready: 3",
+          "min_ready: 3\n    sizing: { policy: schedule, windows: [{ cronn: '0 8 * * *', for: 1h, ready: 1 }] }",
+        ),
+      /line 12, column \d+: pools\.small-eu\.sizing\.windows\.0\.cronn: unknown key; did you mean cron\?/,
+    ],
+    [
+      "a misspelt time zone, with its nearest",
+      (t) => t.replace("min_ready: 3", "min_ready: 3\n    sizing: { time_zone: Europe/Berln }"),
+      /sizing\.time_zone: there is no time zone Europe\/Berln; want one such as Europe\/Berlin/,
+    ],
+    [
+      "a secret whose place is misspelt",
+      (t) => t.replace("{ env: STRIPE_KEY }", "{ fil: stripe.key }"),
+      /line \d+, column \d+: stripe\.key: want \{file: PATH\} or \{env: NAME\}, never the secret itself/,
+    ],
+    [
+      "a pool's name with capitals",
+      (t) => t.replace("small-eu:", "Small:"),
+      /line 7, column 3: pools\.Small: want a lower-case letter/,
+    ],
     ["a network that is none", (t) => t.replace("203.0.113.7/32", "203.0.113.7"), /want a CIDR/],
     [
       "an instance name with a shell in it",

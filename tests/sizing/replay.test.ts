@@ -1,12 +1,14 @@
 import { strict as assert } from "node:assert";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { parseConfig } from "../../pool/config/load.ts";
 import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
 import { poisson } from "../../pool/sizing/forecast/distributions.ts";
 import type { SizingPolicy } from "../../pool/sizing/policy/policy.ts";
 import { staticPolicy } from "../../pool/sizing/policy/static.ts";
 import { replay } from "../../pool/sizing/replay/replay.ts";
 import { parseTrace, TraceError } from "../../pool/sizing/replay/trace.ts";
+import { env, example } from "../config/example.ts";
 
 const from = Date.UTC(2026, 0, 1);
 const leadMs = 300_000;
@@ -86,6 +88,91 @@ describe("replay", () => {
     assert.equal(wasted, 2);
     // Two from 5 to 55 minutes, one from 5 to 120.
     assert.equal(Math.round(idleHours * 60), 2 * 50 + 115);
+  });
+
+  it("keeps the pool below its cap, and customers wait for it", () => {
+    const claims = [1, 2, 3].map((second) => from + 10 * hourMs + second * 1_000);
+    const { waits } = run(claims, staticPolicy(2), { maxTotal: 1 });
+    // One was ready; the two others are built one after the other.
+    assert.deepEqual(waits, [leadMs - 1_000, 2 * leadMs - 2_000]);
+  });
+
+  it("orders no more builds a minute than allowed, but for customers who wait", () => {
+    const slow = run([], staticPolicy(5), { buildsPerMinute: 2, to: from + hourMs });
+    const fast = run([], staticPolicy(5), { to: from + hourMs });
+    // Two at once, two a minute later, one after two minutes.
+    assert.equal(Math.round((fast.idleHours - slow.idleHours) * 60), 2 * 1 + 1 * 2);
+    const claims = [1, 2, 3].map((second) => from + 10 * hourMs + second * 1_000);
+    const { waits } = run(claims, staticPolicy(0), { buildsPerMinute: 1 });
+    assert.deepEqual(waits, [leadMs, leadMs, leadMs]);
+  });
+
+  describe("under a failure budget", () => {
+    const budget = parseConfig(example, "clawpool.yaml", env).pools[0]?.failureBudget ?? assert.fail();
+    const failing = (outcomes: string) => {
+      let build = 0;
+      return () => ({ ms: leadMs, failed: (outcomes[build++] ?? "+") === "-" });
+    };
+
+    it("pauses behind each failure, tries one alone, and goes on when that does well", () => {
+      const begun: number[] = [];
+      const nextBuild = failing("--+");
+      const { failed, stops, built } = run([], staticPolicy(3), {
+        ...{ failureBudget: budget, to: from + 2 * hourMs, slots: 1 },
+        nextBuild: () => {
+          begun.push(0);
+          return nextBuild();
+        },
+      });
+      assert.deepEqual([failed, stops, built], [2, 0, 5]);
+    });
+
+    it("stops when too many fail, and goes on when a person has seen it", () => {
+      const { failed, stops, built } = run([], staticPolicy(1), {
+        ...{ failureBudget: budget, to: from + 12 * hourMs, nextBuild: failing("-----") },
+      });
+      assert.deepEqual([failed, stops, built], [5, 1, 6]);
+    });
+
+    it("builds as always when none fails", () => {
+      const claims = Array.from({ length: 100 }, (_, index) => from + index * 777_000);
+      assert.deepEqual(run(claims, staticPolicy(2), { failureBudget: budget }), run(claims, staticPolicy(2)));
+    });
+  });
+
+  it("pays for failed builds, an hour each", () => {
+    const nextBuild = () => ({ ms: leadMs, failed: true });
+    const { paidHours, failed } = run([], staticPolicy(1), { nextBuild, to: from + 20 * 60_000 });
+    assert.equal(paidHours, failed);
+    assert.ok(failed > 0);
+  });
+
+  it("counts what was retired and missed within the hour, more of it without waiting for the paid hour's end", () => {
+    // Wanted in every other quarter of an hour.
+    const restless: SizingPolicy = {
+      claim: () => {},
+      wanted: ({ now }) => {
+        const target = Math.floor((now - from) / 900_000) % 2 === 0 ? 2 : 0;
+        return { target, keep: target, why: { kind: "static" } };
+      },
+    };
+    const to = from + 8 * hourMs;
+    const calm = run([], restless, { to });
+    const hasty = run([], restless, { to, hysteresis: false });
+    assert.ok(calm.wasted < hasty.wasted, `${calm.wasted} ${hasty.wasted}`);
+    assert.ok(calm.paidHours <= hasty.paidHours);
+    assert.equal(hasty.wasted, 32);
+    assert.equal(hasty.rebuilt, 32);
+  });
+
+  it("tells who observes what was wanted and ready after each decision", () => {
+    const seen: string[] = [];
+    run([from + hourMs], staticPolicy(1), {
+      to: from + 2 * hourMs,
+      observe: (now, { target, ready }) => seen.push(`${(now - from) / 60_000} ${target} ${ready}`),
+    });
+    assert.deepEqual([seen[0], seen.find((each) => each.startsWith("60 "))], ["0 1 0", "60 1 0"]);
+    assert.ok(seen.includes("5 1 1"));
   });
 
   it("is the same each time", () => {

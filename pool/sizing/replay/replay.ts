@@ -7,8 +7,9 @@
 import { hourMs } from "../forecast/calendar.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import { type Steps, steps, type WarmMachine } from "../steps.ts";
+import { Brakes, type RefillRules } from "./brakes.ts";
 
-export interface ReplayOptions {
+export interface ReplayOptions extends RefillRules {
   /** Epoch ms of each claim, ascending. */
   readonly claims: Float64Array;
   readonly from: number;
@@ -19,9 +20,12 @@ export interface ReplayOptions {
   readonly nextBuild: () => { readonly ms: number; readonly failed: boolean };
   /** What the policy is told to plan with. */
   readonly leadMs: number;
-  readonly slots: number;
   readonly tickMs: number;
   readonly policy: SizingPolicy;
+  /** False retires a surplus at once, paid hour or not: only to see what waiting for the hour's end saves. */
+  readonly hysteresis?: boolean;
+  /** After each decision. */
+  readonly observe?: (now: number, seen: { readonly target: number; readonly ready: number }) => void;
 }
 
 export interface ReplayResult {
@@ -31,11 +35,20 @@ export interface ReplayResult {
   readonly idleHours: number;
   /** Of the misses, in ms. */
   readonly waits: readonly number[];
+  /** Builds that ended, well or not. */
   readonly built: number;
+  readonly failed: number;
   /** Machines that nobody claimed. */
   readonly wasted: number;
-  /** Hours that Hetzner bills for the pool: begun hours of wasted machines, and of the others those until the claim. */
+  /** Of those, how many were missed: within an hour of their end another was begun. */
+  readonly rebuilt: number;
+  /**
+   * Hours that Hetzner bills for the pool: begun hours of wasted machines and of failed builds, and of the others those
+   * until the claim.
+   */
   readonly paidHours: number;
+  /** How often the failure budget stopped the refill. */
+  readonly stops: number;
 }
 
 interface Ready extends WarmMachine {
@@ -49,12 +62,15 @@ interface Build {
 }
 
 export function replay(options: ReplayOptions): ReplayResult {
-  const { claims, policy, scoreFrom, tickMs, to } = options;
+  const { claims, policy, scoreFrom, tickMs, to, hysteresis = true } = options;
+  const brakes = new Brakes(options);
   const ready: Ready[] = [];
   const builds: Build[] = [];
   const waiting: number[] = [];
-  const score = { claims: 0, misses: 0, idle: 0, built: 0, wasted: 0, paid: 0 };
+  const score = { claims: 0, misses: 0, idle: 0, built: 0, failed: 0, wasted: 0, rebuilt: 0, paid: 0 };
   const waits: number[] = [];
+  /** When the machines that were retired within the last hour went. */
+  const gone: number[] = [];
   let queued = 0;
 
   const begin = (now: number) => {
@@ -64,24 +80,30 @@ export function replay(options: ReplayOptions): ReplayResult {
       let place = builds.length;
       while (place > 0 && (builds[place - 1] as Build).ends > ends) place--;
       builds.splice(place, 0, { begun: now, ends, failed });
+      while ((gone[0] ?? now) < now - hourMs) gone.shift();
+      if (gone.shift() !== undefined && now >= scoreFrom) score.rebuilt++;
     }
   };
   const decide = (now: number) => {
     const wanted = policy.wanted({ now, leadMs: options.leadMs });
     const state = { ready, building: builds.length, queued, waiting: waiting.length };
-    const { build, callOff, retire }: Steps<Ready> = steps(state, wanted, now);
-    queued += build - callOff;
+    const { build, callOff, retire } = hysteresis ? steps(state, wanted, now) : atOnce(state, wanted, now);
+    const live = ready.length + builds.length + queued;
+    queued += brakes.allowed(build, { live, building: builds.length + queued, waiting: waiting.length }, now);
+    queued -= callOff;
     for (const machine of retire) {
       ready.splice(ready.indexOf(machine), 1);
       leaves(machine, now);
+      gone.push(now);
       if (now >= scoreFrom) score.wasted++;
     }
     begin(now);
+    options.observe?.(now, { target: wanted.target, ready: ready.length });
   };
   const leaves = (machine: Ready, now: number) => {
     if (now < scoreFrom) return;
     score.idle += now - Math.max(machine.readyAt, scoreFrom);
-    score.paid += Math.ceil((now - machine.createdAt) / hourMs);
+    score.paid += begunHours(machine.createdAt, now);
   };
   const claim = (now: number) => {
     const machine = ready.shift();
@@ -95,8 +117,14 @@ export function replay(options: ReplayOptions): ReplayResult {
   };
   const buildEnds = (now: number) => {
     const build = builds.shift() as Build;
+    brakes.ended({ startedAt: build.begun, endedAt: now, ok: !build.failed });
     if (now >= scoreFrom) score.built++;
-    if (build.failed) return;
+    if (build.failed) {
+      if (now < scoreFrom) return;
+      score.failed++;
+      score.paid += begunHours(build.begun, now);
+      return;
+    }
     const since = waiting.shift();
     if (since === undefined) ready.push({ createdAt: build.begun, readyAt: now });
     else if (since >= scoreFrom) waits.push(now - since);
@@ -107,18 +135,32 @@ export function replay(options: ReplayOptions): ReplayResult {
   for (;;) {
     const at = claims[nextClaim] ?? Number.POSITIVE_INFINITY;
     const ends = builds[0]?.ends ?? Number.POSITIVE_INFINITY;
-    const now = Math.min(at, ends, nextTick);
+    const now = Math.min(at, ends, nextTick, brakes.wakeAt);
     if (now > to) break;
     if (ends === now) buildEnds(now);
     else if (at === now) {
       claim(now);
       nextClaim++;
-    } else nextTick += tickMs;
+    } else if (nextTick === now) nextTick += tickMs;
     decide(now);
   }
   for (const machine of ready) leaves(machine, to);
   return {
-    ...{ claims: score.claims, misses: score.misses, waits, built: score.built, wasted: score.wasted },
+    ...{ claims: score.claims, misses: score.misses, waits, built: score.built, failed: score.failed },
+    ...{ wasted: score.wasted, rebuilt: score.rebuilt, stops: brakes.stops },
     ...{ idleHours: score.idle / hourMs, paidHours: score.paid },
   };
+}
+
+const begunHours = (from: number, to: number): number => Math.max(1, Math.ceil((to - from) / hourMs));
+
+/** The same steps, with each machine taken to be at the end of its paid hour, and no surplus held. */
+function atOnce(
+  state: { readonly ready: readonly Ready[]; building: number; queued: number; waiting: number },
+  { target }: { readonly target: number },
+  now: number,
+): Steps<Ready> {
+  const due = state.ready.map((machine) => ({ machine, createdAt: now - hourMs + 1 }));
+  const { retire, ...rest } = steps({ ...state, ready: due }, { target, keep: target }, now);
+  return { ...rest, retire: retire.map(({ machine }) => machine) };
 }
