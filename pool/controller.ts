@@ -30,8 +30,9 @@ import { recipeSetting } from "./sizing/content.ts";
 import { probeTailnet } from "./sizing/freeze.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
-import { refill, trim } from "./sizing/refill.ts";
+import { callOff, refill, trim } from "./sizing/refill.ts";
 import { advanceRollouts, pauseRollout, type RolloutChange, resumeRollout } from "./sizing/rollout.ts";
+import { createSizer, type Sizer } from "./sizing/sizer.ts";
 import { type Resumed, resume, resumeChanged } from "./sizing/stop.ts";
 import { createStateRepair, type StateRepair } from "./state-repair.ts";
 import type { Store } from "./store/store.ts";
@@ -73,6 +74,8 @@ export interface Controller {
   readonly states: StateRepair;
   readonly destroyByName: DestroyByName;
   readonly sweeps: Pick<Sweeps, "reconcile" | "ages">;
+  /** What each pool wants, and why. */
+  readonly sizer: Sizer;
   /**
    * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
    * all machines share. Before `start`.
@@ -112,6 +115,7 @@ export interface Controller {
 export function createController(options: ControllerOptions): Controller {
   const { store, sealer, borders, config, clock, random, log } = options;
   const { gate, terraform, keys } = borders;
+  const sizer = createSizer({ store, config, clock });
   const platform = createPlatform({ store, sealer, terraform, gate, config, random, log });
   const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name), clock);
   const desk = createOrderDesk({
@@ -138,6 +142,7 @@ export function createController(options: ControllerOptions): Controller {
     confirmation: desk.confirmation,
     hasEnded: desk.hasEnded,
     cancelSuspended: desk.cancelSuspended,
+    calledOff: (machine) => callOff(store, config(), machine, sizer.target, clock.now()),
     poke: (machine) => loop.poke(machine),
     log,
   };
@@ -152,9 +157,9 @@ export function createController(options: ControllerOptions): Controller {
       if (store.quarantine()) return;
       const claimed = serveQueue(store, config());
       advanceRollouts({ store, config, clock, log });
-      const retired = trim(store, config(), clock.now());
+      const retired = trim(store, config(), clock.now(), sizer.target);
       for (const name of resumeChanged({ store, config, clock, log })) loop.poke(name);
-      const planned = refill(store, config(), clock, random);
+      const planned = refill(store, config(), clock, random, sizer.target);
       for (const machine of [...claimed, ...retired, ...planned]) loop.poke(machine.name);
     },
   });
@@ -231,6 +236,7 @@ export function createController(options: ControllerOptions): Controller {
     states,
     destroyByName: createDestroyByName({ store, loop }),
     sweeps,
+    sizer,
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
@@ -281,7 +287,9 @@ export function createController(options: ControllerOptions): Controller {
     },
     async everyMinute() {
       await Promise.all([
-        chore("look at the pools' floors", () => raiseAlerts({ store, config: config(), clock, log })),
+        chore("look at the pools' floors", () =>
+          raiseAlerts({ store, config: config(), clock, log, targetOf: sizer.target }),
+        ),
         chore("look whether all sweeps do well", sweeps.raiseAlerts),
         chore("look at what is in quarantine", lookIfHeld),
         chore("apply the platform stack", platform.ensure),

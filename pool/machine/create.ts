@@ -38,8 +38,10 @@ export const create: Stage = async (machine, context) => {
   if (state?.serverId && state.tainted) return adoptTainted(machine, state.serverId, context);
   if (state?.serverId) return booting(machine, state.serverId, context);
   if (unmanaged && machine.serverId !== null) return adoptUnmanaged(machine, machine.serverId, context);
-  if (isSurplus(store, config(), machine)) {
-    const reason = `refill of pool ${machine.pool} is stopped or frozen`;
+  const reason = isSurplus(store, config(), machine)
+    ? `refill of pool ${machine.pool} is stopped or frozen`
+    : context.calledOff(machine);
+  if (reason !== null) {
     store.changeMachine(machine.name, "creating", { state: "retiring", reason }, reason);
     return atOnce;
   }

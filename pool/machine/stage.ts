@@ -35,6 +35,8 @@ export interface StageContext {
    * @throws BorderError when it cannot be asked
    */
   readonly cancelSuspended: (order: OrderId) => Promise<void>;
+  /** Why the machine, nothing of which exists yet, is not needed any more; null: it is. */
+  readonly calledOff: (machine: Machine) => string | null;
   /** Another machine than the one that is looked at has something to do: look at it now. */
   readonly poke: (machine: MachineName) => void;
   readonly log: Logger;

@@ -12,6 +12,7 @@ import { warmMachines } from "./content.ts";
 import { leadTimeMs } from "./lead-time.ts";
 import { inStock } from "./offers.ts";
 import { replacement } from "./replace.ts";
+import { minReadyOf, type PoolTarget, type TargetOf } from "./target.ts";
 
 const hourMs = 3_600_000;
 
@@ -48,17 +49,19 @@ export function raiseAlerts({
   config,
   clock,
   log,
+  targetOf = minReadyOf,
 }: {
   store: Store;
   config: Config;
   clock: Clock;
   log: Logger;
+  targetOf?: TargetOf;
 }): void {
   for (const pool of config.pools) {
     for (const alert of [
       failing(store, pool, clock.now()),
       cold(store, pool, clock.now()),
-      cramped(store, pool, config, clock.now()),
+      cramped(store, pool, config, clock.now(), targetOf(pool)),
       soldOut(store, pool),
     ]) {
       if (alert.text === null) {
@@ -134,7 +137,7 @@ function cold(store: Store, pool: PoolConfig, now: number): Alert {
 }
 
 /** Machines that are too old or stale stay for ever where nothing may be built above the floor. */
-function cramped(store: Store, pool: PoolConfig, config: Config, now: number): Alert {
+function cramped(store: Store, pool: PoolConfig, config: Config, now: number, { target }: PoolTarget): Alert {
   const { extra } = replacement(store, pool, now);
   const live = store.machines({ live: true });
   const own = live.filter((machine) => machine.pool === pool.name).length;
@@ -146,8 +149,7 @@ function cramped(store: Store, pool: PoolConfig, config: Config, now: number): A
   const isBuilding = live.some(
     ({ pool: of, state, readyAt }) => of === pool.name && readyAt === null && buildingStates.includes(state),
   );
-  const spare =
-    live.filter((machine) => machine.pool === pool.name && isClaimable(machine)).length > pool.minReady;
+  const spare = live.filter((machine) => machine.pool === pool.name && isClaimable(machine)).length > target;
   return {
     kind: cannotReplace,
     text:

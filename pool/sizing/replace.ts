@@ -7,15 +7,7 @@ import type { Machine } from "../machine/machine.ts";
 import { spread } from "../random.ts";
 import type { Store } from "../store/store.ts";
 import { contentOf, warmMachines } from "./content.ts";
-
-const minute = 60_000;
-const hour = 60 * minute;
-
-/**
- * Hetzner bills each started hour from a server's creation. Later than this a machine that nobody needs costs the next one:
- * a destroy takes a minute or two, and the row is some seconds older than the server.
- */
-const endOfHour = { from: 50 * minute, until: 58 * minute };
+import { isPaidHourOver } from "./steps.ts";
 
 /** Spread by name: machines that were born together do not go together. */
 const ageLimitMs = ({ name }: Machine, pool: PoolConfig): number =>
@@ -23,12 +15,6 @@ const ageLimitMs = ({ name }: Machine, pool: PoolConfig): number =>
 
 export const isAged = (machine: Machine, pool: PoolConfig, now: number): boolean =>
   now - (machine.readyAt ?? now) > ageLimitMs(machine, pool);
-
-/** What the machine was bought for until the present hour's end is nearly used up. */
-function isPaidHourOver({ createdAt }: Machine, now: number): boolean {
-  const inHour = (now - createdAt) % hour;
-  return inHour >= endOfHour.from && inHour < endOfHour.until;
-}
 
 export interface Replacement {
   /** Warm machines that are to be replaced. */

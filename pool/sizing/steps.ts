@@ -27,28 +27,37 @@ export interface Steps<Machine> {
   readonly retire: readonly Machine[];
 }
 
-/** A surplus machine goes in the last minutes of an hour that is paid anyway; time enough to be gone before its end. */
-const lastMinutesMs = 300_000;
+/**
+ * When, within each hour that is paid, a machine that nobody needs goes. Hetzner bills each begun hour from the server's
+ * creation; a destroy takes a minute or two, and the row is some seconds older than the server. Five minutes are as long
+ * as the rarest look at a pool takes to come round (`tickMs` of the replay).
+ */
+const endOfHour = { from: 53 * 60_000, until: 58 * 60_000 };
 
-/** Time until the hour ends that is paid already. */
-export const paidForMs = ({ createdAt }: WarmMachine, now: number): number =>
-  hourMs - ((now - createdAt) % hourMs);
+/** What the machine was bought for until the present hour's end is nearly used up. */
+export function isPaidHourOver({ createdAt }: WarmMachine, now: number): boolean {
+  const inHour = (((now - createdAt) % hourMs) + hourMs) % hourMs;
+  return inHour >= endOfHour.from && inHour < endOfHour.until;
+}
 
-/** What leads from what there is to `target` machines ready or on the way, beyond those that customers wait for. */
+/**
+ * What leads from what there is to `target` machines ready or on the way, beyond those that customers wait for. What is being
+ * built stands for no ready machine: it may fail.
+ */
 export function steps<Machine extends WarmMachine>(
   state: PoolState<Machine>,
-  { target, keep }: Pick<Wanted, "target" | "keep">,
+  { target, keep, atOnce = false }: Pick<Wanted, "target" | "keep"> & { readonly atOnce?: boolean },
   now: number,
 ): Steps<Machine> {
   const { ready, building, queued, waiting } = state;
   const surplus = ready.length + building + queued - waiting - target;
   if (surplus <= 0) return { build: -surplus, callOff: 0, retire: [] };
   const callOff = Math.min(queued, surplus);
-  const beyond = surplus - callOff - Math.max(0, keep - target);
+  const beyond = ready.length - waiting - Math.max(keep, target);
   const retire: Machine[] = [];
   for (const machine of ready) {
     if (retire.length >= beyond) break;
-    if (paidForMs(machine, now) <= lastMinutesMs) retire.push(machine);
+    if (atOnce || isPaidHourOver(machine, now)) retire.push(machine);
   }
   return { build: 0, callOff, retire };
 }

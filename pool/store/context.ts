@@ -31,7 +31,16 @@ export interface StoreContext {
   write<T>(work: () => T): T;
   /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
   known<T>(
-    table: "machine" | "orders" | "refill" | "rollout" | "flag" | "setting" | "price_list",
+    table:
+      | "machine"
+      | "orders"
+      | "refill"
+      | "rollout"
+      | "flag"
+      | "setting"
+      | "price_list"
+      | "demand"
+      | "checkout",
     key: string,
     read: () => T,
   ): T;

@@ -4,6 +4,7 @@ import { attemptsOf, clearOrderFlags } from "./attempts.ts";
 import { changedFields } from "./audit.ts";
 import { claimMachine } from "./claims.ts";
 import type { StoreContext } from "./context.ts";
+import { closeCheckout, openCheckout, recordDemand } from "./demand.ts";
 import { writeMachineChange } from "./machines.ts";
 import { type Cause, type InboxEvent, StaleRowError, type Store } from "./store.ts";
 
@@ -190,6 +191,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           sealAgent(context, order.id, order.secrets),
           clock.now(),
         );
+        openCheckout(context, order);
         const { plan, region } = order;
         const after = { state: "awaiting-payment", plan, region };
         history.audit("api", "order.created", order.id, { why: "an order was placed", after });
@@ -308,6 +310,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           subscription: payment.subscription,
           stripeCustomer: payment.stripeCustomer,
         };
+        closeCheckout(context, order.id, "paid");
         if (ended) {
           const change = { ...paid, state: "released", endedAt: clock.now(), reason: ended.reason } as const;
           return {
@@ -319,6 +322,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
         const queued = writeOrder(context, order.id, change, "paid", stripe(event));
         // Whoever waits already comes first: the queue is served as soon as a machine gets ready.
         const claimed = isNext(context, queued) ? claimMachine(context, queued, locations) : null;
+        recordDemand(context, order, claimed?.machine.pool ?? null);
         if (claimed) return { kind: "claimed", ...claimed };
         return { kind: "queued", order: queued, position: position(context, queued) ?? 1 };
       }),
@@ -328,6 +332,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
         if (event) keepEvent(context, event);
         const order = findOrder(context, "checkout_session", session);
         if (order?.state !== "awaiting-payment") return order;
+        closeCheckout(context, order.id, "expired");
         return writeOrder(context, order.id, { state: "expired", reason }, reason, stripe(event));
       }),
 

@@ -11,6 +11,7 @@ type RefillVerbs = Pick<
 
 interface BuildRow {
   name: string;
+  location: string;
   startedAt: number;
   endedAt: number;
   ok: number;
@@ -65,7 +66,7 @@ export function refillVerbs(context: StoreContext): RefillVerbs {
         db
           .prepare<[string, number, number], BuildRow>(
             `SELECT * FROM (
-               SELECT name, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
+               SELECT name, location, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
                FROM machine WHERE pool = ? AND build_ended_at >= ? ORDER BY build_ended_at DESC, name DESC LIMIT ?
              ) ORDER BY endedAt, name`,
           )

@@ -109,6 +109,7 @@ export interface MachineChange {
 /** A build that has ended. */
 export interface Build {
   readonly machine: MachineName;
+  readonly location: string;
   readonly startedAt: number;
   readonly endedAt: number;
   readonly ok: boolean;
@@ -219,6 +220,28 @@ export type PaymentOutcome =
   | { readonly kind: "ended"; readonly order: Order }
   /** No order has this id or session: kept, flagged to the operator. */
   | { readonly kind: "unknown-order" };
+
+/** A payment: somebody wanted a machine. */
+export interface Demand {
+  /** Grows by the order in which they were accepted. */
+  readonly seq: number;
+  /** Epoch ms. */
+  readonly at: number;
+  readonly plan: string;
+  readonly region: string;
+  /** Whose machine it got at once; null when none was ready. */
+  readonly pool: string | null;
+}
+
+/** A customer who may pay, or did, or let it be. */
+export interface Checkout {
+  readonly plan: string;
+  readonly region: string;
+  /** Epoch ms. */
+  readonly openedAt: number;
+  readonly closedAt: number | null;
+  readonly outcome: "paid" | "expired" | null;
+}
 
 /** A server type that a location had none of. */
 export interface StockOut {

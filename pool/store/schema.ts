@@ -4,6 +4,7 @@
  * once, audit rows are never changed.
  */
 import type { Database } from "better-sqlite3";
+import { demandTables } from "./demand.ts";
 import { leaseTable } from "./lease.ts";
 import { chainAudit } from "./migrate-audit.ts";
 import { suspendOrders } from "./migrate-suspension.ts";
@@ -294,6 +295,7 @@ export const migrations: readonly Migration[] = [
     document  TEXT NOT NULL
   ) STRICT;
   `,
+  demandTables,
 ];
 
 /**

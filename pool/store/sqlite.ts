@@ -9,6 +9,7 @@ import { billVerbs } from "./bill.ts";
 import { claimVerbs } from "./claims.ts";
 import { configVerbs } from "./configs.ts";
 import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
+import { demandVerbs } from "./demand.ts";
 import { healthVerbs } from "./health.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
@@ -72,6 +73,7 @@ export function storeOn(
     ...healthVerbs(context),
     ...billVerbs(context),
     ...configVerbs(context),
+    ...demandVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

@@ -16,6 +16,8 @@ import type {
   BilledResource,
   Build,
   Cause,
+  Checkout,
+  Demand,
   Failure,
   Flag,
   Freeze,
@@ -169,6 +171,12 @@ export interface Store {
   queued(plan: string): number;
   /** 1 for the next in line; null when the order is not queued. */
   queuePosition(id: OrderId): number | null;
+
+  // demand
+  /** Payments in the order in which they were accepted: those behind `after` (a seq), at `since` (epoch ms) or later. */
+  demand(filter?: { after?: number; since?: number }): Demand[];
+  /** All that are open, the oldest first, and the newest `limit` of those that are not. */
+  checkouts(limit: number): { readonly open: readonly Checkout[]; readonly closed: readonly Checkout[] };
 
   // webhooks
   /** Keeps the event; false when an event of this id was kept before. */

@@ -435,6 +435,7 @@ export function startLife(): Life {
       confirmation: (order) => life.confirmation(order),
       hasEnded: (order) => life.hasEnded(order),
       cancelSuspended: (order) => life.cancelSuspended(order),
+      calledOff: () => null,
       poke: (machine) => life.poked.push(machine),
       log: pino({ level: "silent" }),
     },

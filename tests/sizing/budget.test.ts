@@ -17,6 +17,7 @@ const budget = configWith({}).pools[0]?.failureBudget ?? assert.fail();
 const builds = (text: string): Build[] =>
   [...text].map((outcome, index) => ({
     machine: machineName(`m-${index}`),
+    location: "fsn1",
     startedAt: index * minute - second,
     endedAt: index * minute,
     ok: outcome === ".",

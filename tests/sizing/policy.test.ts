@@ -89,11 +89,11 @@ describe("sizing policies", () => {
 
   it("guards hold over every policy, and a campaign adds to it in time", () => {
     const campaign = { name: "launch", from: monday + hourMs, until: monday + 2 * hourMs, add: 5 };
-    const guards = { minReady: 1, maxReady: 8, campaigns: [campaign], floor: () => 0 };
+    const guards = { minReady: 1, maxReady: 8, campaigns: [campaign], floor: () => 0, addsCheckouts: false };
     const target = (policy: number, hours: number) => {
       const now = monday + hours * hourMs;
       const wanted = staticPolicy(policy).wanted({ now, leadMs });
-      return guarded(wanted, guards, now, leadMs).target;
+      return guarded(wanted, guards, { now, leadMs }).target;
     };
     assert.deepEqual([target(0, 0), target(3, 0), target(20, 0)], [1, 3, 8]);
     assert.deepEqual([target(2, 0.9), target(2, 0.95), target(5, 1.5), target(2, 2)], [2, 7, 8, 2]);
@@ -112,7 +112,7 @@ describe("steps", () => {
   });
 
   it("calls off what has not begun before it retires anything", () => {
-    const ready = [aged(58), aged(58)];
+    const ready = [aged(57), aged(57)];
     assert.deepEqual(steps(state({ ready, queued: 1 }), wanted(2), now), {
       build: 0,
       callOff: 1,
@@ -126,8 +126,9 @@ describe("steps", () => {
   });
 
   it("retires only in the last minutes of a paid hour, and not what is kept", () => {
-    const ready = [aged(30), aged(56), aged(59)];
+    const ready = [aged(30), aged(53), aged(57), aged(58)];
     assert.deepEqual(steps(state({ ready }), wanted(0), now).retire, [ready[1], ready[2]]);
-    assert.deepEqual(steps(state({ ready }), wanted(0, 2), now).retire, [ready[1]]);
+    assert.deepEqual(steps(state({ ready }), { ...wanted(2), atOnce: true }, now).retire, ready.slice(0, 2));
+    assert.deepEqual(steps(state({ ready }), wanted(0, 3), now).retire, [ready[1]]);
   });
 });

@@ -100,8 +100,8 @@ describe("machines that have waited too long", () => {
     const first = new Set(life.store.machines({ states: ["ready"] }).map(({ name }) => name));
     let least = Number.POSITIVE_INFINITY;
     let most = 0;
-    for (let passed = 0; passed < 26 * 6; passed++) {
-      await life.clock.advance(10 * minute);
+    for (let passed = 0; passed < 26 * 12; passed++) {
+      await life.clock.advance(5 * minute);
       build();
       goOn();
       for (const { name } of life.store.machines({ states: ["retiring"] })) life.store.recordDestroyed(name);

@@ -6,6 +6,7 @@ import type { MachineName } from "../../pool/machine/machine.ts";
 import type { Store } from "../../pool/store/store.ts";
 import { assertAudited } from "./audited.ts";
 import { configPromises } from "./conformance/configs.ts";
+import { demandPromises } from "./conformance/demand.ts";
 import { entitlementPromises } from "./conformance/entitlement.ts";
 import { machinePromises } from "./conformance/machines.ts";
 import { orderPromises } from "./conformance/orders.ts";
@@ -33,6 +34,7 @@ export function storeConformance(name: string, openWith: (clock: Clock) => Store
     orderPromises(rig);
     entitlementPromises(rig);
     configPromises(rig);
+    demandPromises(rig);
 
     it("never binds one machine twice, nor two machines to one order, whatever comes in whatever order", () => {
       const step = fc.oneof(

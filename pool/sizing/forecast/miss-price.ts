@@ -9,6 +9,7 @@
  * would pay as much for a quiet night as for a busy noon, and miss more.
  */
 import type { Forecast } from "./mixture.ts";
+import { none, type OpenCheckouts, withCheckouts } from "./open-checkouts.ts";
 
 export interface Priced {
   /** Machines to keep, those being built included. */
@@ -22,35 +23,67 @@ export interface Priced {
   readonly nextIdles: number;
 }
 
+/** What the next machine would bring when so many are kept already. */
+export interface Margin {
+  /** Claims an hour that only it would serve at once. */
+  readonly serves: number;
+  /** Share of the time that it would stand idle: that no more claims come in one lead time than there are machines. */
+  readonly idles: number;
+  /** Chance that exactly so many come. */
+  readonly exactly: number;
+}
+
 /**
  * @param worth idle machine-hours that one warm claim may cost: its value divided by the price of an hour
  * @param most the answer's bound, whatever the price
+ * @param open checkouts that may be paid within the lead time, beyond what the forecast says
  */
-export function pricedTarget(forecast: Forecast, worth: number, most: number): Priced {
-  const { weight, size, mean, ratePerSize } = forecast;
+export function pricedTarget(
+  forecast: Forecast,
+  worth: number,
+  most: number,
+  open: OpenCheckouts | null = null,
+): Priced {
+  let expected = open?.expected ?? 0;
+  for (let index = 0; index < forecast.weight.length; index++)
+    expected += (forecast.weight[index] ?? 0) * (forecast.mean[index] ?? 0);
+  const margin = margins(forecast, open);
+  for (let target = 0; ; target++) {
+    const { serves, idles } = margin.next().value;
+    // Below what will surely be claimed one more never stands idle.
+    const isWorth = worth * serves > idles || idles < leastIdle;
+    if (!isWorth || target >= most) {
+      return { target, expected, short: Math.max(0, 1 - idles), nextServes: serves, nextIdles: idles };
+    }
+  }
+}
+
+/** Smaller chances are those of rounding. */
+const leastIdle = 1e-12;
+
+/** What the first machine brings, the second, and so on without end. */
+export function margins(forecast: Forecast, open: OpenCheckouts | null = null): Generator<Margin, never> {
+  return open === null ? ofForecast(forecast) : withCheckouts(ofForecast(forecast), open);
+}
+
+function* ofForecast({ weight, size, mean, ratePerSize }: Forecast): Generator<Margin, never> {
   const chances = new Float64Array(weight.length);
   for (let index = 0; index < chances.length; index++) {
     chances[index] = (weight[index] ?? 0) * none(size[index] ?? 1, mean[index] ?? 0);
   }
-  let expected = 0;
-  for (let index = 0; index < chances.length; index++) expected += (weight[index] ?? 0) * (mean[index] ?? 0);
-  let atMost = 0;
-  for (let target = 0; ; target++) {
-    let serves = 0;
+  let idles = 0;
+  for (let machines = 0; ; machines++) {
+    let [serves, exactly] = [0, 0];
     for (let index = 0; index < chances.length; index++) {
       const chance = chances[index] ?? 0;
       const own = size[index] ?? 1;
       const average = mean[index] ?? 0;
       // E(rate | D = S) = (size + S) × ratePerSize: exact for a gamma-Poisson.
-      serves += (ratePerSize[index] ?? 0) * (own + target) * chance;
-      atMost += chance;
-      chances[index] = (chance * average * (own + target)) / ((own + average) * (target + 1));
+      serves += (ratePerSize[index] ?? 0) * (own + machines) * chance;
+      exactly += chance;
+      chances[index] = (chance * average * (own + machines)) / ((own + average) * (machines + 1));
     }
-    if (worth * serves <= atMost || target >= most) {
-      return { target, expected, short: Math.max(0, 1 - atMost), nextServes: serves, nextIdles: atMost };
-    }
+    idles += exactly;
+    yield { serves, idles, exactly };
   }
 }
-
-/** Chance of no claim under a negative binomial. */
-const none = (size: number, mean: number): number => Math.exp(-size * Math.log1p(mean / size));

@@ -2,6 +2,7 @@
 import type { Calendar } from "../forecast/calendar.ts";
 import { pricedTarget } from "../forecast/miss-price.ts";
 import { Mixture } from "../forecast/mixture.ts";
+import { openCheckouts, thinned } from "../forecast/open-checkouts.ts";
 import type { SizingPolicy } from "./policy.ts";
 
 export interface AdaptiveOptions {
@@ -36,9 +37,12 @@ export function adaptivePolicy({ calendar, since, goal, holdMs }: AdaptiveOption
       worth *= Math.exp(step * ((hit ? 0 : 1) - missShare));
       worth = Math.min(Math.max(worth, worthBounds.least), worthBounds.most);
     },
-    wanted({ now, leadMs }) {
+    wanted({ now, leadMs, open }) {
       mixture.advance(now);
-      const { target, ...next } = pricedTarget(mixture.forecast(now, now + leadMs), worth, most);
+      const all = mixture.forecast(now, now + leadMs);
+      const { target, ...next } = open
+        ? pricedTarget(thinned(all, open.unseen), worth, most, openCheckouts(open.chances, leadMs))
+        : pricedTarget(all, worth, most);
       return { target, keep: held(now, target), why: { kind: "priced", worthHours: worth, ...next } };
     },
   };

@@ -1,5 +1,5 @@
 /** The only place that makes a policy of a pool's configuration: for the daemon, the replay of history and the bench. */
-import type { PoolConfig } from "../../config/config.ts";
+import type { PoolConfig, SizingConfig } from "../../config/config.ts";
 import { createCalendar } from "../forecast/calendar.ts";
 import { adaptivePolicy } from "./adaptive.ts";
 import { factorPolicy } from "./factor.ts";
@@ -18,6 +18,13 @@ export interface PolicySurroundings {
 /** What `value_of_a_warm_claim` stands for as long as no price says how many idle hours it buys. */
 const hitShareWithoutPrice = 0.99;
 
+/** The pool keeps `min_ready`, and nothing but a person changes that. */
+export const isFixed = (sizing: SizingConfig): boolean =>
+  sizing.policy === "static" &&
+  sizing.ready === null &&
+  sizing.campaigns.length === 0 &&
+  sizing.floors.length === 0;
+
 /** The pool's policy with its campaigns, floors and bounds. Told of no claim so far. */
 export function createPolicy(
   pool: Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "sizing">,
@@ -28,10 +35,12 @@ export function createPolicy(
   const guards: Guards = {
     ...{ minReady, maxReady: pool.maxReady ?? pool.maxTotal, campaigns: sizing.campaigns },
     floor: mostOpen(sizing.floors, sizing.timeZone),
+    // Adaptive has them in its forecast; who says no more than min_ready gets no more.
+    addsCheckouts: sizing.policy !== "adaptive" && !isFixed(sizing),
   };
   return {
     claim: (claim) => policy.claim(claim),
-    wanted: (situation) => guarded(policy.wanted(situation), guards, situation.now, situation.leadMs),
+    wanted: (situation) => guarded(policy.wanted(situation), guards, situation),
   };
 }
 

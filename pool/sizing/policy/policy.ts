@@ -1,5 +1,7 @@
 /** What every sizing policy has in common: it is told what happened, and says how many machines it wants. */
 
+import type { Reservations } from "../reservations.ts";
+
 export interface Claim {
   /** Epoch ms. */
   readonly at: number;
@@ -13,6 +15,8 @@ export interface Situation {
   readonly now: number;
   /** From the order of a machine to its readiness, as measured; failures included. */
   readonly leadMs: number;
+  /** Open checkouts; null or absent while nothing is known of them. */
+  readonly open?: Reservations | null;
 }
 
 export interface Wanted {

@@ -104,9 +104,9 @@ export function askedRows(trace: Trace): Asked[] {
 }
 
 function atLeast(minReady: number, policy: SizingPolicy): SizingPolicy {
-  const guards = { minReady, maxReady: 1_000, campaigns: [], floor: () => 0 };
+  const guards = { minReady, maxReady: 1_000, campaigns: [], floor: () => 0, addsCheckouts: false };
   return {
     claim: policy.claim,
-    wanted: (situation) => guarded(policy.wanted(situation), guards, situation.now, situation.leadMs),
+    wanted: (situation) => guarded(policy.wanted(situation), guards, situation),
   };
 }
