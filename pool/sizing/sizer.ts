@@ -123,7 +123,7 @@ export function createSizer({
     }
     for (const row of store.demand({ after: own.fed })) {
       own.fed = row.seq;
-      if (poolOf(config(), row) !== pool.name) continue;
+      if (row.at < now - memoryMs || poolOf(config(), row) !== pool.name) continue;
       own.at = Math.min(Math.max(own.at, row.at), Math.max(own.at, now));
       own.policy.claim({ at: own.at, hit: row.pool !== null });
     }

@@ -101,7 +101,7 @@ export class Brakes {
     const budget = this.#rules.failureBudget;
     if (!budget || (ok && this.#failures === 0)) return;
     const machine = machineName(`replay-${this.#number++}`);
-    this.#ended.push({ machine, startedAt, endedAt, ok, failure: ok ? null : "permanent" });
+    this.#ended.push({ machine, location: "", startedAt, endedAt, ok, failure: ok ? null : "permanent" });
     if (!ok) this.#failures++;
     if (this.#ended.length > newest && this.#ended.shift()?.ok === false) this.#failures--;
     if (ok || this.#stoppedAt !== null) return;

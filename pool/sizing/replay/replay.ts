@@ -6,7 +6,7 @@
  */
 import { hourMs } from "../forecast/calendar.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
-import { type Steps, steps, type WarmMachine } from "../steps.ts";
+import { steps, type WarmMachine } from "../steps.ts";
 import { Brakes, type RefillRules } from "./brakes.ts";
 
 export interface ReplayOptions extends RefillRules {
@@ -87,7 +87,9 @@ export function replay(options: ReplayOptions): ReplayResult {
   const decide = (now: number) => {
     const wanted = policy.wanted({ now, leadMs: options.leadMs });
     const state = { ready, building: builds.length, queued, waiting: waiting.length };
-    const { build, callOff, retire } = hysteresis ? steps(state, wanted, now) : atOnce(state, wanted, now);
+    const { target } = wanted;
+    const pace = hysteresis ? wanted : { target, keep: target, atOnce: true };
+    const { build, callOff, retire } = steps(state, pace, now);
     const live = ready.length + builds.length + queued;
     queued += brakes.allowed(build, { live, building: builds.length + queued, waiting: waiting.length }, now);
     queued -= callOff;
@@ -153,14 +155,3 @@ export function replay(options: ReplayOptions): ReplayResult {
 }
 
 const begunHours = (from: number, to: number): number => Math.max(1, Math.ceil((to - from) / hourMs));
-
-/** The same steps, with each machine taken to be at the end of its paid hour, and no surplus held. */
-function atOnce(
-  state: { readonly ready: readonly Ready[]; building: number; queued: number; waiting: number },
-  { target }: { readonly target: number },
-  now: number,
-): Steps<Ready> {
-  const due = state.ready.map((machine) => ({ machine, createdAt: now - hourMs + 1 }));
-  const { retire, ...rest } = steps({ ...state, ready: due }, { target, keep: target }, now);
-  return { ...rest, retire: retire.map(({ machine }) => machine) };
-}
