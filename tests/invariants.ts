@@ -263,6 +263,8 @@ function* unaudited(store: Store): Generator<string> {
 export interface WantedPool {
   readonly minReady: number;
   readonly maxTotal: number;
+  /** So many ready ones are in order, too; default: no more than `minReady`. */
+  readonly most?: number;
 }
 
 function resting({ state, labelled, enrolled, order }: Machine, store: Store): boolean {
@@ -272,7 +274,7 @@ function resting({ state, labelled, enrolled, order }: Machine, store: Store): b
 }
 
 /** What is still to be done before a store of one pool is in order (I8); empty when nothing is. */
-export function unrest(store: Store, { minReady, maxTotal }: WantedPool): string[] {
+export function unrest(store: Store, { minReady, maxTotal, most = 0 }: WantedPool): string[] {
   const live = store.machines({ live: true });
   const ready = live.filter(({ state }) => state === "ready").length;
   const wanted = Math.min(minReady, Math.max(0, maxTotal - (live.length - ready)));
@@ -288,6 +290,8 @@ export function unrest(store: Store, { minReady, maxTotal }: WantedPool): string
       .orders({ states: ["running"], limit: Number.MAX_SAFE_INTEGER })
       .filter(({ releaseAt }) => releaseAt !== null)
       .map(({ id }) => `${id} ends`),
-    ...(ready === wanted ? [] : [`${ready} are ready, ${wanted} are wanted`]),
+    ...(ready >= wanted && ready <= Math.max(wanted, most)
+      ? []
+      : [`${ready} are ready, ${wanted} are wanted`]),
   ];
 }

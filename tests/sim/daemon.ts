@@ -22,6 +22,7 @@ import { simulatedTerraform } from "./borders/terraform.ts";
 import { emptyStore, fencedStore, lease, type SimStore, sealer } from "./database.ts";
 import { judgeFloor } from "./idle.ts";
 import { Incarnation } from "./incarnation.ts";
+import { judgeSurplus } from "./sizings.ts";
 import { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
@@ -70,6 +71,7 @@ export function install(world: World): Installation {
   store.onWritten = (rows) => {
     watch.wrote(rows);
     judgeFloor(rows, world, installation);
+    judgeSurplus(rows, world, installation);
   };
   return installation;
 }

@@ -1,6 +1,8 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
+import type { PoolConfig } from "../../pool/config/config.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
-import { broken, type Facts, unrest } from "../invariants.ts";
+import { isFixed } from "../../pool/sizing/policy/create.ts";
+import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
@@ -65,13 +67,20 @@ function isToBeReplaced({ store, world, installation }: Story): boolean {
   return rotten || (hasRoom && rollout?.phase !== "done" && !waits);
 }
 
+/** What a pool is to have; a surplus of one that is not fixed is in order until its paid hour ends. */
+function wantedOf({ daemon }: Story, pool: PoolConfig): WantedPool {
+  if (isFixed(pool.sizing)) return pool;
+  const { target } = daemon.serving?.sizer.target(pool) ?? { target: pool.minReady };
+  return { minReady: target, maxTotal: pool.maxTotal, most: pool.maxTotal };
+}
+
 /** True when there is nothing left to do: pool full, everybody served, nothing half made. */
 export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
   const [pool] = installation.config.pools;
-  if (!pool || unrest(store, pool).length > 0 || isToBeReplaced(story)) return false;
+  if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story)) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
   return !store

@@ -4,6 +4,7 @@ import { install } from "./daemon.ts";
 import { Killed } from "./incarnation.ts";
 import { isSettled, judge } from "./invariants.ts";
 import { refusalOf } from "./refusals.ts";
+import { isSized } from "./sizings.ts";
 import { stateMishaps } from "./states.ts";
 import { type Plot, Story } from "./story.ts";
 import { World } from "./world.ts";
@@ -53,7 +54,8 @@ export function plotOf(world: World): Plot {
   const spoiled = seed % 8 === 0 && rescue === null ? chance.integer(1, 3) : 0;
   const states = Array.from({ length: spoiled }, () => chance.pick(stateMishaps));
   const refusal = rescue === null ? refusalOf(world, lasts) : null;
-  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal };
+  const sized = isSized(seed);
+  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal, sized };
 }
 
 /**

@@ -8,6 +8,7 @@ import { changeRecipe, crashOne, rotOne, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
 import { type Rescue, rescue } from "./rescue.ts";
+import { resize, watchTargets } from "./sizings.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import { type StateMishap, spoilState, watchStates } from "./states.ts";
 import { troubleWith } from "./trouble.ts";
@@ -46,6 +47,8 @@ export interface Plot {
   readonly hangs?: boolean;
   /** What happens to terraform's state files; nothing unless told otherwise. */
   readonly states?: readonly StateMishap[];
+  /** The pool is sized by more than `min_ready`, and otherwise on the way; not unless told. */
+  readonly sized?: boolean;
   /** What is wrong with the recipe that comes in the middle; undefined leaves it as it is. */
   readonly recipe?: SimRecipe["fault"] | undefined;
 }
@@ -74,6 +77,8 @@ export class Story {
     settleNeighbours(world);
     world.leased = plot.hangs === true;
     this.daemon = this.#start();
+    // Before the daemon's first look: there is no moment in which it is sized otherwise.
+    if (plot.sized) this.#act(resize(this, plot.lasts));
     if (plot.hangs) this.#act(this.#hang(plot.lasts));
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (plot.script) this.#act(plot.script(this));
@@ -91,6 +96,7 @@ export class Story {
     if (!plot.script) void watchOrders(this);
     void watchRefill(this);
     void watchRollout(this);
+    if (plot.sized) void watchTargets(this);
     for (const mishap of plot.states ?? []) this.#act(spoilState(world, mishap, plot.lasts));
     if (plot.states?.length) void watchStates(this);
   }

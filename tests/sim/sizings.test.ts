@@ -1,0 +1,50 @@
+/** Pools that are sized by policies, under the same faults as all others. */
+import { strict as assert } from "node:assert";
+import { isFixed } from "../../pool/sizing/policy/create.ts";
+import { simulate } from "./simulation.ts";
+
+const minute = 60_000;
+
+describe("pools that are sized by policies, under simulation", () => {
+  it("keep every promise while their policies and bounds change", async () => {
+    const seen = new Set<string>();
+    let surplus = 0;
+    for (let seed = 1; seed <= 8; seed++) {
+      const { violations, trace } = await simulate(
+        seed,
+        { sized: true, rescue: null, buyers: 3, lasts: 20 * minute },
+        ({ store }) => {
+          const gone = store
+            .auditRows({ limit: 100_000 })
+            .filter(({ why }) => /^the pool keeps|^not begun/.test(why));
+          surplus += gone.length;
+        },
+      );
+      assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
+      for (const line of trace) {
+        const [, policy] = /the pool is sized by (\w+)/.exec(line) ?? [];
+        if (policy) seen.add(policy);
+      }
+    }
+    assert.deepEqual([...seen].sort(), ["adaptive", "factor", "schedule", "static"]);
+    assert.ok(surplus > 0, "nothing ever was too much");
+  });
+
+  it("would be seen to let a machine go that is paid for", async () => {
+    const { violations } = await simulate(3, { sized: true, lasts: 2 * minute, kills: [] }, (story) => {
+      const { store, installation, world } = story;
+      const [pool] = installation.config.pools;
+      assert.ok(pool);
+      const window = { cron: "* * * * *", lengthMs: 60_000, ready: 1 };
+      const sizing = { ...pool.sizing, policy: "schedule" as const, windows: [window] };
+      assert.ok(!isFixed(sizing));
+      installation.config = { ...installation.config, pools: [{ ...pool, sizing }] };
+      const machine = store
+        .machines({ states: ["ready"] })
+        .find(({ createdAt }) => (world.clock.now() - createdAt) % (60 * minute) < 53 * minute);
+      assert.ok(machine);
+      store.changeMachine(machine.name, "ready", { state: "retiring", reason: "the pool keeps 0" }, "test");
+    });
+    assert.match(violations.join(), /I13: \S+ goes as surplus in minute/);
+  });
+});
