@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
-import { adaptivePolicy } from "../../pool/sizing/policy/adaptive.ts";
+import { adaptivePolicy, forecastDemand } from "../../pool/sizing/policy/adaptive.ts";
 import { factorPolicy } from "../../pool/sizing/policy/factor.ts";
 import { guarded } from "../../pool/sizing/policy/guards.ts";
 import { schedulePolicy } from "../../pool/sizing/policy/schedule.ts";
@@ -52,8 +52,8 @@ describe("sizing policies", () => {
   });
 
   it("adaptive: raises its price until the asked share misses", () => {
-    const options = { calendar: createCalendar("UTC"), since: monday, goal: { missShare: 0.01 }, holdMs: 0 };
-    const policy = adaptivePolicy(options);
+    const demand = forecastDemand(createCalendar("UTC"), monday);
+    const policy = adaptivePolicy({ demand, goal: { missShare: 0.01 }, holdMs: 0 });
     const worth = () => {
       const { why } = policy.wanted({ now: monday + hourMs, leadMs });
       assert.equal(why.kind, "priced");
@@ -68,13 +68,8 @@ describe("sizing policies", () => {
   });
 
   it("adaptive: keeps a surplus until nothing wanted it for as long as it holds", () => {
-    const options = {
-      calendar: createCalendar("UTC"),
-      since: monday,
-      goal: { worthHours: 100 },
-      holdMs: 2 * hourMs,
-    };
-    const policy = adaptivePolicy(options);
+    const demand = forecastDemand(createCalendar("UTC"), monday);
+    const policy = adaptivePolicy({ demand, goal: { worthHours: 100 }, holdMs: 2 * hourMs });
     const rush = monday + 24 * hourMs;
     for (let hour = 0; hour < 24; hour++) policy.claim({ at: monday + hour * hourMs, hit: true });
     for (let minute = 0; minute < 60; minute++) policy.claim({ at: rush + minute * 60_000, hit: true });

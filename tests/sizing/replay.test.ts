@@ -1,14 +1,12 @@
 import { strict as assert } from "node:assert";
-import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { parseConfig } from "../../pool/config/load.ts";
 import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
-import { poisson } from "../../pool/sizing/forecast/distributions.ts";
 import type { SizingPolicy } from "../../pool/sizing/policy/policy.ts";
 import { staticPolicy } from "../../pool/sizing/policy/static.ts";
 import { replay } from "../../pool/sizing/replay/replay.ts";
 import { parseTrace, TraceError } from "../../pool/sizing/replay/trace.ts";
 import { env, example } from "../config/example.ts";
+import { closedForms } from "./closed-form.ts";
 
 const from = Date.UTC(2026, 0, 1);
 const leadMs = 300_000;
@@ -28,31 +26,9 @@ function run(
 
 describe("replay", () => {
   it("comes to what theory says of a base stock under Poisson claims", () => {
-    // Feeney and Sherbrooke 1966: a claim is served at once with P(D < S), and E[(S - D)+] machines stand idle.
-    for (const [load, machines] of [
-      [0.347, 3],
-      [0.868, 4],
-      [1.736, 6],
-      [3.472, 8],
-    ] as const) {
-      const count = 60_000;
-      const random = xoroshiro128plus(machines);
-      let at = from + hourMs;
-      const claims = Array.from({ length: count }, () => {
-        at += (-Math.log1p(-uniformFloat64(random)) * leadMs) / load;
-        return at;
-      });
-      const result = run(claims, staticPolicy(machines), { slots: 1_000, scoreFrom: from + hourMs });
-      let [hit, idle] = [0, 0];
-      const chances = poisson(load);
-      for (let k = 0; k < machines; k++) {
-        const chance = chances.next().value;
-        hit += chance;
-        idle += (machines - k) * chance;
-      }
-      const span = (at + 2 * hourMs - from - hourMs) / hourMs;
-      assert.ok(Math.abs(1 - result.misses / count - hit) < 0.001, `hit share at load ${load}`);
-      assert.ok(Math.abs(result.idleHours / span / idle - 1) < 0.01, `idle machines at load ${load}`);
+    for (const { load, hit, hitInTheory, idle, idleInTheory } of closedForms(60_000)) {
+      assert.ok(Math.abs(hit - hitInTheory) < 0.001, `hit share at load ${load}: ${hit}, ${hitInTheory}`);
+      assert.ok(Math.abs(idle / idleInTheory - 1) < 0.01, `idle machines at load ${load}`);
     }
   });
 

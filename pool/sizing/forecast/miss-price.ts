@@ -44,22 +44,29 @@ export function pricedTarget(
   most: number,
   open: OpenCheckouts | null = null,
 ): Priced {
-  let expected = open?.expected ?? 0;
-  for (let index = 0; index < forecast.weight.length; index++)
-    expected += (forecast.weight[index] ?? 0) * (forecast.mean[index] ?? 0);
+  const expected = expectedOf(forecast) + (open?.expected ?? 0);
   const margin = margins(forecast, open);
   for (let target = 0; ; target++) {
     const { serves, idles } = margin.next().value;
-    // Below what will surely be claimed one more never stands idle.
-    const isWorth = worth * serves > idles || idles < leastIdle;
-    if (!isWorth || target >= most) {
+    if (!isWorth(serves, idles, worth) || target >= most) {
       return { target, expected, short: Math.max(0, 1 - idles), nextServes: serves, nextIdles: idles };
     }
   }
 }
 
+/** Of a margin. Below what will surely be claimed one machine more never stands idle. */
+export const isWorth = (serves: number, idles: number, worth: number): boolean =>
+  worth * serves > idles || idles < leastIdle;
+
 /** Smaller chances are those of rounding. */
 const leastIdle = 1e-12;
+
+/** Claims in the span. */
+export function expectedOf({ weight, mean }: Forecast): number {
+  let expected = 0;
+  for (let index = 0; index < weight.length; index++) expected += (weight[index] ?? 0) * (mean[index] ?? 0);
+  return expected;
+}
 
 /** What the first machine brings, the second, and so on without end. */
 export function margins(forecast: Forecast, open: OpenCheckouts | null = null): Generator<Margin, never> {

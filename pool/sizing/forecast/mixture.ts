@@ -98,11 +98,14 @@ export class Mixture {
   readonly #logs = new Float64Array(count);
   #binStart: number;
   #claimsInBin = 0;
+  #news: number;
+  #foretold = { news: Number.NaN, leadMs: Number.NaN };
 
   /** @param since epoch ms since when every claim is observed */
   constructor(calendar: Calendar, since: number) {
     this.#season = new Season(calendar);
     this.#binStart = Math.floor(since / binMs) * binMs;
+    this.#news = this.#binStart;
     this.#foretell(this.#open, this.#binStart, this.#binStart + binMs);
   }
 
@@ -110,6 +113,8 @@ export class Mixture {
   claim(at: number): void {
     if (at >= this.#binStart) this.advance(at);
     this.#claimsInBin++;
+    this.#news = Math.max(at, this.#binStart);
+    this.#foretold.news = Number.NaN;
   }
 
   /**
@@ -121,8 +126,22 @@ export class Mixture {
     while (now >= this.#binStart + binMs) this.#close();
   }
 
+  /**
+   * Of the claims of one lead time, as of the latest news: the latest claim, or the bin that was closed last. So it is
+   * the same however often somebody looks in between, and costs nothing.
+   */
+  outlook(now: number, leadMs: number): Forecast {
+    this.advance(now);
+    if (this.#foretold.news !== this.#news || this.#foretold.leadMs !== leadMs) {
+      this.#foretold = { news: this.#news, leadMs };
+      this.#foretell(this.#forecast, this.#news, this.#news + leadMs);
+    }
+    return this.#forecast;
+  }
+
   /** Of the claims between two moments (epoch ms). Those of the open bin are known already. */
   forecast(from: number, to: number): Forecast {
+    this.#foretold.news = Number.NaN;
     this.#foretell(this.#forecast, from, to);
     return this.#forecast;
   }
@@ -137,6 +156,7 @@ export class Mixture {
       memory.beta = memory.beta * keep + ((binMs / hourMs) * (1 - keep)) / (1 - memory.keep);
     }
     this.#binStart = to;
+    this.#news = to;
     this.#foretell(this.#open, to, to + binMs);
   }
 
@@ -175,6 +195,7 @@ export class Mixture {
     this.#long.beta = this.#long.beta * this.#long.keep + seasonal;
     this.#season.observe(start, end, claims);
     this.#binStart = end;
+    this.#news = end;
     this.#claimsInBin = 0;
     this.#foretell(this.#open, end, end + binMs);
   }

@@ -1,7 +1,7 @@
 /** The only place that makes a policy of a pool's configuration: for the daemon, the replay of history and the bench. */
 import type { PoolConfig, SizingConfig } from "../../config/config.ts";
 import { createCalendar } from "../forecast/calendar.ts";
-import { adaptivePolicy } from "./adaptive.ts";
+import { adaptivePolicy, forecastDemand } from "./adaptive.ts";
 import { factorPolicy } from "./factor.ts";
 import { type GuardedPolicy, type Guards, guarded } from "./guards.ts";
 import type { SizingPolicy } from "./policy.ts";
@@ -58,15 +58,12 @@ function unguarded(
         ...{ factor: sizing.scale, windowMs: sizing.overMs },
         ...(sizing.atMost === null ? {} : { atMost: sizing.atMost }),
       });
-    case "adaptive": {
-      const calendar = createCalendar(sizing.timeZone);
+    case "adaptive":
       return adaptivePolicy({
-        calendar,
-        since,
+        demand: forecastDemand(createCalendar(sizing.timeZone), since),
         goal: goalOf(sizing.goal, eurPerHour),
         holdMs: sizing.holdMs,
       });
-    }
   }
 }
 

@@ -25,6 +25,8 @@ export function factorPolicy({
     },
     wanted({ now }) {
       while ((claims[0] ?? now) < now - windowMs) claims.shift();
+      // What is later than now was said by a clock that was set back since.
+      while ((claims.at(-1) ?? now) > now) claims.pop();
       const target = Math.min(Math.ceil(factor * claims.length), atMost);
       return { target, keep: target, why: { kind: "factor", claims: claims.length, windowMs } };
     },

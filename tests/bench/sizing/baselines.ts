@@ -4,6 +4,15 @@ import { poisson, quantile } from "../../../pool/sizing/forecast/distributions.t
 import { Season } from "../../../pool/sizing/forecast/season.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
 
+/** Another policy, never below a floor. */
+export const atLeast = (floor: number, policy: SizingPolicy): SizingPolicy => ({
+  claim: policy.claim,
+  wanted(situation) {
+    const { target, keep, why } = policy.wanted(situation);
+    return { target: Math.max(floor, target), keep: Math.max(floor, keep), why };
+  },
+});
+
 const why = { kind: "static" } as const;
 const binMs = 300_000;
 

@@ -3,14 +3,14 @@ import { createCalendar, hourMs } from "../../../pool/sizing/forecast/calendar.t
 import { missShareBound } from "../../../pool/sizing/forecast/distributions.ts";
 import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
 import { factorPolicy } from "../../../pool/sizing/policy/factor.ts";
-import { guarded } from "../../../pool/sizing/policy/guards.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
 import { staticPolicy } from "../../../pool/sizing/policy/static.ts";
+import { RecordedForecast } from "../../../pool/sizing/replay/recorded.ts";
 import type { Trace } from "../../../pool/sizing/replay/trace.ts";
-import { ewmaPoisson, seasonalPoisson, seasonalQuantile } from "./baselines.ts";
-import { cheapest, clairvoyantIdle, type Point, pointOf, score, scoredFrom, search } from "./sweep.ts";
+import { atLeast, ewmaPoisson, seasonalPoisson, seasonalQuantile } from "./baselines.ts";
+import { cheapest, clairvoyantIdle, Knob, leadMs, type Point, pointOf, score } from "./sweep.ts";
 
-export const levels = [0.99, 0.995, 0.999];
+export const levels = [0.99, 0.995, 0.999] as const;
 
 export interface Row {
   readonly name: string;
@@ -29,84 +29,79 @@ export interface Asked {
 }
 
 const calendar = createCalendar("UTC");
-const holds = [0, hourMs];
+const mostWorth = 1e6;
 
-const adaptive = (trace: Trace, holdMs: number, goal: { worthHours: number } | { missShare: number }) =>
-  adaptivePolicy({ calendar, since: trace.from, goal, holdMs });
+export const recordedOf = (trace: Trace): RecordedForecast =>
+  new RecordedForecast(trace, { calendar, leadMs, mostWorth });
 
-/** The hold that was cheaper on what came before the scored part, asked for this miss share. */
-function learnedHold(trace: Trace, missShare: number): number {
-  const before = { ...trace, to: scoredFrom(trace) };
-  const idle = holds.map((hold) => {
-    const { hit, idle } = pointOf(score(before, adaptive(trace, hold, { missShare })));
-    // Who missed more is charged as if it had bought the rest at the price of its own idle time.
-    return idle * Math.max(1, (1 - hit) / missShare);
-  });
-  return holds[idle.indexOf(Math.min(...idle))] ?? 0;
-}
+export const rowNames = {
+  static: "static number",
+  factor: "GitLab's scale_factor with its floor",
+  ewma: "EWMA-Poisson, best of three half-lives",
+  season: "hours of the week, Poisson or quantile",
+  own: "**clawpool**, surplus goes at the end of its hour",
+  held: "clawpool, surplus held for an hour longer",
+  clairvoyant: "clairvoyant",
+} as const;
 
-export function hindsightRows(trace: Trace): Row[] {
+export function hindsightRows(trace: Trace, recorded: RecordedForecast): Row[] {
   const run = (policy: SizingPolicy): Point => pointOf(score(trace, policy));
-  const row = (name: string, points: (level: number) => readonly Point[]): Row => ({
+  const row = (name: string, cell: (level: number) => Point | null): Row => ({
     name,
-    cells: levels.map((level) => cheapest(points(level), level)?.idle ?? null),
+    cells: levels.map((level) => cell(level)?.idle ?? null),
   });
-  const fixed = (name: string, points: readonly Point[]) => row(name, () => points);
-  const priced = (hold: (level: number) => number) => (level: number) =>
-    search((worthHours) => run(adaptive(trace, hold(level), { worthHours })), level, [1, 1e7]);
+  const statics: Point[] = [];
+  const hardest = levels[levels.length - 1] ?? 1;
+  while (statics.length < 60 && (statics.at(-1)?.hit ?? 0) < hardest) {
+    statics.push(run(staticPolicy(statics.length)));
+  }
+  const factors = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24].map((floor) => {
+    return [0.25, 0.5, 1, 1.5, 2, 3, 5].map((factor) =>
+      run(atLeast(floor, factorPolicy({ factor, windowMs: hourMs }))),
+    );
+  });
+  const odds = (make: (share: number) => SizingPolicy, most = 1e9) =>
+    new Knob((odds) => run(make(1 - 1 / odds)), [1.2, most], 1.3);
+  const averages = [1, 6, 24].map((hours) => odds((share) => ewmaPoisson(trace.from, hours * hourMs, share)));
+  const seasons = [
+    odds((share) => seasonalPoisson(calendar, trace.from, share)),
+    odds((share) => seasonalQuantile(trace.from, share), 1e4),
+  ];
+  const best = (knobs: readonly Knob[]) => (level: number) =>
+    cheapest(
+      knobs.flatMap((knob) => knob.cheapest(level) ?? []),
+      level,
+    );
+  const priced = (holdMs: number) => {
+    const make = (worthHours: number) =>
+      adaptivePolicy({ demand: recorded.demand(), goal: { worthHours }, holdMs });
+    return new Knob((worth) => run(make(worth)), [1, mostWorth], 1.06);
+  };
+  const [own, held] = [priced(0), priced(hourMs)];
   return [
-    fixed(
-      "static number",
-      Array.from({ length: 60 }, (_, machines) => run(staticPolicy(machines))),
-    ),
-    fixed(
-      "GitLab's scale_factor with its floor",
-      [0, 1, 2, 3, 4, 6, 8, 12, 16, 24].flatMap((floor) =>
-        [0.25, 0.5, 1, 1.5, 2, 3, 5].map((factor) =>
-          run(atLeast(floor, factorPolicy({ factor, windowMs: hourMs }))),
-        ),
-      ),
-    ),
-    row("EWMA-Poisson, best of three half-lives", (level) =>
-      [1, 6, 24].flatMap((hours) =>
-        search((odds) => run(ewmaPoisson(trace.from, hours * hourMs, 1 - 1 / odds)), level, [1.2, 1e12]),
-      ),
-    ),
-    row("hours of the week, Poisson or quantile", (level) => [
-      ...search((odds) => run(seasonalPoisson(calendar, trace.from, 1 - 1 / odds)), level, [1.2, 1e12]),
-      ...search((odds) => run(seasonalQuantile(trace.from, 1 - 1 / odds)), level, [1.2, 1e4]),
-    ]),
-    row(
-      "clawpool, surplus goes at once",
-      priced(() => 0),
-    ),
-    row(
-      "clawpool, surplus held for an hour",
-      priced(() => hourMs),
-    ),
-    row(
-      "**clawpool, hold learned before**",
-      priced((level) => learnedHold(trace, 1 - level)),
-    ),
-    { name: "clairvoyant", cells: levels.map(() => clairvoyantIdle(trace)) },
+    row(rowNames.static, (level) => cheapest(statics, level)),
+    row(rowNames.factor, (level) => cheapest(factors.flat(), level)),
+    row(rowNames.ewma, best(averages)),
+    row(rowNames.season, best(seasons)),
+    row(rowNames.own, (level) => own.cheapest(level, 8)),
+    row(rowNames.held, (level) => held.cheapest(level, 8)),
+    { name: rowNames.clairvoyant, cells: levels.map(() => clairvoyantIdle(trace)) },
   ];
 }
 
-export function askedRows(trace: Trace): Asked[] {
+/** The policy finds its price by its own misses. */
+export function askedRows(trace: Trace, recorded: RecordedForecast): Asked[] {
   return levels.map((level) => {
-    const share = 1 - level;
-    const result = score(trace, adaptive(trace, learnedHold(trace, share), { missShare: share }));
-    return {
-      ...{ share, claims: result.claims, real: result.misses / result.claims },
-      ...{ bound: missShareBound(result.misses, result.claims), idle: result.idleHours / result.claims },
-    };
+    const missShare = 1 - level;
+    const policy = adaptivePolicy({ demand: recorded.demand(), goal: { missShare }, holdMs: 0 });
+    return asked(missShare, score(trace, policy));
   });
 }
 
-function atLeast(minReady: number, policy: SizingPolicy): SizingPolicy {
-  const guards = { minReady, maxReady: 1_000, campaigns: [], floor: () => 0, addsCheckouts: false };
-  return {
-    claim: policy.claim,
-    wanted: (situation) => guarded(policy.wanted(situation), guards, situation),
-  };
-}
+export const asked = (
+  share: number,
+  { claims, misses, idleHours }: { claims: number; misses: number; idleHours: number },
+): Asked => ({
+  ...{ share, claims, real: misses / claims },
+  ...{ bound: missShareBound(misses, claims), idle: idleHours / claims },
+});

@@ -41,22 +41,40 @@ export function cheapest(points: readonly Point[], hit: number): Point | null {
     }, null);
 }
 
-/** Points of a knob that costs more the more it serves: halves the logarithm of its range, then looks around. */
-export function search(run: (knob: number) => Point, hit: number, range: readonly [number, number]): Point[] {
-  let [low, high] = range.map(Math.log) as [number, number];
-  const points: Point[] = [];
-  const at = (log: number) => {
-    const found = run(Math.exp(log));
-    points.push(found);
-    return found;
-  };
-  for (let halving = 0; halving < 7; halving++) {
-    const middle = (low + high) / 2;
-    if (at(middle).hit >= hit) high = middle;
-    else low = middle;
+/**
+ * A knob that costs more the more it serves, on a grid of equal ratios that all levels share: what was run for one is
+ * known for the next.
+ */
+export class Knob {
+  readonly #run: (setting: number) => Point;
+  readonly #settings: readonly number[];
+  readonly #points = new Map<number, Point>();
+
+  constructor(run: (setting: number) => Point, [least, most]: readonly [number, number], ratio: number) {
+    this.#run = run;
+    const count = Math.ceil(Math.log(most / least) / Math.log(ratio)) + 1;
+    this.#settings = Array.from({ length: count }, (_, index) => least * ratio ** index);
   }
-  for (const off of [-0.04, -0.1, -0.18]) at(high + off);
-  return points;
+
+  /** Halves the range, then looks below: the hit share wobbles by a claim or two from one setting to the next. */
+  cheapest(hit: number, around = 4): Point | null {
+    let [low, high] = [-1, this.#settings.length];
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#at(middle).hit >= hit) high = middle;
+      else low = middle;
+    }
+    for (let index = Math.max(0, high - around); index < high; index++) this.#at(index);
+    return cheapest([...this.#points.values()], hit);
+  }
+
+  #at(index: number): Point {
+    const known = this.#points.get(index);
+    if (known) return known;
+    const point = this.#run(this.#settings[index] ?? Number.NaN);
+    this.#points.set(index, point);
+    return point;
+  }
 }
 
 /**
