@@ -8,10 +8,10 @@ import type { Logger } from "pino";
 import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
 import { readBill } from "../api/bill.ts";
+import { noteChanges, noteStart } from "./applied-config.ts";
 import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { noteStart } from "./config/history.ts";
 import type { ConfigSource } from "./config/load.ts";
 import { watchConfig } from "./config/watch.ts";
 import { type Controller, createController } from "./controller.ts";
@@ -97,13 +97,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     releasers.add("witness", () => noteWitness(stateDir, store));
     auditDaemon(store, source.config, log, releasers);
     noteStart(store, source);
-    const watch = watchConfig(source, log, releasers, {
-      applied({ source: { written }, change, actor, how }) {
-        store.recordConfig({ actor, how, written, change }, { why: "the file was changed" });
-        controller?.poke();
-      },
-      refused: (why) => store.audit("daemon", "config.refused", "configuration", { why }),
-    });
+    const changes = noteChanges({ store, clock, log, poke: () => controller?.poke() }, releasers);
+    const watch = watchConfig(source, log, releasers, changes);
     const config = watch.current;
     const metrics = createMetrics(store, config, clock, () => backups.lastAt());
 

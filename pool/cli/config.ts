@@ -1,11 +1,9 @@
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { type ConfigChange, changedKeys, configChange } from "../config/changes.ts";
-import { type ConfigSource, fileOf, loadConfig, loadSource } from "../config/load.ts";
+import { changedKeys } from "../config/changes.ts";
+import { loadConfig, loadSource } from "../config/load.ts";
 import { jsonSchema } from "../config/shape.ts";
-import { needsRestart } from "../config/watch.ts";
 import { configHistory } from "../store/configs.ts";
 import type { AppliedConfig } from "../store/store.ts";
 import { storeFile } from "../store/store-file.ts";
@@ -35,9 +33,10 @@ export function registerConfig(program: Command): void {
     .argument("[file]", "default: the file of --config")
     .description("what a file would change against what the daemon runs, key by key; nothing is changed")
     .option("--json", "as JSON")
-    .action((file: string | undefined, options: { json?: boolean }) => {
+    .action(async (file: string | undefined, options: { json?: boolean }) => {
+      const { compare, describeComparison } = await comparing();
       const next = loadSource(file ?? present(), { secrets: "left out" });
-      const comparison = compare(next, inForce(next, file === undefined ? null : present()));
+      const comparison = compare(next, file === undefined ? null : present());
       console.log(options.json ? JSON.stringify(comparison, null, 2) : describeComparison(comparison));
     });
   config
@@ -49,8 +48,8 @@ export function registerConfig(program: Command): void {
     .option("-n, --dry-run", "only check it and say what it would change")
     .action(async (file: string, { dryRun = false }: { dryRun?: boolean }) => {
       const next = loadSource(file);
-      const comparison = compare(next, inForce(next, present()));
-      console.log(describeComparison(comparison));
+      const { compare, describeComparison } = await comparing();
+      console.log(describeComparison(compare(next, present())));
       if (dryRun) return;
       const { stateDir } = next.config;
       const to = resolve(present());
@@ -97,6 +96,9 @@ export function registerConfig(program: Command): void {
     .action(() => console.log(JSON.stringify(jsonSchema(), null, 2)));
 }
 
+/** Loaded by these two alone: forecasts and replay are nothing that other commands need. */
+const comparing = () => import("./config-diff.ts");
+
 const day = (at: number): string => new Date(at).toISOString();
 
 function describeUsable(file: string): void {
@@ -111,68 +113,6 @@ function describeUsable(file: string): void {
     );
   }
 }
-
-interface InForce {
-  /** In words: which configuration this is. */
-  readonly what: string;
-  readonly source: Pick<ConfigSource, "file"> | null;
-}
-
-/** What the daemon runs, by its own list; before there is one, the file that it would read. */
-function inForce(next: ConfigSource, present: string | null): InForce {
-  const file = storeFile(next.config.stateDir);
-  const last = existsSync(file) ? configHistory(file).at(-1) : undefined;
-  if (last) {
-    const what = `configuration ${last.n}, in force since ${day(last.at)} by ${last.actor}`;
-    const content = fileOf(last.written);
-    return content
-      ? { what, source: { file: content } }
-      : { what: `${what}, which this release cannot read: every key is new`, source: null };
-  }
-  if (present === null || resolve(present) === next.path) {
-    return { what: "nothing: no daemon ran here yet", source: null };
-  }
-  const source = loadSource(present, { secrets: "left out" });
-  return { what: `${present}; no daemon ran here yet`, source };
-}
-
-interface Comparison {
-  readonly file: string;
-  readonly against: string;
-  readonly change: ConfigChange;
-  /** Keys that the running daemon does not take over: it refuses the whole file until it is started anew. */
-  readonly needRestart: readonly string[];
-}
-
-function compare(next: ConfigSource, { what, source }: InForce): Comparison {
-  const change = configChange(source?.file ?? null, next.file);
-  const needRestart = source ? changedKeys(change).filter(needsRestart) : [];
-  return { file: next.path, against: what, change, needRestart };
-}
-
-function describeComparison({ file, against, change, needRestart }: Comparison): string {
-  const keys = changedKeys(change);
-  if (keys.length === 0) return `${file} says the same as ${against}.`;
-  const rows = keys.map((key) => [
-    key,
-    shown(change.before, key),
-    shown(change.after, key),
-    needRestart.includes(key) ? "restart" : "",
-  ]);
-  const lines = [`${file} against ${against}:`, table(["KEY", "BEFORE", "AFTER", "NEEDS"], rows)];
-  if (needRestart.length > 0) {
-    lines.push(
-      "A running daemon refuses this file as a whole: what needs a restart comes with the next start only.",
-    );
-  }
-  return lines.join("\n");
-}
-
-const shown = (side: Readonly<Record<string, unknown>>, key: string): string => {
-  const value = side[key];
-  if (value === undefined) return "-";
-  return typeof value === "string" ? value : JSON.stringify(value);
-};
 
 function describeHistory(history: readonly AppliedConfig[]): string {
   if (history.length === 0) return "No configuration was in force yet.";

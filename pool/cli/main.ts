@@ -17,6 +17,7 @@ import { registerRecover } from "./recover.ts";
 import { registerResume } from "./resume.ts";
 import { registerRollout } from "./rollout.ts";
 import { registerServe } from "./serve.ts";
+import { registerSimulate } from "./simulate.ts";
 import { registerState } from "./state.ts";
 import { registerStatus } from "./status.ts";
 
@@ -48,6 +49,7 @@ for (const register of [
   registerRecover,
   registerAudit,
   registerConfig,
+  registerSimulate,
   registerCdktf,
 ]) {
   register(program);

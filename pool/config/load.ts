@@ -105,6 +105,12 @@ export function fileOf(written: unknown): ConfigFile | null {
   return parsed.success ? parsed.data : null;
 }
 
+/** The same, resolved, its secrets left out. */
+export function configOf(written: unknown, path: string): Config | null {
+  const file = fileOf(written);
+  return file && resolveConfig(file, dirname(path), null, () => {});
+}
+
 /** `line 3, column 5: `, of the deepest part of the path that the document has. */
 function place(document: Document, lines: LineCounter, path: Path): string {
   for (let length = path.length; length > 0; length--) {

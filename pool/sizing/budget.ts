@@ -77,7 +77,11 @@ function exhausted(builds: readonly Build[], run: number, budget: FailureBudget,
 }
 
 /** The pool's builds that still say something of it. */
-export function countedBuilds(store: Store, pool: string, from = store.refill(pool).countedFrom): Build[] {
+export function countedBuilds(
+  store: Pick<Store, "builds" | "refill">,
+  pool: string,
+  from = store.refill(pool).countedFrom,
+): Build[] {
   return store
     .builds(pool, { limit: newest })
     .filter((build) => build.startedAt >= from && !isRefused(build));

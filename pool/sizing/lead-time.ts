@@ -37,7 +37,10 @@ export interface LeadTime {
  * Of the pool's newest builds. A build that failed costs the pool its own time, the pause behind it and the time of the
  * build that is tried instead: that one counts from when the first of them was begun.
  */
-export function measuredLead(store: Store, pool: Pick<PoolConfig, "name" | "failureBudget">): LeadTime {
+export function measuredLead(
+  store: Pick<Store, "builds" | "refill">,
+  pool: Pick<PoolConfig, "name" | "failureBudget">,
+): LeadTime {
   const leads = leadsOf(countedBuilds(store, pool.name, 0), pool.failureBudget.longestPauseMs);
   const measured = spreadOf(leads);
   const locations = [...new Set(leads.map(({ location }) => location))].sort();

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
-import { noteStart } from "../../pool/config/history.ts";
+import { noteStart } from "../../pool/applied-config.ts";
 import { loadSource } from "../../pool/config/load.ts";
 import { watchConfig } from "../../pool/config/watch.ts";
 import { Releasers } from "../../pool/releasers.ts";

@@ -173,6 +173,15 @@ describe("a trace", () => {
     assert.match(notes[1] ?? "", /1 rows repeat a second/);
   });
 
+  it("may have a gap of days, and says so", () => {
+    const hourly = (from: number, hours: number) =>
+      Array.from({ length: hours }, (_, hour) => `${from + hour * 3_600},1`).join("\n");
+    const { notes } = parse(`t,count\n${hourly(0, 200)}\n${hourly(12 * 86_400, 200)}\n`);
+    assert.equal(notes.length, 1);
+    assert.match(notes[0] ?? "", /nobody came for 4 days from 1970-01-09 on; if nobody recorded then, cut/);
+    assert.deepEqual(parse("t,count\n0,1\n864000,1\n1728000,1\n").notes, []);
+  });
+
   it("is refused with the line and what is wanted there", () => {
     for (const [text, message] of [
       ["time;n\n1,2", /claims.csv, line 1: want the header "t,count"/],

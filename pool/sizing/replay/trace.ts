@@ -57,6 +57,14 @@ function toTrace(rows: { t: number; count: number }[], file: string): Trace {
   if (!first || !last || first.t === last.t) {
     throw new TraceError(`${file} spans no time: want at least two rows at different seconds`);
   }
+  const gap = longestGap(rows);
+  if (gap) {
+    const days = Math.round((gap.to - gap.from) / daySeconds);
+    const day = new Date(gap.from * 1_000).toISOString().slice(0, 10);
+    notes.push(
+      `nobody came for ${days} days from ${day} on; if nobody recorded then, cut the file there: it counts as a time without customers`,
+    );
+  }
   const total = rows.reduce((sum, { count }) => sum + count, 0);
   if (total > mostClaims)
     throw new TraceError(`${file} has ${total} claims; at most ${mostClaims} are replayed`);
@@ -64,4 +72,18 @@ function toTrace(rows: { t: number; count: number }[], file: string): Trace {
   let place = 0;
   for (const { t, count } of rows) for (let claim = 0; claim < count; claim++) claims[place++] = t * 1_000;
   return { claims, from: first.t * 1_000, to: last.t * 1_000, notes };
+}
+
+const daySeconds = 86_400;
+
+/** The longest time without a row, when it is days and far beyond the usual: a shop that was closed, or a lost record. */
+function longestGap(rows: readonly { readonly t: number }[]): { from: number; to: number } | null {
+  const first = rows[0]?.t ?? 0;
+  const usual = ((rows.at(-1)?.t ?? first) - first) / Math.max(1, rows.length - 1);
+  let longest = { from: first, to: first };
+  for (const [index, { t }] of rows.entries()) {
+    const from = rows[index - 1]?.t ?? t;
+    if (t - from > longest.to - longest.from) longest = { from, to: t };
+  }
+  return longest.to - longest.from > Math.max(3 * daySeconds, 30 * usual) ? longest : null;
 }
