@@ -12,6 +12,7 @@ import { createDestroyByName, type DestroyByName } from "./confirmed-destroy.ts"
 import { createLoop, type LoopProgress } from "./loop.ts";
 import { createArmedMachines } from "./machine/armed.ts";
 import { createAsker } from "./machine/ask.ts";
+import { renewHandOvers } from "./machine/hand-over.ts";
 import { createHeartbeats } from "./machine/heartbeat.ts";
 import { reconcile } from "./machine/lifecycle.ts";
 import { machineName } from "./machine/machine.ts";
@@ -227,7 +228,7 @@ export function createController(options: ControllerOptions): Controller {
     return done;
   }
   const replenish = () => chore("mint Tailscale keys", () => keys?.replenish());
-  const readRecipe = () => attempt("read the playbook's files", noteRecipe);
+  const readRecipe = () => chore("read the playbook's files", noteRecipe);
 
   return {
     desk,
@@ -262,6 +263,7 @@ export function createController(options: ControllerOptions): Controller {
       // Nobody waits for Tailscale here: who needs a key before there is one has it minted.
       void replenish();
       await readRecipe();
+      renewHandOvers(context);
     },
     start() {
       loop.start();
@@ -270,7 +272,11 @@ export function createController(options: ControllerOptions): Controller {
       sweeps.start();
       void chore("read Hetzner's price list", readPrices);
     },
-    poke: () => loop.poke(),
+    poke() {
+      // What machines are prepared by may be another now.
+      void readRecipe();
+      loop.poke();
+    },
     recovery: {
       status: () => recoveryStatus(store),
       async look(actor) {
@@ -295,7 +301,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("apply the platform stack", platform.ensure),
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
         replenish(),
-        chore("read the playbook's files", noteRecipe),
+        readRecipe(),
         chore("read Hetzner's price list", readPrices),
       ]);
     },

@@ -18,6 +18,19 @@ export const claimed: Stage = async (machine, { store, clock, config }) => {
   return atOnce;
 };
 
+/**
+ * Hand-overs that were under way when the last daemon ended have their full time again: on the machine they went on by
+ * themselves, and are mostly done. Otherwise whoever paid would be moved to another machine, or wait for a build, because
+ * the daemon was away for a minute. At a start, before anything is looked at.
+ */
+export function renewHandOvers({ store, clock, config }: Pick<StageContext, "store" | "clock" | "config">) {
+  const deadline = clock.now() + config().deadlines.handingOverMs;
+  for (const { name, held } of store.machines({ states: ["handing-over"] })) {
+    if (held !== null) continue;
+    store.changeMachine(name, "handing-over", { deadline }, "it goes on after a restart of the daemon");
+  }
+}
+
 export const handOver: Stage = async (machine, context) => {
   const { store, log } = context;
   const order = machine.order as OrderId;

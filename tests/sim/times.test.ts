@@ -1,7 +1,7 @@
 /** How long it takes until a dead daemon is replaced, in simulated time. */
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
-import { play } from "../faults/scene.ts";
+import { minute, play, second } from "../faults/scene.ts";
 import { simulate } from "./simulation.ts";
 import { systemdPausesMs } from "./story.ts";
 
@@ -38,6 +38,31 @@ describe("a simulated daemon that died", function () {
     }
     assert(Math.max(...gaps) <= 40, gaps.join());
     assert.equal(gaps.length, 12);
+  });
+
+  it("goes on with a hand-over on the same machine, however long nobody was there", async () => {
+    await play(async (scene) => {
+      await scene.ready(2);
+      const order = await scene.order("interrupted");
+      scene.pays(order);
+      // Until Stripe has confirmed it the hand-over cannot end, however fast the machine is.
+      scene.world.silent = "stripe";
+      assert.equal((await scene.tell(order, "checkout.session.completed"))?.kind, "claimed");
+      const { name } = scene.machineOf(order);
+      await scene.until("it is handed over", () => scene.machineOf(order).state === "handing-over");
+      const since = scene.world.clock.now();
+      // Longer than a hand-over may take, with nobody there for long enough to do it.
+      while (scene.world.clock.now() < since + 2 * minute) {
+        scene.kill();
+        await scene.controller();
+        await scene.wait(5 * second);
+      }
+      scene.world.silent = null;
+      // The one that is there waits for an answer that never comes.
+      scene.kill();
+      await scene.reached(order, "running");
+      assert.equal(scene.machineOf(order).name, name);
+    });
   });
 
   it("is replaced while Tailscale answers nothing: only what needs a key waits for it", async () => {

@@ -169,7 +169,7 @@ export class World {
   /** Who refuses us now, whatever we ask for. */
   refused: Refusal["what"] | null = null;
   /** Who takes calls and answers none. */
-  silent: "tailscale" | null = null;
+  silent: "tailscale" | "stripe" | null = null;
   /** What a list of servers shows of those that there are. */
   listing: (servers: readonly SimServer[]) => readonly SimServer[] = (servers) => servers;
   /** By how much Hetzner's clock is ahead of ours, in ms. */

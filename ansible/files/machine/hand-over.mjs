@@ -25,7 +25,8 @@ const reloadDeadlineMs = 5_000;
 const configDeadlineMs = 8_000;
 /** For a gateway that does not answer the first time; a start takes 8-20 s, a restart begins it anew. */
 const controlDeadlineMs = 5_000;
-const aloneDeadlineMs = 10_000;
+/** The one before may be restarting the gateway; what it did is then only to be attested. The controller allows 60 s. */
+const aloneDeadlineMs = 50_000;
 
 /** What makes two requests of one (order, generation) the same: not the keys and tokens that a retry may renew. */
 function digestOf({ order, generation, rehearsal, gatewayToken, env, model, dropAdmin, tailnet }) {

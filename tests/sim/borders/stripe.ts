@@ -68,6 +68,7 @@ const refuse = (kind: "permanent" | "auth", code: string) =>
 export function simulatedStripe(world: World, key: "right" | "wrong" = "right"): StripeGateway {
   const call = async () => {
     await world.takes(60, 400);
+    if (world.silent === "stripe") await new Promise(() => {});
     if (key === "wrong") throw refuse("auth", "api_key_invalid");
     if (world.strikes(0.03))
       throw new BorderError("Stripe answered 500", { border: "stripe", kind: "transient" });
