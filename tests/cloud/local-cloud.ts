@@ -67,6 +67,14 @@ export interface ConfigChange {
   /** For a server to be made. */
   readonly creatingDeadline?: string;
   readonly listen?: string;
+  /** Between two looks at a machine that serves. */
+  readonly heartbeat?: string;
+  /** Between two proofs of a ready machine, and behind one that it missed. */
+  readonly proof?: { readonly every: string; readonly again: string };
+  /** How long a canary has to last. */
+  readonly soak?: string;
+  /** More of what machines are prepared by: each change is another recipe. */
+  readonly vars?: Readonly<Record<string, unknown>>;
   /** Of the web app that buyers come from and go back to. */
   readonly shopUrl?: string;
 }
@@ -245,12 +253,15 @@ async function writeConfig(cloud: {
         image: "debian-12",
         min_ready: change.minReady ?? 1,
         max_total: change.maxTotal ?? 10,
+        ...(change.proof ? { proof: change.proof } : {}),
+        ...(change.soak ? { rollout: { soak: change.soak } } : {}),
         ...(change.failurePause ? { failure_budget: { first_pause: change.failurePause, run: 50 } } : {}),
       },
     },
     max_total: change.maxTotal ?? 10,
     max_parallel_builds: change.maxParallelBuilds ?? 3,
     release_grace: change.releaseGrace ?? "0s",
+    ...(change.heartbeat ? { serving: { heartbeat: change.heartbeat } } : {}),
     ...(change.creatingDeadline ? { deadlines: { creating: change.creatingDeadline } } : {}),
     api: {
       listen,
@@ -298,6 +309,7 @@ async function writeConfig(cloud: {
         // Containers see the memory of their host, which many of them share.
         clawpool_gateway_heap_mib: 2_048,
         ...(cloud.machines === "nspawn" ? { clawpool_npm_cache: `${mirrorMount}/npm-cache` } : {}),
+        ...change.vars,
       },
     },
     agent: { model: "local/claw" },

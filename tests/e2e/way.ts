@@ -16,6 +16,7 @@ import { assertAudited } from "../store/audited.ts";
 import { assertNothingTold, assertProcessesTellNothing } from "./artefacts.ts";
 import { emptyPoolAndKills } from "./kills.ts";
 import { metadataIsClosed, webhooksThatChangeNothing } from "./refusals.ts";
+import { repairs } from "./trouble.ts";
 import { type Bought, inOrder, modelKeyOf, startWorld, statesOf, type World } from "./world.ts";
 
 /** Long enough to ask the agent something in between, on a loaded host too. */
@@ -189,6 +190,16 @@ export function wholeWay(kind: MachineKind): void {
       it("keeps the metadata service from the agent's user", () => metadataIsClosed(world, first));
     }
 
+    if (kind === "nspawn") {
+      it("sees that the customer's gateway hangs, and restarts it; the agent answers again", async () => {
+        await world.configure({ heartbeat: "5s" });
+        await repairs(world, first.id, "gateway");
+        const { gateway_token: token } = await world.rig.shop.access(first.id);
+        const view = await world.rig.shop.view(first.id);
+        assert.equal(await world.customer.ask(view, token, "Are you back?"), "claw says: Are you back?");
+      });
+    }
+
     it("changes nothing for webhooks that are forged, stale, repeated or late", () =>
       webhooksThatChangeNothing(world, first));
 
@@ -232,6 +243,17 @@ export function wholeWay(kind: MachineKind): void {
     });
 
     emptyPoolAndKills(() => world);
+
+    if (kind === "nspawn") {
+      it("sees that a customer's tailscaled hangs, and restarts it; the agent is reached again", async () => {
+        const [order] = world.store.orders({ states: ["running"] });
+        assert(order);
+        await repairs(world, order.id, "tailscaled");
+        const { gateway_token: token } = await world.rig.shop.access(order.id);
+        const view = await world.rig.shop.view(order.id);
+        assert.equal(await world.customer.ask(view, token, "Still here?"), "claw says: Still here?");
+      });
+    }
 
     it("tells no secret to any file, journal or log while it runs", () => assertNothingTold(world));
 
