@@ -13,8 +13,8 @@ export interface ContainerSpec {
   /** At most 12 characters: the host's end of its network cable is called vb-<name>. */
   readonly name: string;
   readonly hostname: string;
-  /** Null: no public network. */
-  readonly bridge: string | null;
+  /** Null: no public network. "host": the host's own, of which it can change nothing. */
+  readonly bridge: string | null | "host";
   /** Name of its own cgroup. */
   readonly cgroup: string;
   readonly limits: Limits;
@@ -25,6 +25,10 @@ export interface ContainerSpec {
   readonly rescue: MachineFolders | null;
   /** Folders of the host, by the path where the machine sees a copy-on-write view of them. */
   readonly mounts: Readonly<Record<string, string>>;
+  /** Folders and files of the host itself, by the path where the machine sees them. */
+  readonly binds?: Readonly<Record<string, { readonly from: string; readonly writable: boolean }>>;
+  /** Of the machine's init. */
+  readonly initArguments?: readonly string[];
   /** Runs when nothing of the machine runs any more, before `ended` resolves. */
   readonly afterEnd: () => Promise<void>;
 }
@@ -117,11 +121,21 @@ function nspawnArguments(spec: ContainerSpec): readonly string[] {
     ...["--quiet", "--register=no", "--keep-unit", "--settings=no"],
     ...[`--directory=${(spec.rescue ?? spec.folders).root}`, `--machine=${spec.name}`],
     ...[`--hostname=${spec.hostname}`, "--resolv-conf=off", "--timezone=off", "--link-journal=no"],
-    ...[spec.bridge ? `--network-bridge=${spec.bridge}` : "--private-network", "--capability=CAP_NET_ADMIN"],
-    ...["--bind=/dev/net/tun", ...mounts],
+    ...networkArguments(spec),
+    ...mounts,
+    ...Object.entries(spec.binds ?? {}).map(
+      ([target, { from, writable }]) =>
+        `--bind${writable ? "" : "-ro"}=${escapeColon(from)}:${escapeColon(target)}`,
+    ),
     ...(spec.rescue ? [`--bind=${escapeColon(spec.folders.root)}:${diskInRescue}`] : []),
-    ...["--console=read-only", "--boot"],
+    ...["--console=read-only", "--boot", "--", ...(spec.initArguments ?? [])],
   ];
+}
+
+function networkArguments({ bridge }: ContainerSpec): readonly string[] {
+  if (bridge === "host") return [];
+  const cable = bridge ? `--network-bridge=${bridge}` : "--private-network";
+  return [cable, "--capability=CAP_NET_ADMIN", "--bind=/dev/net/tun"];
 }
 
 const mountUpper = (folders: MachineFolders, index: number): string => join(folders.dir, `mount-${index}`);
