@@ -1,5 +1,5 @@
 /** Chance as the daemon uses it; injected, so that a simulated run can be repeated from its seed. */
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { generateKeyPair, type SshKeyPair } from "./ssh/keys.ts";
 
 export interface Random {
@@ -17,5 +17,4 @@ export const systemRandom: Random = {
 };
 
 /** [0, 1), the same for the same text: a spread that needs no column and survives a restart. */
-export const spread = (text: string): number =>
-  createHash("sha256").update(text).digest().readUInt32BE() / 2 ** 32;
+export const spread = (text: string): number => hash("sha256", text, "buffer").readUInt32BE() / 2 ** 32;

@@ -183,11 +183,14 @@ async function* parsed(exec: RunningExec): AsyncGenerator<MachineReply> {
   }
 }
 
+/** Why a wait is over; made once, as each `abort()` would make an exception with its stack. */
+const over = new Error("over");
+
 async function deadline<T>(clock: Clock, ms: number, what: string, promise: Promise<T>): Promise<T> {
-  const over = new AbortController();
-  const late = clock.delay(ms, over.signal).then((): T => {
+  const ended = new AbortController();
+  const late = clock.delay(ms, ended.signal).then((): T => {
     throw problem("timeout", `${what} took more than ${ms} ms`);
   });
   late.catch(() => {}); // ended early, it loses the race
-  return Promise.race([promise, late]).finally(() => over.abort());
+  return Promise.race([promise, late]).finally(() => ended.abort(over));
 }

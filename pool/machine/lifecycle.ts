@@ -99,6 +99,9 @@ const late = { alert: false, charged: true, again: true } as const;
 
 class HungError extends Error {}
 
+/** Why a wait is over; made once, as each `abort()` would make an exception with its stack. */
+const over = new Error("over");
+
 /** @throws HungError when the look lasts beyond the state's deadline */
 async function untilDeadline(machine: Machine, look: Promise<Next>, { clock }: StageContext): Promise<Next> {
   if (machine.deadline === null || outlasts.includes(machine.state)) return look;
@@ -110,7 +113,7 @@ async function untilDeadline(machine: Machine, look: Promise<Next>, { clock }: S
     return look;
   });
   hung.catch(() => {}); // the same
-  return Promise.race([look, hung]).finally(() => ended.abort());
+  return Promise.race([look, hung]).finally(() => ended.abort(over));
 }
 
 function answer(machine: Machine, error: unknown, context: StageContext): Next {

@@ -72,6 +72,18 @@ install)
 esac
 `;
 
+/** The same for all machines, and most of what there is to write out. */
+const files = stringify({
+  write_files: [
+    {
+      path: firstBootProgram,
+      owner: "root:root",
+      permissions: "0755",
+      content: firstBootScript,
+    },
+  ],
+});
+
 /** The cloud-config document; at most 32 KiB by Hetzner's rule, in fact about 2 KiB. */
 export function userData(input: UserDataInput): string {
   return `#cloud-config\n${stringify({
@@ -92,13 +104,5 @@ export function userData(input: UserDataInput): string {
         ssh_authorized_keys: [input.controllerPublicKey],
       },
     ],
-    write_files: [
-      {
-        path: firstBootProgram,
-        owner: "root:root",
-        permissions: "0755",
-        content: firstBootScript,
-      },
-    ],
-  })}`;
+  })}${files}`;
 }

@@ -7,7 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, isProvedAgain } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
-import { buildingStates, isJudged } from "./budget.ts";
+import { buildingStates, isJudged, newestBuilds } from "./budget.ts";
 import { warmMachines } from "./content.ts";
 import { leadTimeMs } from "./lead-time.ts";
 import { inStock } from "./offers.ts";
@@ -31,7 +31,9 @@ export function failureShare(
   { name, failureBudget }: Pick<PoolConfig, "name" | "failureBudget">,
   now: number,
 ): number | null {
-  const builds = store.builds(name, { since: now - hourMs }).filter(isJudged);
+  const builds = store
+    .builds(name, { limit: newestBuilds })
+    .filter((build) => build.endedAt >= now - hourMs && isJudged(build));
   if (builds.length < failureBudget.alertAtLeast) return null;
   return builds.filter(({ ok }) => !ok).length / builds.length;
 }

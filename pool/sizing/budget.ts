@@ -22,7 +22,7 @@ export const buildingStates: readonly MachineState[] = [
 export const comingStates: readonly MachineState[] = [...buildingStates, "ready"];
 
 /** Enough for every `run` and for the share of a busy hour. */
-const newest = 100;
+export const newestBuilds = 100;
 
 export interface Assessment {
   /** Failures since the last build that did well, whatever they failed of. */
@@ -83,7 +83,7 @@ export function countedBuilds(
   from = store.refill(pool).countedFrom,
 ): Build[] {
   return store
-    .builds(pool, { limit: newest })
+    .builds(pool, { limit: newestBuilds })
     .filter((build) => build.startedAt >= from && !isRefused(build));
 }
 

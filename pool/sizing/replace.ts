@@ -13,8 +13,11 @@ import { isPaidHourOver } from "./steps.ts";
 const ageLimitMs = ({ name }: Machine, pool: PoolConfig): number =>
   pool.maxAgeMs * (1 - pool.maxAgeJitter * spread(name));
 
-export const isAged = (machine: Machine, pool: PoolConfig, now: number): boolean =>
-  now - (machine.readyAt ?? now) > ageLimitMs(machine, pool);
+export function isAged(machine: Machine, pool: PoolConfig, now: number): boolean {
+  const age = now - (machine.readyAt ?? now);
+  // Mostly it is far from any limit, and the spread need not be computed.
+  return age > pool.maxAgeMs * (1 - pool.maxAgeJitter) && age > ageLimitMs(machine, pool);
+}
 
 export interface Replacement {
   /** Warm machines that are to be replaced. */

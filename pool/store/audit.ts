@@ -6,6 +6,7 @@
 import type { Database } from "better-sqlite3";
 import type { Clock } from "../clock.ts";
 import { type AuditHead, canonicalJson, genesis, rowHash, type StoredAuditRow } from "./audit-chain.ts";
+import { anyLimit } from "./known-lists.ts";
 import type { AuditFacts, AuditRow, Store } from "./store.ts";
 
 /** Longer words are cut: other people's error texts have no end, and a row is kept for ever. */
@@ -28,7 +29,7 @@ export function createAuditLog(db: Database, clock: Clock): AuditLog {
      VALUES (@seq, @at, @actor, @action, @subject, @why, @run, @before, @after, @detail, @hash)`,
   );
   const rows = db.prepare<[string | null, string | null, number], StoredAuditRow>(
-    "SELECT * FROM (SELECT * FROM audit WHERE ? IS NULL OR subject = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq",
+    `SELECT * FROM (SELECT * FROM audit WHERE ? IS NULL OR subject = ? ORDER BY seq DESC ${anyLimit}) ORDER BY seq`,
   );
 
   return {

@@ -7,7 +7,7 @@ import type { Sealer } from "../secrets/seal.ts";
 import { type AuditLog, createAuditLog } from "./audit.ts";
 import type { KnownLists } from "./known-lists.ts";
 import { FencedError } from "./lease.ts";
-import type { AuditFacts, Cause } from "./store.ts";
+import type { AuditFacts, Cause, Flag } from "./store.ts";
 
 export interface StoreListeners {
   readonly onOrderEvent?: (event: OrderEvent) => void;
@@ -21,6 +21,21 @@ export interface StoreFence {
   readonly onFenced?: () => void;
 }
 
+/** Tables of which the store remembers what was read. */
+type KnownTable =
+  | "machine"
+  | "orders"
+  | "refill"
+  | "rollout"
+  | "flag"
+  | "setting"
+  | "stock_out"
+  | "freeze"
+  | "health"
+  | "price_list"
+  | "demand"
+  | "checkout";
+
 export interface StoreContext {
   readonly db: Database;
   readonly clock: Clock;
@@ -29,21 +44,8 @@ export interface StoreContext {
   readonly auditLog: AuditLog;
   /** Runs `work` as one IMMEDIATE transaction and tells the listeners after it is durable. */
   write<T>(work: () => T): T;
-  /** What `read` gave, until anything is written to `table`. Inside of a transaction it is read anew. */
-  known<T>(
-    table:
-      | "machine"
-      | "orders"
-      | "refill"
-      | "rollout"
-      | "flag"
-      | "setting"
-      | "price_list"
-      | "demand"
-      | "checkout",
-    key: string,
-    read: () => T,
-  ): T;
+  /** What `read` gave, until anything is written to `table`. */
+  known<T>(table: KnownTable, key: string, read: () => T): T;
   /** False once another daemon has taken the store over. Always true without a fence. */
   leads(): boolean;
   /** Remembers that this machine's row changed, for `onMachine` after the commit. */
@@ -51,6 +53,8 @@ export interface StoreContext {
 }
 
 export interface History {
+  flags(): readonly Flag[];
+  isFlagged(kind: string, subject: string): boolean;
   audit(actor: string, action: string, subject: string, facts: AuditFacts): void;
   orderEvent(order: string, type: OrderEvent["type"], data: OrderEvent["data"]): OrderEvent;
   flag(kind: string, subject: string, text: string): boolean;
@@ -72,9 +76,21 @@ export function createContext(
   let events: OrderEvent[] = [];
   let machines = new Map<string, Machine>();
   let writing = false;
+  // Inside of the transaction: between the question and the commit nobody else can take the term. Made once: making it takes
+  // longer than most transactions.
+  const transact = db.transaction((work: () => unknown): unknown => {
+    if (fence !== null && !leads()) throw new FencedError(fence.term);
+    return work();
+  }).immediate;
 
   const auditLog = createAuditLog(db, clock);
+  const readFlags = () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all();
+  const flags = (): readonly Flag[] => lists.get("flag", "all", readFlags);
+  const isFlagged = (kind: string, subject: string) =>
+    flags().some((flag) => flag.kind === kind && flag.subject === subject);
   const history: History = {
+    flags,
+    isFlagged,
     audit: auditLog.append,
     orderEvent(order, type, data) {
       const at = clock.now();
@@ -106,6 +122,7 @@ export function createContext(
       return raised.changes === 1;
     },
     clearFlag(kind, subject, why, { actor = "daemon", run = null } = {}) {
+      if (!isFlagged(kind, subject)) return false;
       const removed = db.prepare("DELETE FROM flag WHERE kind = ? AND subject = ?").run(kind, subject);
       if (removed.changes === 1) auditLog.append(actor, `flag.${kind}.cleared`, subject, { why, run });
       return removed.changes === 1;
@@ -126,22 +143,18 @@ export function createContext(
     leads,
     auditLog,
     touched: (machine) => machines.set(machine.name, machine),
-    known: (table, key, read) => (writing ? read() : lists.get(table, key, read)),
-    write(work) {
+    known: (table, key, read) => lists.get(table, key, read),
+    write<T>(work: () => T): T {
       if (writing) return work();
       events = [];
       machines = new Map();
       writing = true;
-      let result: ReturnType<typeof work>;
+      let result: T;
       try {
-        // Inside of the transaction: between the question and the commit nobody else can take the term.
-        result = db
-          .transaction(() => {
-            if (fence !== null && !leads()) throw new FencedError(fence.term);
-            return work();
-          })
-          .immediate();
+        result = transact(work) as T;
       } catch (error) {
+        // What was read in it is not so.
+        lists.forget();
         if (error instanceof FencedError) fence?.onFenced?.();
         throw error;
       } finally {

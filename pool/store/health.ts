@@ -21,7 +21,7 @@ interface HealthRow {
 const flagKind = "unhealthy";
 
 export function healthVerbs(context: StoreContext): HealthVerbs {
-  const { db, history, write } = context;
+  const { db, history, known, write } = context;
   const read = (machine: string): Health | null => {
     const row = db.prepare<[string], HealthRow>("SELECT * FROM health WHERE machine = ?").get(machine);
     return row ? health(row) : null;
@@ -40,7 +40,11 @@ export function healthVerbs(context: StoreContext): HealthVerbs {
   }
 
   return {
-    healths: () => db.prepare<[], HealthRow>("SELECT * FROM health ORDER BY machine").all().map(health),
+    healths() {
+      const readAll = () =>
+        db.prepare<[], HealthRow>("SELECT * FROM health ORDER BY machine").all().map(health);
+      return [...known("health", "all", readAll)];
+    },
 
     putHealth: (after, why) =>
       write(() => {

@@ -11,6 +11,9 @@ export interface KnownLists {
   forget(): void;
 }
 
+/** With `LIMIT ?` SQLite plans, and so compiles, the statement anew for each number that it is given. */
+export const anyLimit = "LIMIT ? + 0";
+
 /** `INSERT INTO t`, `INSERT OR REPLACE INTO t`, `UPDATE t`, `UPDATE OR FAIL t`, `DELETE FROM t`. */
 const written = /^\s*(?:INSERT\b[^(]*?\bINTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+(\w+)/i;
 

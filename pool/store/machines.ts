@@ -8,6 +8,7 @@ import {
 import { changedFields } from "./audit.ts";
 import { countServer } from "./bill.ts";
 import type { StoreContext } from "./context.ts";
+import { anyLimit } from "./known-lists.ts";
 import { readQuarantine } from "./quarantine.ts";
 import { type Cause, type MachineChange, StaleRowError, type Store } from "./store.ts";
 
@@ -96,6 +97,16 @@ function machineFromRow(row: MachineRow): Machine {
 
 /** Where a machine's secrets belong; part of what is authenticated. */
 export const machinePlace = (name: string) => `machine/${name}/secrets`;
+
+/** Every live machine by name, the oldest first: read as a whole, once behind each change, because the loop asks for all. */
+function liveMachines({ db, known }: StoreContext): ReadonlyMap<string, Machine> {
+  const read = () =>
+    db
+      .prepare<[], MachineRow>(`${selectMachine} WHERE state <> 'destroyed' ORDER BY created_at, name`)
+      .all()
+      .map(machineFromRow);
+  return known("machine", "live", () => new Map(read().map((machine) => [machine.name, machine])));
+}
 
 export function readMachine(context: StoreContext, name: string): Machine | null {
   const row = context.db.prepare<[string], MachineRow>(`${selectMachine} WHERE name = ?`).get(name);
@@ -226,37 +237,37 @@ export function machineVerbs(context: StoreContext): MachineVerbs {
         return planned;
       }),
 
-    machine: (name) => readMachine(context, name),
+    machine: (name) => liveMachines(context).get(name) ?? readMachine(context, name),
 
     machineByServerId(serverId) {
+      for (const machine of liveMachines(context).values()) if (machine.serverId === serverId) return machine;
       const row = db.prepare<[number], MachineRow>(`${selectMachine} WHERE server_id = ?`).get(serverId);
       return row ? machineFromRow(row) : null;
     },
 
     machines({ live: wanted = false, pool = null, states = null } = {}) {
-      // Said even where the states imply it, or SQLite does not use the index of the live ones.
-      const live = wanted || states?.includes("destroyed") === false;
-      const read = () => {
-        const where = [
-          live ? "state <> 'destroyed'" : "1 = 1",
-          ...(pool === null ? [] : ["pool = ?"]),
-          ...(states ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
-        ];
-        return db
-          .prepare<string[], MachineRow>(
-            `${selectMachine} WHERE ${where.join(" AND ")} ORDER BY created_at, name`,
-          )
-          .all(...(pool === null ? [] : [pool]), ...(states ?? []))
-          .map(machineFromRow);
-      };
-      return live ? [...context.known("machine", `${pool}\n${states}`, read)] : read();
+      if (wanted || states?.includes("destroyed") === false) {
+        const fits = (machine: Machine) =>
+          (pool === null || machine.pool === pool) && (states === null || states.includes(machine.state));
+        return [...liveMachines(context).values()].filter(fits);
+      }
+      const where = [
+        ...(pool === null ? [] : ["pool = ?"]),
+        ...(states ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
+      ];
+      return db
+        .prepare<string[], MachineRow>(
+          `${selectMachine} ${where.length > 0 ? `WHERE ${where.join(" AND ")}` : ""} ORDER BY created_at, name`,
+        )
+        .all(...(pool === null ? [] : [pool]), ...(states ?? []))
+        .map(machineFromRow);
     },
 
     buildTimes: (of, limit) =>
       db
         .prepare<[string, number], { ms: number }>(
           `SELECT ready_at - created_at AS ms FROM machine WHERE ${of.plan === undefined ? "pool" : "plan"} = ?
-           AND ready_at IS NOT NULL ORDER BY created_at DESC, name DESC LIMIT ?`,
+           AND ready_at IS NOT NULL ORDER BY created_at DESC, name DESC ${anyLimit}`,
         )
         .all(of.plan ?? of.pool, limit)
         .map(({ ms }) => ms),

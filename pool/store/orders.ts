@@ -5,6 +5,7 @@ import { changedFields } from "./audit.ts";
 import { claimMachine } from "./claims.ts";
 import type { StoreContext } from "./context.ts";
 import { closeCheckout, openCheckout, recordDemand } from "./demand.ts";
+import { anyLimit } from "./known-lists.ts";
 import { writeMachineChange } from "./machines.ts";
 import { type Cause, type InboxEvent, StaleRowError, type Store } from "./store.ts";
 
@@ -73,7 +74,13 @@ export function findOrder(
   column: "id" | "checkout_session" | "subscription",
   value: string,
 ): Order | null {
-  return context.db.prepare<[string], Order>(`${selectOrder} WHERE ${column} = ?`).get(value) ?? null;
+  const found = context.known("orders", `by ${column}`, () => new Map<string, Order>());
+  const known = found.get(value);
+  if (known) return known;
+  const order = context.db.prepare<[string], Order>(`${selectOrder} WHERE ${column} = ?`).get(value) ?? null;
+  // What somebody asks for and there is not is not kept: there would be no end of it.
+  if (order) found.set(value, order);
+  return order;
 }
 
 /** @throws StaleRowError when there is no such order. */
@@ -215,23 +222,24 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
     orderBySubscription: (subscription) => findOrder(context, "subscription", subscription),
 
     orders({ states = [], stripeCustomer, limit = 1_000, after } = {}) {
-      const where = [
-        ...(states.length > 0 ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
-        ...(stripeCustomer === undefined ? [] : ["stripe_customer = ?"]),
-        ...(after ? ["(created_at, id) < (?, ?)"] : []),
-      ];
-      const values = [
-        ...states,
-        ...(stripeCustomer === undefined ? [] : [stripeCustomer]),
-        ...(after ? [after.createdAt, after.id] : []),
-      ];
-      const read = () =>
-        db
+      const read = () => {
+        const where = [
+          ...(states.length > 0 ? [`state IN (${states.map(() => "?").join(", ")})`] : []),
+          ...(stripeCustomer === undefined ? [] : ["stripe_customer = ?"]),
+          ...(after ? ["(created_at, id) < (?, ?)"] : []),
+        ];
+        const values = [
+          ...states,
+          ...(stripeCustomer === undefined ? [] : [stripeCustomer]),
+          ...(after ? [after.createdAt, after.id] : []),
+        ];
+        return db
           .prepare<(string | number)[], Order>(
             `${selectOrder} ${where.length > 0 ? `WHERE ${where.join(" AND ")}` : ""}
-             ORDER BY created_at DESC, id DESC LIMIT ?`,
+             ORDER BY created_at DESC, id DESC ${anyLimit}`,
           )
           .all(...values, limit);
+      };
       const often = states.length > 0 && stripeCustomer === undefined && !after;
       return often ? [...context.known("orders", `${states}\n${limit}`, read)] : read();
     },

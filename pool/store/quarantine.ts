@@ -11,9 +11,11 @@ export interface Quarantine {
 /** The setting that holds it, as JSON. */
 export const quarantineSetting = "quarantine";
 
-export function readQuarantine({ db }: Pick<StoreContext, "db">): Quarantine | null {
-  const row = db
-    .prepare<[string], { value: string }>("SELECT value FROM setting WHERE key = ?")
-    .get(quarantineSetting);
-  return row ? (JSON.parse(row.value) as Quarantine) : null;
+export function readQuarantine({ db, known }: Pick<StoreContext, "db" | "known">): Quarantine | null {
+  return known("setting", "quarantine, parsed", () => {
+    const row = db
+      .prepare<[string], { value: string }>("SELECT value FROM setting WHERE key = ?")
+      .get(quarantineSetting);
+    return row ? (JSON.parse(row.value) as Quarantine) : null;
+  });
 }

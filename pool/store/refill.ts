@@ -1,8 +1,9 @@
 /** The verbs of the failure budget: what became of a pool's builds, and whether it may be refilled. */
 import { type MachineName, machineName } from "../machine/machine.ts";
 import type { StoreContext } from "./context.ts";
+import { anyLimit } from "./known-lists.ts";
 import { readMachine, writeMachineChange } from "./machines.ts";
-import type { Refill, Specimen, Store } from "./store.ts";
+import type { Build, Refill, Specimen, Store } from "./store.ts";
 
 type RefillVerbs = Pick<
   Store,
@@ -62,17 +63,17 @@ export function refillVerbs(context: StoreContext): RefillVerbs {
 
   return {
     builds(pool, { since = 0, limit = 1_000 } = {}) {
-      const read = () =>
+      const read = (): Build[] =>
         db
           .prepare<[string, number, number], BuildRow>(
-            `SELECT * FROM (
-               SELECT name, location, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
-               FROM machine WHERE pool = ? AND build_ended_at >= ? ORDER BY build_ended_at DESC, name DESC LIMIT ?
-             ) ORDER BY endedAt, name`,
+            `SELECT name, location, created_at AS startedAt, build_ended_at AS endedAt, ready_at IS NOT NULL AS ok, failure
+             FROM machine WHERE pool = ? AND build_ended_at >= ? ORDER BY build_ended_at DESC ${anyLimit}`,
           )
           .all(pool, since, limit)
+          // Not by SQLite: the index has them by time, and it would sort each group of one instant by itself.
+          .sort((a, b) => a.endedAt - b.endedAt || (a.name < b.name ? -1 : 1))
           .map(({ name, ok, ...row }) => ({ ...row, machine: machineName(name), ok: ok === 1 }));
-      return since > 0 ? read() : [...context.known("machine", `builds\n${pool}\n${limit}`, read)];
+      return [...context.known("machine", `builds\n${pool}\n${since}\n${limit}`, read)];
     },
 
     refill,

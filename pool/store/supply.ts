@@ -8,17 +8,21 @@ type SupplyVerbs = Pick<Store, "stockOuts" | "recordStockOut" | "recordStock" | 
 const flagKind = "frozen";
 
 export function supplyVerbs(context: StoreContext): SupplyVerbs {
-  const { db, clock, history } = context;
+  const { db, clock, history, known } = context;
   const subject = (serverType: string, location: string) => `${serverType} in ${location}`;
 
   return {
-    stockOuts: () =>
-      db
-        .prepare<[number], StockOut>(
-          `SELECT server_type AS serverType, location, until FROM stock_out WHERE until > ?
-           ORDER BY until, server_type, location`,
-        )
-        .all(clock.now()),
+    stockOuts() {
+      const read = () =>
+        db
+          .prepare<[], StockOut>(
+            `SELECT server_type AS serverType, location, until FROM stock_out
+             ORDER BY until, server_type, location`,
+          )
+          .all();
+      const now = clock.now();
+      return known("stock_out", "all", read).filter(({ until }) => until > now);
+    },
 
     recordStockOut: ({ serverType, location, until }, why) =>
       context.write(() => {
@@ -37,12 +41,15 @@ export function supplyVerbs(context: StoreContext): SupplyVerbs {
         if (changes === 1) history.audit("daemon", "stock.in", subject(serverType, location), { why });
       }),
 
-    frozen: () =>
-      db
-        .prepare<[], Freeze>(
-          "SELECT border, at, kind, reason, probes, probed_at AS probedAt FROM freeze ORDER BY border",
-        )
-        .all(),
+    frozen() {
+      const read = () =>
+        db
+          .prepare<[], Freeze>(
+            "SELECT border, at, kind, reason, probes, probed_at AS probedAt FROM freeze ORDER BY border",
+          )
+          .all();
+      return [...known("freeze", "all", read)];
+    },
 
     freeze: (border, { kind, reason, text }) =>
       context.write(() => {

@@ -12,6 +12,9 @@ const noteEveryMs = 5 * minuteMs;
 
 export const staleFlag = "sweep-stale";
 
+/** Why a wait is over; made once, as each `abort()` would make an exception with its stack. */
+const over = new Error("over");
+
 const setting = (name: string) => `sweep/${name}/well`;
 
 /** When a sweep last did well (epoch ms), as far as it was written down; null before it was first started. */
@@ -81,7 +84,7 @@ export function createSchedule(options: {
     } finally {
       waits.delete(ending);
       // A look that is late must not touch anything any more when its answer comes after all.
-      ending.abort();
+      ending.abort(over);
     }
   }
 

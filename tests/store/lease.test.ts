@@ -297,7 +297,7 @@ describe("two daemons on one store", function () {
         const begins = () => {
           writes = true;
         };
-        watchTransactions({ begins, ended: () => {} }, () => call(like));
+        watchTransactions({ begins, ended: () => {} }, () => call(like), []);
         assert.equal(call(store) instanceof FencedError, writes, verb);
         refused += Number(writes);
       }
