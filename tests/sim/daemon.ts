@@ -46,7 +46,7 @@ export function install(world: World): Installation {
     maxTotal: 8,
     // Rarer than in production: most looks find that all is well.
     serving: { ...parsed.serving, heartbeatMs: 5 * minute },
-    releaseGraceMs: 10 * minute,
+    releaseGraceMs: 4 * minute,
     // Half as often as in production: most of what a schedule costs is looks at which all is well.
     sweeps: { ...parsed.sweeps, everyMs: minute },
     suspension: { ...parsed.suspension, overdueMs: 5 * minute },

@@ -36,11 +36,15 @@ export interface TransactionWatcher {
 let watcher: TransactionWatcher | null = null;
 
 /** Runs a verb of the store, which is synchronous, with its transactions watched. */
-export function watchTransactions<T>(by: TransactionWatcher, verb: () => T): T {
+export function watchTransactions<Arguments extends unknown[], T>(
+  by: TransactionWatcher,
+  verb: (...parameters: Arguments) => T,
+  parameters: Arguments,
+): T {
   const before = watcher;
   watcher = by;
   try {
-    return verb();
+    return verb(...parameters);
   } finally {
     watcher = before;
   }
@@ -58,15 +62,17 @@ function tellRows(): void {
   if (rows.length > 0) current.store.onWritten(rows);
 }
 const changes = db.prepare<[], number>("SELECT total_changes()").pluck();
+let total = changes.get() ?? 0;
 const transaction = db.transaction.bind(db);
-db.transaction = ((work: () => unknown) => {
+db.transaction = ((work: (...parameters: unknown[]) => unknown) => {
   const immediate = transaction(work).immediate;
   return {
-    immediate() {
+    immediate(...parameters: unknown[]) {
       watcher?.begins();
-      const before = changes.get();
-      const result = immediate();
-      const changed = changes.get() !== before;
+      const result = immediate(...parameters);
+      const now = changes.get() ?? 0;
+      const changed = now !== total;
+      total = now;
       if (changed) tellRows();
       watcher?.ended(changed);
       return result;
@@ -115,6 +121,7 @@ export function emptyStore(at: Clock, listeners: StoreListeners = {}): SimStore 
   };
   close();
   db.exec("BEGIN IMMEDIATE; SAVEPOINT empty");
+  total = changes.get() ?? 0;
   const rewind = (empty = false) => {
     db.exec(`ROLLBACK TO ${empty ? "empty" : "backup"}`);
     lists.forget();

@@ -156,16 +156,17 @@ export class Incarnation {
 
   /** The store, seen by this life. */
   store(store: Store): Store {
-    return new Proxy(store, {
-      get: (target, name) => {
-        const verb: unknown = Reflect.get(target, name, target);
-        if (typeof verb !== "function") return verb;
-        return (...args: unknown[]) => {
-          if (this.#dead) throw new Killed();
-          return watchTransactions(this.#transactions, () => (verb as Method)(...args));
-        };
-      },
-    });
+    const watched = (verb: Method): Method => {
+      return (...args) => {
+        if (this.#dead) throw new Killed();
+        return watchTransactions(this.#transactions, verb, args);
+      };
+    };
+    const verbs = Object.entries(store).map(([name, verb]: [string, unknown]) => [
+      name,
+      typeof verb === "function" ? watched(verb as Method) : verb,
+    ]);
+    return Object.fromEntries(verbs) as Store;
   }
 
   readonly #transactions = {

@@ -71,10 +71,11 @@ export async function simulate(
   // Libraries throw dice of their own for the spread of their pauses.
   const dice = Math.random;
   Math.random = world.chance.number;
-  const ignoreKilled = (reason: unknown) => {
-    if (!(reason instanceof Killed)) throw reason;
+  // The daemon's process would end by it, and the model is no better.
+  const unhandled = (reason: unknown) => {
+    if (!(reason instanceof Killed)) world.violate("daemon", `nobody handles ${reason}`);
   };
-  process.on("unhandledRejection", ignoreKilled);
+  process.on("unhandledRejection", unhandled);
   try {
     const plot = { ...plotOf(world), ...change };
     world.calm = plot.script !== undefined;
@@ -106,7 +107,7 @@ export async function simulate(
     };
   } finally {
     Math.random = dice;
-    process.off("unhandledRejection", ignoreKilled);
+    process.off("unhandledRejection", unhandled);
   }
 }
 

@@ -28,7 +28,7 @@ export interface Plot {
   readonly kills: readonly number[];
   /** Share of Stripe's events that nobody ever gets; 0.12 unless told otherwise. */
   readonly lost?: number;
-  /** The most that passes before each step of a customer's trouble, in ms; 15 minutes unless told otherwise. */
+  /** Each step of a customer's trouble comes within so many ms, each time as likely; unless told otherwise rather soon. */
   readonly troubleWithin?: number;
   readonly spell: Spell | null;
   /** The store is lost or an older one comes back; not, unless told otherwise. */
@@ -62,7 +62,7 @@ export class Story {
   daemon: SimDaemon;
   #kills: number[];
   readonly #lost: number;
-  readonly troubleWithin: number;
+  readonly #troubleWithin: number | undefined;
   #open = 0;
 
   constructor(world: World, installation: Installation, plot: Plot) {
@@ -70,7 +70,7 @@ export class Story {
     this.installation = installation;
     this.#kills = [...plot.kills];
     this.#lost = plot.lost ?? 0.12;
-    this.troubleWithin = plot.troubleWithin ?? 15 * minute;
+    this.#troubleWithin = plot.troubleWithin;
     const { config } = installation;
     const { sweepEveryMs: everyMs = config.sweeps.everyMs } = plot;
     installation.config = { ...config, sweeps: { ...config.sweeps, everyMs } };
@@ -104,6 +104,13 @@ export class Story {
   /** Another buyer comes, some time within `lasts` ms. */
   another(lasts: number): void {
     this.#act(this.#buyer(this.buyers++, lasts));
+  }
+
+  /** In ms, before the next step of a customer's trouble. */
+  untilTrouble(): number {
+    const { chance } = this.world;
+    if (this.#troubleWithin === undefined) return chance.soon(second, 15 * minute);
+    return chance.between(0, this.#troubleWithin);
   }
 
   /** Nobody of the story is under way any more. */
@@ -208,7 +215,7 @@ export class Story {
     await this.#pay(session);
     if (session.paymentStatus === "paid" && chance.happens(0.4)) await troubleWith(this, session);
     if (!chance.happens(0.4)) return;
-    await clock.delay(chance.between(0, 20) * minute);
+    await clock.delay(chance.soon(second, 20 * minute));
     if (session.paymentStatus === "paid") await this.#cancel(session);
   }
 
@@ -229,7 +236,7 @@ export class Story {
     world.subscriptions.set(subscription, { ...bought });
     if (chance.happens(0.15)) {
       this.#act(this.announce(session, "checkout.session.completed"));
-      await clock.delay(chance.between(1, 20) * minute);
+      await clock.delay(chance.soon(10 * second, 20 * minute));
       if (chance.happens(0.25)) {
         const failed = world.subscriptions.get(subscription);
         if (failed) failed.status = "past_due";
@@ -275,7 +282,7 @@ export class Story {
     };
     const raw = Buffer.from(JSON.stringify(event));
     const pays = session.paymentStatus === "paid" && ofSession;
-    if (chance.happens(0.1)) await clock.delay(chance.between(0, 10) * minute);
+    if (chance.happens(0.1)) await clock.delay(chance.soon(second, 10 * minute));
     let wanted = chance.happens(0.15) ? 2 : 1;
     for (let pause = 5 * second; wanted > 0; pause = Math.min(pause * 2, 10 * minute)) {
       const taken = await this.#request(({ desk }) => desk.webhook(raw, "signed"));

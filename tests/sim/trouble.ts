@@ -6,8 +6,9 @@ import type { SimSession } from "./world.ts";
 export async function troubleWith(story: Story, session: SimSession): Promise<void> {
   const { world } = story;
   const { chance, clock } = world;
+  const wait = () => clock.delay(story.untilTrouble());
   for (let times = chance.integer(1, 2); times > 0; times--) {
-    await clock.delay(chance.between(0, story.troubleWithin));
+    await wait();
     const subscription = world.subscriptions.get(session.subscription ?? "");
     if (subscription?.status !== "active") return;
     const passes = chance.happens(0.7);
@@ -21,7 +22,6 @@ export async function troubleWith(story: Story, session: SimSession): Promise<vo
       world.note(`subscription ${subscription.id} of ${session.order} is ${what}`);
       await story.announce(session, event);
     };
-    const wait = () => clock.delay(chance.between(0, story.troubleWithin));
     switch (chance.pick(["pause", "past_due", "dispute", "refund"])) {
       case "pause":
         await happens("paused", "customer.subscription.paused", { status: "paused" });
