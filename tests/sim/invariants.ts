@@ -64,7 +64,8 @@ function isToBeReplaced({ store, world, installation }: Story): boolean {
   const rollout = store.rollout(pool?.name ?? "");
   // An empty pool waits for the first machine of the new content.
   const waits = rollout?.phase === "canary" && store.machines({ states: ["ready"] }).length === 0;
-  return rotten || (hasRoom && rollout?.phase !== "done" && !waits);
+  const isDone = rollout?.phase === "done" && rollout.target.endsWith(world.recipe.text);
+  return rotten || (hasRoom && !isDone && !waits);
 }
 
 /** What a pool is to have; a surplus of one that is not fixed is in order until its paid hour ends. */
