@@ -9,7 +9,7 @@ import { isClaimable, type Machine, newName } from "../machine/machine.ts";
 import { placementGroupsFor } from "../platform.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { Store } from "../store/store.ts";
-import { allowed, buildingStates, comingStates } from "./budget.ts";
+import { allowed, buildingStates, comingStates, newestBuilds } from "./budget.ts";
 import { nextOffer, oldestOffer, uncovered, waiting } from "./offers.ts";
 import { replacement } from "./replace.ts";
 import { isUnproven } from "./rollout.ts";
@@ -167,7 +167,7 @@ function perMinute(
     ...own.filter(({ createdAt }) => createdAt > since).map((machine) => machine.name),
     // Those that have failed and are gone already.
     ...store
-      .builds(name, { since })
+      .builds(name, { limit: newestBuilds })
       .filter(({ startedAt }) => startedAt > since)
       .map(({ machine }) => machine),
   ]);

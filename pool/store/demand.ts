@@ -1,6 +1,7 @@
 /** The verbs about demand: who came, whether a machine was ready, and which checkouts are open. */
 import type { Order } from "../order/order.ts";
 import type { StoreContext } from "./context.ts";
+import { anyLimit } from "./known-lists.ts";
 import type { Checkout, Demand, Store } from "./store.ts";
 
 type DemandVerbs = Pick<Store, "demand" | "checkouts">;
@@ -97,7 +98,7 @@ export function demandVerbs({ db, known }: StoreContext): DemandVerbs {
             .all(),
           closed: db
             .prepare<[number], Checkout>(
-              `SELECT ${columns} FROM checkout WHERE closed_at IS NOT NULL ORDER BY closed_at DESC LIMIT ?`,
+              `SELECT ${columns} FROM checkout WHERE closed_at IS NOT NULL ORDER BY closed_at DESC ${anyLimit}`,
             )
             .all(limit),
         };
