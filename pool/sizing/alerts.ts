@@ -23,6 +23,7 @@ export const buildsFail = "builds-fail";
 export const belowFloor = "below-floor";
 const cannotReplace = "cannot-replace";
 const outOfStock = "out-of-stock";
+const cutShort = "cut-short";
 const machineFailed = "machine-failed";
 
 /** Share of the pool's builds of the last hour that failed, 0–1; null with fewer builds than `atLeast`. */
@@ -65,6 +66,7 @@ export function raiseAlerts({
       cold(store, pool, clock.now()),
       cramped(store, pool, config, clock.now(), targetOf(pool)),
       soldOut(store, pool),
+      short(pool, targetOf(pool)),
     ]) {
       if (alert.text === null) {
         if (store.clearFlag(alert.kind, pool.name, alert.over))
@@ -76,7 +78,10 @@ export function raiseAlerts({
   }
   const names = config.pools.map(({ name }) => name);
   for (const { kind, subject, at } of store.flags()) {
-    if ([buildsFail, belowFloor, cannotReplace, outOfStock].includes(kind) && !names.includes(subject))
+    if (
+      [buildsFail, belowFloor, cannotReplace, outOfStock, cutShort].includes(kind) &&
+      !names.includes(subject)
+    )
       store.clearFlag(kind, subject, "the pool is no longer configured");
     if (kind === machineFailed && isMended(store, subject, at))
       store.clearFlag(kind, subject, "a later machine of its pool did well where it failed");
@@ -103,6 +108,16 @@ function soldOut(store: Store, pool: PoolConfig): Alert {
     text: inStock(store, pool).length === 0 ? told : null,
     over: "something can be bought again, or is tried again",
     facts: {},
+  };
+}
+
+function short({ name }: PoolConfig, { cutBy }: PoolTarget): Alert {
+  const told = `pool ${name} wants more warm machines than ${cutBy} of all pools together leaves it`;
+  return {
+    kind: cutShort,
+    text: cutBy === null ? null : `${told}; \`clawpool plan ${name}\` says how many`,
+    over: "the pool gets what it wants",
+    facts: { cutBy },
   };
 }
 

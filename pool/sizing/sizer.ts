@@ -4,13 +4,19 @@
  * it says the same.
  */
 import type { Clock } from "../clock.ts";
-import { machinePrice, type PriceAnswer } from "../cloud/prices.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import type { Checkout, Demand, Store } from "../store/store.ts";
+import { createCalendar } from "./forecast/calendar.ts";
+import { Mixture } from "./forecast/mixture.ts";
 import { type LeadTime, measuredLead } from "./lead-time.ts";
+import { type Outlook, outlookOf } from "./outlook.ts";
 import { createPolicy, isFixed } from "./policy/create.ts";
 import type { Guarded, GuardedPolicy } from "./policy/guards.ts";
+import type { Claim } from "./policy/policy.ts";
+import { priceOf } from "./price.ts";
 import { learnedFrom, learnPaying, type Paying, type Reservations, reservations } from "./reservations.ts";
+import type { Share } from "./share.ts";
+import { shareBetween } from "./shared-budget.ts";
 import { minReadyOf, type TargetOf } from "./target.ts";
 
 /** Older payments are forgotten: half of what the season remembers is five weeks old. */
@@ -24,18 +30,29 @@ export interface Decision {
   readonly lead: LeadTime;
   /** Null while too few checkouts have ended to learn from. */
   readonly open: Reservations | null;
+  /** What it gets of what all pools share. */
+  readonly share: Share;
 }
 
 export interface Sizer {
   readonly target: TargetOf;
   /** With its reasons; also of a pool that keeps `min_ready` and nothing else. */
   decide(pool: PoolConfig): Decision;
+  /** What is expected of the pool's customers. */
+  outlook(pool: PoolConfig): Outlook;
 }
+
+/** How long a share counts, in ms: what all pools want is worked out once for all of them. */
+const shareLastsMs = 1_000;
 
 interface Kept {
   /** What the policy was made of. */
   readonly key: string;
   readonly policy: GuardedPolicy;
+  /** Epoch ms since when every payment is known. */
+  readonly since: number;
+  /** Made when somebody asks for the outlook. */
+  mixture: Mixture | null;
   /** Seq of the last payment that it was told of. */
   fed: number;
   /** Epoch ms to which it was told everything. */
@@ -54,10 +71,6 @@ export function poolOf(
     (own.find(({ locations }) => locations.some((each) => there.includes(each))) ?? own[0])?.name ?? null
   );
 }
-
-/** What one machine of the pool costs where it is built first. */
-export const priceOf = (store: Pick<Store, "prices">, { serverType, locations }: PoolConfig): PriceAnswer =>
-  machinePrice(store.prices(), { serverType, location: locations[0] ?? "" });
 
 export function createSizer({
   store,
@@ -87,6 +100,19 @@ export function createSizer({
     return Math.max(since, now - memoryMs);
   }
 
+  /** Tells of each payment of the pool since then, in order. @returns seq of the last of all */
+  function tell(pool: PoolConfig, since: number, now: number, claim: (claim: Claim) => void): number {
+    const rows = store.demand({ since: now - memoryMs });
+    let at = since;
+    for (const row of rows) {
+      if (poolOf(config(), row) !== pool.name) continue;
+      // Clocks are set back and forth; a claim is never before the one that was accepted before it, nor behind now.
+      at = Math.min(Math.max(at, row.at), now);
+      claim({ at, hit: row.pool !== null });
+    }
+    return rows.at(-1)?.seq ?? 0;
+  }
+
   function learn(
     pool: PoolConfig,
     key: string,
@@ -94,24 +120,21 @@ export function createSizer({
     now: number,
     leadMs: number,
   ): Kept {
-    const rows = store.demand({ since: now - memoryMs });
-    const own = rows.filter((row) => poolOf(config(), row) === pool.name);
-    const since = watchedSince(pool, own[0]?.at, now);
+    const first = store.demand({ since: now - memoryMs }).find((row) => poolOf(config(), row) === pool.name);
+    const since = watchedSince(pool, first?.at, now);
     const policy = createPolicy(pool, { since, eurPerHour });
     const { sizing } = pool;
     const heldFrom = sizing.policy === "adaptive" ? now - sizing.holdMs : now;
-    let at = since;
-    for (const row of own) {
-      // Clocks are set back and forth; a claim is never before the one that was accepted before it, nor behind now.
-      at = Math.min(Math.max(at, row.at), now);
-      policy.claim({ at, hit: row.pool !== null });
+    const fed = tell(pool, since, now, (claim) => {
+      policy.claim(claim);
       // What was wanted of late is held on to, also over a restart.
-      if (at >= heldFrom) policy.wanted({ now: at, leadMs });
-    }
-    return { key, policy, fed: rows.at(-1)?.seq ?? 0, at: now };
+      if (claim.at >= heldFrom) policy.wanted({ now: claim.at, leadMs });
+    });
+    return { key, policy, since, mixture: null, fed, at: now };
   }
 
-  function policyOf(pool: PoolConfig, now: number, leadMs: number): GuardedPolicy {
+  /** Told of everything up to now. */
+  function upToDate(pool: PoolConfig, now: number, leadMs: number): Kept {
     const { minReady, maxReady, maxTotal, sizing } = pool;
     const price = priceOf(store, pool);
     const eurPerHour = price.known ? price.price.hourly.net : null;
@@ -126,25 +149,63 @@ export function createSizer({
       if (row.at < now - memoryMs || poolOf(config(), row) !== pool.name) continue;
       own.at = Math.min(Math.max(own.at, row.at), Math.max(own.at, now));
       own.policy.claim({ at: own.at, hit: row.pool !== null });
+      own.mixture?.claim(own.at);
     }
     own.at = Math.max(own.at, now);
-    return own.policy;
+    return own;
   }
 
-  function decide(pool: PoolConfig): Decision {
+  function ask(pool: PoolConfig): Omit<Decision, "share"> {
     const now = clock.now();
     const lead = measuredLead(store, pool);
     const open = openOf(pool, now, lead.planMs);
-    const policy = policyOf(pool, now, lead.planMs);
+    const { policy } = upToDate(pool, now, lead.planMs);
     return { wanted: policy.wanted({ now, leadMs: lead.planMs, open }), lead, open };
   }
 
+  function outlook(pool: PoolConfig): Outlook {
+    const now = clock.now();
+    const { planMs } = measuredLead(store, pool);
+    const own = upToDate(pool, now, planMs);
+    if (!own.mixture) {
+      const mixture = new Mixture(createCalendar(pool.sizing.timeZone), own.since);
+      tell(pool, own.since, now, ({ at }) => mixture.claim(at));
+      own.mixture = mixture;
+    }
+    return outlookOf(own.mixture, openOf(pool, now, planMs), now, planMs);
+  }
+
+  let shares: { readonly at: number; readonly of: Config; readonly by: ReadonlyMap<string, Share> } | null =
+    null;
+
+  /** Null where nothing is shared: one pool that no spend bounds is bounded by its own numbers. */
+  function shareOf(pool: PoolConfig): Share | null {
+    const [now, of] = [clock.now(), config()];
+    if (of.pools.length === 1 && of.maxSpendPerDay === null) return null;
+    const isFresh = shares?.of === of && now >= shares.at && now < shares.at + shareLastsMs;
+    if (!shares || !isFresh)
+      shares = { at: now, of, by: shareBetween({ store, config: of, now, ask, outlook }) };
+    return shares.by.get(pool.name) ?? null;
+  }
+
   return {
-    decide,
+    outlook,
+    decide(pool) {
+      const decision = ask(pool);
+      const share = shareOf(pool) ?? { machines: decision.wanted.target, cutBy: null };
+      return { ...decision, share };
+    },
     target(pool) {
-      if (isFixed(pool.sizing)) return minReadyOf(pool);
-      const { target, keep } = decide(pool).wanted;
-      return { target, keep, atOnce: false };
+      const share = shareOf(pool);
+      const cut = share?.cutBy == null ? Number.POSITIVE_INFINITY : share.machines;
+      if (isFixed(pool.sizing)) {
+        const fixed = minReadyOf(pool);
+        // Fewer are built; what a person's number keeps is not taken from the pool.
+        return { ...fixed, target: Math.min(fixed.target, cut), cutBy: share?.cutBy ?? null };
+      }
+      const { target, keep } = ask(pool).wanted;
+      const cutBy = share?.cutBy ?? null;
+      return { target: Math.min(target, cut), keep: Math.min(keep, cut), atOnce: false, cutBy };
     },
   };
 }

@@ -51,7 +51,7 @@ describe("the sizer", () => {
   afterEach(() => life.store.close());
 
   it("keeps min_ready where nothing else is said, and asks nobody", () => {
-    assert.deepEqual(sizerOn().target(pool()), { target: 3, keep: 3, atOnce: true });
+    assert.deepEqual(sizerOn().target(pool()), { target: 3, keep: 3, atOnce: true, cutBy: null });
     assert.equal(life.store.setting("sizing/since/small"), null);
   });
 
