@@ -3,7 +3,8 @@ import type { Config, PoolConfig } from "../../config/config.ts";
 import type { ReadableStore } from "../../store/reading.ts";
 import { countedBuilds } from "../budget.ts";
 import { assumedLeadMs, measuredLead } from "../lead-time.ts";
-import { poolOf, priceOf } from "../sizer.ts";
+import { priceOf } from "../price.ts";
+import { poolOf } from "../sizer.ts";
 import type { Experiment } from "./experiment.ts";
 import type { Trace } from "./trace.ts";
 
