@@ -2,8 +2,22 @@
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
+/** Writers of one file wait for each other: they would take each other's draft. */
+const writing = new Map<string, Promise<void>>();
+
 /** Writes `content` (mode 0600) in the place of whatever was there; durable when it resolves. */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  const before = writing.get(path) ?? Promise.resolve();
+  const own = before.catch(() => {}).then(() => replace(path, content));
+  writing.set(path, own);
+  try {
+    await own;
+  } finally {
+    if (writing.get(path) === own) writing.delete(path);
+  }
+}
+
+async function replace(path: string, content: string | Uint8Array): Promise<void> {
   const draft = `${path}.draft`;
   const file = await open(draft, "w", 0o600);
   try {
