@@ -44,22 +44,29 @@ export interface Borders {
 export async function openBorders(
   current: () => Config,
   ledger: GateLedger,
-  { clock, log, record }: { clock: Clock; log: Logger; record: AuditRecorder },
+  options: {
+    readonly clock: Clock;
+    /** For waiting only; it need not know the time of day. */
+    readonly answerClock: Clock;
+    readonly log: Logger;
+    readonly record: AuditRecorder;
+  },
   releasers: Releasers,
 ): Promise<Borders> {
+  const { answerClock, log, record } = options;
   const config = current();
   const { hetzner, tailnet: settings, prepare } = config;
-  const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock });
-  const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock });
+  const budget = createBudget({ requestsPerHour: hetzner.requestsPerHour, clock: answerClock });
+  const gate = await createGate({ upstream: hetzner, ledger, budget, log, clock: answerClock });
   releasers.add("gate", () => gate.close());
 
-  const tailnet = settings && auditedTailnet(createTailnet({ ...settings, clock }), record);
+  const tailnet = settings && auditedTailnet(createTailnet({ ...settings, clock: answerClock }), record);
   const keys =
     tailnet &&
     createKeyStock({
       minTtlMs: leastKeyLifeMs,
       tailnet,
-      clock,
+      clock: answerClock,
       tags: settings.tags,
       instance: config.instance,
       size: settings.keyStock,
@@ -71,8 +78,8 @@ export async function openBorders(
   const { bin } = await ensureAnsible({ onProgress });
   return {
     gate,
-    cloud: createCloud({ ...hetzner, budget, clock }),
-    terraform: createTerraform({ root: terraformRoot(config), ...config.terraform, clock }),
+    cloud: createCloud({ ...hetzner, budget, clock: answerClock }),
+    terraform: createTerraform({ root: terraformRoot(config), ...config.terraform, clock: answerClock }),
     ansible: createAnsible({
       bin,
       // What machines are prepared by may change while the daemon runs: that is how a roll-out begins.
@@ -91,7 +98,7 @@ export async function openBorders(
       },
     }),
     ssh: createSsh(),
-    stripe: createStripeGateway({ ...config.stripe, clock }),
+    stripe: createStripeGateway({ ...config.stripe, clock: options.clock }),
     tailnet,
     keys,
   };

@@ -36,6 +36,10 @@ export interface DaemonOptions {
   readonly source: ConfigSource;
   readonly log: Logger;
   readonly clock?: Clock;
+  /** By which other people's answers are waited for: `clock`, unless that runs too fast for them. */
+  readonly answerClock?: Clock;
+  /** Calls `run` whenever the expression says, until it is destroyed; node-cron's `schedule`, which knows no other clock. */
+  readonly cron?: (expression: string, run: () => void) => { destroy(): unknown };
   /** Another daemon has taken over; nothing can be written any more, so the process should end. */
   readonly onFenced?: () => void;
 }
@@ -56,7 +60,7 @@ export interface Daemon {
 
 /** Starts everything or nothing, once no other daemon runs on the state folder. @throws Error naming what could not be started. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { log, clock = systemClock, source } = options;
+  const { log, clock = systemClock, answerClock = clock, cron = schedule, source } = options;
   const { stateDir } = source.config;
   const releasers = new Releasers();
   try {
@@ -105,7 +109,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // Who is spoken with.
     const ledger = createLedger(store, clock, (name) => controller?.people.holds(name) ?? false);
     const record: AuditRecorder = (...row) => store.audit("daemon", ...row);
-    const borders = await openBorders(config, ledger, { clock, log, record }, releasers);
+    const borders = await openBorders(config, ledger, { clock, answerClock, log, record }, releasers);
 
     // What is done.
     controller = createController({
@@ -126,13 +130,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
-    const cron = schedule("* * * * *", () => {
+    const minutely = cron("* * * * *", () => {
       void controller?.everyMinute();
       void backups.runIfDue();
       noteWitness(stateDir, store).catch((err) => log.error({ err }, "the store's head could not be noted"));
     });
-    releasers.add("cron", () => cron.destroy());
-    const hourly = schedule("0 * * * *", () => logAuditHead(store, log));
+    releasers.add("cron", () => minutely.destroy());
+    const hourly = cron("0 * * * *", () => logAuditHead(store, log));
     releasers.add("hourly cron", () => hourly.destroy());
 
     // Who may ask.

@@ -7,6 +7,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
+import type { Clock } from "../../pool/clock.ts";
 import { ensureAnsible } from "../../pool/setup/venv.ts";
 import { type Hetzner, startHetzner } from "./hetzner/hetzner.ts";
 import type { MachineBackend } from "./machines/backend.ts";
@@ -33,6 +34,10 @@ export interface LocalCloudOptions {
   readonly speed?: number;
   /** Decides how they are spread; the same one gives the same durations. */
   readonly seed?: number;
+  /** Servers that Hetzner lets the account have; its default unless told. */
+  readonly serverLimit?: number;
+  /** What Hetzner and Stripe take for the time. */
+  readonly clock?: Clock;
   readonly onProgress?: (text: string) => void;
   /** For whoever wants to see the mails as they come. */
   readonly onMail?: (mail: Mail) => void;
@@ -132,6 +137,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   // Before anything is built: what is built takes minutes.
   await refuseMissing(machines, dir, onProgress);
   const stops: (() => Promise<unknown>)[] = [];
+  const time = options.clock ? { clock: options.clock } : {};
   try {
     const { cliConfigFile, binaries, mirror } = await ingredients(machines, onProgress);
     const machineDir = join(dir, "machines");
@@ -170,7 +176,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     if (!tailscaleEarly) stops.push(() => tailscale.close());
     const model = await startModelServer({ host });
     stops.push(() => model.close());
-    const stripe = await startStripe({ prices: [price] });
+    const stripe = await startStripe({ prices: [price], ...time });
     stops.push(() => stripe.close());
     const mail = await startMail(options.onMail ? { onMail: options.onMail } : {});
     stops.push(() => mail.close());
@@ -180,6 +186,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
       profile: options.profile ?? "fast",
       ...(options.speed === undefined ? {} : { speed: options.speed }),
       ...(options.seed === undefined ? {} : { seed: options.seed }),
+      ...(options.serverLimit === undefined ? {} : { serverLimit: options.serverLimit }),
+      ...time,
       requestsPerHour,
     });
     // Servers are the emulator's: it goes before the machines do.
