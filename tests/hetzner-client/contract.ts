@@ -28,12 +28,16 @@ const order = (name: string, labels: Record<string, string> = {}) => ({
 /** More questions than any change takes, fewer than a run that hangs would ask. */
 const patience = 2_000;
 
-export function hetznerContract(name: string, start: () => Promise<HetznerUnderTest>): void {
+/** @param start `slow`: what an action takes is no less than in reality, or nobody sees it run */
+export function hetznerContract(
+  name: string,
+  start: (how: { readonly slow: boolean }) => Promise<HetznerUnderTest>,
+): void {
   describe(`hetzner contract: ${name}`, function () {
     this.timeout(30_000);
     let rig: HetznerUnderTest;
     beforeEach(async () => {
-      rig = await start();
+      rig = await start({ slow: false });
     });
     afterEach(() => rig.close());
 
@@ -155,6 +159,17 @@ export function hetznerContract(name: string, start: () => Promise<HetznerUnderT
       const answer = await send("PUT", `/servers/${id}`, { labels: { c: "d" } });
       assert.deepEqual([answer.status, read(answer).server.labels], [200, { c: "d" }]);
       assert.deepEqual((await rig.cloud.server(id))?.labels, { c: "d" });
+    });
+
+    it("refuses other actions and a deletion while an action runs, and takes other labels", async () => {
+      await rig.close();
+      rig = await start({ slow: true });
+      const id = await buy("claw-a");
+      for (const action of ["shutdown", "poweroff", "poweron"])
+        assert.deepEqual(codeOf(await send("POST", `/servers/${id}/actions/${action}`)), [423, "locked"]);
+      assert.deepEqual(codeOf(await send("DELETE", `/servers/${id}`)), [423, "locked"]);
+      assert.equal((await send("PUT", `/servers/${id}`, { labels: { c: "d" } })).status, 200);
+      assert.equal(read(await send("GET", `/servers/${id}`)).server.locked, true);
     });
 
     it("deletes by an action, and is then as if the server had never been", async () => {

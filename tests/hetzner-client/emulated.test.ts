@@ -7,12 +7,12 @@ import { nullBackend } from "../cloud/machines/null.ts";
 import { cloudOf, wireOf } from "./cloud-of.ts";
 import { hetznerContract } from "./contract.ts";
 
-hetznerContract("the emulated API", async () => {
+hetznerContract("the emulated API", async ({ slow }) => {
   const dir = await mkdtemp(join(tmpdir(), "clawpool-hetzner-"));
   const hetzner = await startHetzner({
     stateDir: dir,
     backend: nullBackend(),
-    speed: 10_000,
+    speed: slow ? 1 : 10_000,
     requestsPerHour: 1_000_000,
   });
   return {

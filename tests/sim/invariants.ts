@@ -2,6 +2,7 @@
 import type { PoolConfig } from "../../pool/config/config.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
 import { isFixed } from "../../pool/sizing/policy/create.ts";
+import type { Flag } from "../../pool/store/store.ts";
 import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
@@ -45,6 +46,10 @@ const isBare = ({ store }: Story, subject: string): boolean =>
   store.order(subject as OrderId)?.state === "failed" &&
   store.agentSecrets(subject as OrderId).gatewayToken === "";
 
+/** Hetzner's refusal shows only in an order, and nothing had to be ordered since: it stays told. */
+const isUntried = ({ world }: Story, { kind, subject, at }: Flag): boolean =>
+  kind === "frozen" && subject === "cloud" && !world.builds.bought.some((bought) => bought > at);
+
 /** A serving machine shows another host key for good: its agent serves on, but only a person can let the daemon in. */
 const isLockedOut = ({ store, world }: Story, subject: string): boolean =>
   world.servers.get(store.machine(subject as MachineName)?.serverId ?? 0)?.machine.rot === "host-key";
@@ -86,6 +91,7 @@ export function isSettled(story: Story): boolean {
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
   return !store
     .flags()
+    .filter((flag) => !isUntried(story, flag))
     .some(
       ({ kind, subject }) =>
         (told.includes(kind) && !(kind === "unhealthy" && isLockedOut(story, subject))) ||

@@ -36,6 +36,7 @@ function place(world: World, name: string, labels: Record<string, string>): SimS
     createdAt: now,
     bootedAt: now,
     off: false,
+    lockedUntil: 0,
     deleting: false,
     machine: { ...untouched, hostKey: "ssh-ed25519 AAAAother", admin: false },
   };

@@ -65,6 +65,8 @@ export interface SimServer {
   /** sshd answers from then on. */
   bootedAt: number;
   off: boolean;
+  /** An action runs on it until then (epoch ms): Hetzner refuses others meanwhile. */
+  lockedUntil: number;
   deleting: boolean;
   readonly machine: SimMachine;
 }

@@ -109,6 +109,13 @@ function create(world: World, body: ServerBody): Answer {
   });
 }
 
+/** What the action of an order takes. */
+const createMs = 12_000;
+
+/** Another action runs on it. */
+const isLocked = (world: World, { deleting, lockedUntil }: SimServer): boolean =>
+  deleting || world.clock.now() < lockedUntil;
+
 const isTaken = (world: World, name: string) => [...world.servers.values()].some((one) => one.name === name);
 
 /**
@@ -132,6 +139,7 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
     // One that never boots is in effect one that takes for ever.
     bootedAt: world.strikes(0.02) ? Number.POSITIVE_INFINITY : now + world.chance.between(6_000, 25_000),
     off: false,
+    lockedUntil: now + createMs,
     deleting: false,
     machine: {
       ...untouched,
@@ -151,7 +159,8 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
 
 /** A system that was asked to shut down obeys some time, or never. */
 function switchPower(world: World, server: SimServer, action: string): Answer {
-  if (server.deleting || world.strikes(0.05)) return error(423, "locked");
+  if (isLocked(world, server) || world.strikes(0.05)) return error(423, "locked");
+  server.lockedUntil = world.clock.now() + world.chance.between(500, 3_000);
   world.note(`${action} of server ${server.id} ${server.name}`);
   const later = (low: number, high: number, work: () => void) =>
     void world.clock.delay(world.chance.between(low, high)).then(work);
@@ -160,7 +169,8 @@ function switchPower(world: World, server: SimServer, action: string): Answer {
     server.off = true;
   };
   if (action === "shutdown" && !world.strikes(0.2)) later(2_000, 30_000, switchOff);
-  else if (action === "poweroff") later(500, 3_000, switchOff);
+  else if (action === "poweroff")
+    void world.clock.delay(server.lockedUntil - world.clock.now()).then(switchOff);
   else if (action === "poweron" && server.off) {
     server.off = false;
     server.bootedAt = world.clock.now() + world.chance.between(8_000, 40_000);
@@ -169,8 +179,7 @@ function switchPower(world: World, server: SimServer, action: string): Answer {
 }
 
 function remove(world: World, server: SimServer): Answer {
-  if (server.deleting) return error(423, "locked");
-  if (world.strikes(0.03)) return error(423, "locked");
+  if (isLocked(world, server) || world.strikes(0.03)) return error(423, "locked");
   server.deleting = true;
   world.onDelete(server);
   void world.clock.delay(world.chance.between(2_000, 8_000)).then(() => {
@@ -184,7 +193,7 @@ function remove(world: World, server: SimServer): Answer {
 function actionsOf(world: World, server: SimServer) {
   const at = new Date(server.createdAt).toISOString();
   const shared = { progress: 0, started: at, resources: [{ id: server.id, type: "server" }], error: null };
-  const made = world.clock.now() - server.createdAt > 12_000;
+  const made = world.clock.now() - server.createdAt >= createMs;
   const create = {
     ...shared,
     id: server.id * 10,
@@ -205,7 +214,7 @@ const show = (world: World, server: SimServer) => ({
   status: server.off ? "off" : world.clock.now() - server.createdAt > 16_000 ? "running" : "starting",
   created: new Date(server.createdAt + world.skewMs).toISOString(),
   labels: server.labels,
-  locked: server.deleting,
+  locked: isLocked(world, server),
   public_net: { ipv4: { ip: server.ipv4 } },
   server_type: { name: server.serverType },
   location: { name: server.location },
