@@ -83,7 +83,9 @@ export function createMetrics(
     help: "Paid orders that wait for a machine",
     registers,
     collect() {
-      this.set(store.orders({ states: ["queued"] }).length);
+      const queued = store.orders({ states: ["queued"], limit: Number.MAX_SAFE_INTEGER });
+      // One that is suspended waits for its customer, not for a machine.
+      this.set(queued.filter(({ suspendedFor }) => suspendedFor === null).length);
     },
   });
   new Gauge({

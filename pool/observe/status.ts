@@ -21,7 +21,7 @@ export interface PoolStatus {
     readonly claimable: number;
     readonly live: number;
     readonly states: Readonly<Partial<Record<MachineState, number>>>;
-    /** Orders of the pool's plan that wait. */
+    /** Orders of the pool's plan that wait for a machine; a suspended one does not. */
     readonly queued: number;
     /** Median build time; null before the first machine. */
     readonly buildMs: number | null;
@@ -57,7 +57,6 @@ export interface PoolStatus {
 
 export function poolStatus(store: Store, config: Config, clock: Clock): PoolStatus {
   const live = store.machines({ live: true });
-  const queued = store.orders({ states: ["queued"] });
   const held = live.filter((machine) => machine.held !== null).length;
   const why = store.quarantine()?.why ?? (held > 0 ? "some machines were not released" : null);
   return {
@@ -76,7 +75,7 @@ export function poolStatus(store: Store, config: Config, clock: Clock): PoolStat
         claimable: machines.filter(isClaimable).length,
         live: machines.length,
         states,
-        queued: queued.filter((order) => order.plan === pool.plan).length,
+        queued: store.queued(pool.plan),
         buildMs: leadTimeMs(store, pool.plan),
         refill: refillStatus(store, pool, machines, clock.now()),
         rollout: rolloutStatus(store, pool, clock.now()),

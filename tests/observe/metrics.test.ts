@@ -61,6 +61,20 @@ describe("what is seen of the pools", () => {
     assert.equal(seen.has('clawpool_sweep_age_seconds{sweep="tailnet"}'), false);
   });
 
+  it("counts no suspended order among those that wait for a machine", async () => {
+    for (const id of ["o-1", "o-2"]) {
+      life.store.createOrder(newOrder(id));
+      pay(life.store, id);
+    }
+    const suspension = { reason: "paused", text: "paused" } as const;
+    life.store.recordStanding("o-1" as OrderId, { suspension, overdueSince: null }, "test");
+    assert.equal((await samples()).get("clawpool_orders_queued"), 1);
+    assert.deepEqual(
+      status().pools.map(({ queued }) => queued),
+      [1],
+    );
+  });
+
   it("follows the rows: nothing is counted beside them", async () => {
     makeReady(life.store, "claw-test-one");
     makeReady(life.store, "claw-test-two");
