@@ -7,6 +7,7 @@
  *   checkout.session.async_payment_succeeded      as completed, paid
  *   checkout.session.async_payment_failed/expired fetched again; the order expires unless it was paid after all
  *   customer.subscription.deleted                 fetched again; must be over; the order ends after the grace
+ *   customer.subscription.updated, of no order    its checkout is fetched: what did not clear may have been collected since
  *   customer.subscription.updated/paused/resumed, charge.dispute.*, charge.refunded, refund.*, customer.deleted
  *                                                 reviewed: fetched and judged anew (review.ts)
  *   anything else                                 not ours to act on
@@ -17,10 +18,13 @@ import type { Clock } from "../clock.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { InboxEvent, Payment, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeEvent, StripeGateway, Subscription } from "../stripe/stripe.ts";
-import { instanceMetadataKey, isPaid, orderIdFrom } from "./confirm.ts";
+import { instanceMetadataKey, isPaid, orderIdFrom, orderMetadataKey } from "./confirm.ts";
 import { hasEnded } from "./entitlement.ts";
 import type { Order } from "./order.ts";
 import type { Reviewer } from "./review.ts";
+
+/** The flag that tells a person of a subscription that lives on unserved. */
+export const unservedFlag = "subscription-unserved";
 
 export type WebhookOutcome =
   | { readonly kind: "claimed"; readonly order: Order; readonly machine: Machine }
@@ -74,7 +78,11 @@ export function acceptPaidSession(
     subscription: session.subscription,
     stripeCustomer: session.customer,
   };
-  return store.acceptPayment(event, payment, order ? context.locationsOf(order.region) : []);
+  const outcome = store.acceptPayment(event, payment, order ? context.locationsOf(order.region) : []);
+  if (order && session.subscription) {
+    store.clearFlag(unservedFlag, session.subscription, `its payment was collected for order ${order.id}`);
+  }
+  return outcome;
 }
 
 function accept(
@@ -151,11 +159,27 @@ async function review(
   if (orders.length === 1 && first?.endedAt != null) return { kind: "ended", order: first };
   if (orders.length > 0) return { kind: "reviewed", orders };
   // Never paid for the first time, it ends without `deleted`; nobody has an order of it, but its payment may be on its way.
-  const ended = event.status === null || hasEnded({ status: event.status });
-  if (event.type !== "customer.subscription.updated" || !ended) return { kind: "ignored" };
+  const mayMatter = event.status === null || event.status === "active" || hasEnded({ status: event.status });
+  if (event.type !== "customer.subscription.updated" || !mayMatter) return { kind: "ignored" };
   const subscription = event.object === null ? null : await context.stripe.fetchSubscription(event.object);
-  if (subscription === null || !hasEnded(subscription)) return { kind: "ignored" };
-  return endSubscription(kept, subscription, context);
+  if (subscription === null) return { kind: "ignored" };
+  if (hasEnded(subscription)) return endSubscription(kept, subscription, context);
+  const waiting = uncollectedOrder(subscription, context);
+  const session = waiting && (await context.stripe.fetchSession(waiting.session));
+  if (!session || session.subscription !== subscription.id || !isPaid(session)) return { kind: "ignored" };
+  return acceptPaidSession(kept, session, context);
+}
+
+/** The order that a subscription in good standing was to pay for and has not, as far as we know, and its checkout. */
+export function uncollectedOrder(
+  { status, metadata }: Subscription,
+  { store, instance }: Pick<PaymentContext, "store" | "instance">,
+): { readonly order: Order; readonly session: string } | null {
+  if (status !== "active" || metadata[instanceMetadataKey] !== instance()) return null;
+  const id = orderIdFrom(metadata[orderMetadataKey]);
+  const order = id === null ? null : store.order(id);
+  if (!order || order.checkoutSession === null || order.paidAt !== null) return null;
+  return { order, session: order.checkoutSession };
 }
 
 /** A subscription that Stripe, asked for it, shows as ended; `event` is null when nobody told of it. */

@@ -103,13 +103,16 @@ export function alignOrders(
   { now, graceMs }: { readonly now: number; readonly graceMs: number },
 ): RecoveredOrder[] {
   const holder = new Map<string, Machine>();
+  const hasEnded = (id: string) => (orders.get(id)?.order.endedAt ?? null) !== null || isOver(id);
   for (const machine of machines) {
-    if (machine.order && (isBound(machine) || machine.state === "releasing"))
-      holder.set(machine.order, machine);
+    if (!machine.order) continue;
+    // One that goes although the subscription lives on has failed its order, which is another machine's now.
+    const goesWithIt = machine.state === "releasing" && hasEnded(machine.order);
+    if (isBound(machine) || goesWithIt) holder.set(machine.order, machine);
   }
   const live = new Set<MachineName>(machines.map(({ name }) => name));
   return [...orders.values()].map(({ order, secrets, bare }) => {
-    const over = order.endedAt !== null || isOver(order.id);
+    const over = hasEnded(order.id);
     const ended = { endedAt: order.endedAt ?? now, reason: order.reason ?? "its subscription has ended" };
     const machine = holder.get(order.id);
     if (machine) {
@@ -119,11 +122,7 @@ export function alignOrders(
       const placed = isServed ? "suspended" : "provisioning";
       const state = machine.state === "serving" ? "running" : placed;
       const end = { ...ended, releaseAt: order.releaseAt ?? now + graceMs, state: "releasing" } as const;
-      const change = over
-        ? end
-        : machine.state === "releasing"
-          ? { state: "releasing" as const }
-          : { state, reason: null };
+      const change = over ? end : { state, reason: null };
       return {
         order: { ...order, ...own, ...served, ...change } as Order,
         secrets,

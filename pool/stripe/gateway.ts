@@ -5,7 +5,7 @@ import { BorderError } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { call, callOrNull, list, mostInPage, read } from "./calls.ts";
 import { sessionShape, subscriptionShape } from "./shapes.ts";
-import { fetchClaim, fetchStanding, listClaims } from "./standing.ts";
+import { fetchClaim, fetchStanding, listClaims, wasCollectedLate } from "./standing.ts";
 import type { StripeGateway } from "./stripe.ts";
 import { verifyWebhook } from "./webhook.ts";
 
@@ -65,7 +65,9 @@ export function createStripeGateway(options: StripeGatewayOptions): StripeGatewa
       const session = await callOrNull(`fetch checkout session ${id}`, () =>
         stripe.checkout.sessions.retrieve(id, { expand: ["line_items"] }),
       );
-      return session === null ? null : read(sessionShape, session, "checkout session");
+      if (session === null) return null;
+      const shown = read(sessionShape, session, "checkout session");
+      return (await wasCollectedLate(stripe, shown)) ? { ...shown, paymentStatus: "paid" } : shown;
     },
 
     async fetchSubscription(id) {

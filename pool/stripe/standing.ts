@@ -2,7 +2,7 @@
 import type { Stripe } from "stripe";
 import { call, callOrNull, list, mostInPage, read } from "./calls.ts";
 import { chargeShape, claimShape, disputeShape, paidInvoiceShape, subscriptionShape } from "./shapes.ts";
-import type { Charge, Claim, Listing, Standing, StripeGateway } from "./stripe.ts";
+import type { Charge, CheckoutSession, Claim, Listing, Standing, StripeGateway } from "./stripe.ts";
 
 /** The newest hundred of each: eight years of months. A bank takes disputes for a year and a half at most. */
 const newest = { limit: mostInPage } as const;
@@ -49,6 +49,20 @@ export async function fetchStanding(stripe: Stripe, id: string): Promise<Standin
     });
   }
   return { subscription, charges };
+}
+
+/**
+ * A checkout whose first payment did not clear stays `unpaid`; what its invoice brought later only the subscription shows.
+ * @throws BorderError as `fetchStanding`
+ */
+export async function wasCollectedLate(
+  stripe: Stripe,
+  { status, paymentStatus, subscription }: CheckoutSession,
+): Promise<boolean> {
+  if (status !== "complete" || paymentStatus !== "unpaid" || subscription === null) return false;
+  const standing = await fetchStanding(stripe, subscription);
+  if (standing?.subscription.status !== "active") return false;
+  return standing.charges.some(({ amount, amountRefunded }) => amountRefunded < amount);
 }
 
 async function disputesOf(stripe: Stripe, charge: string): Promise<Charge["disputes"]> {

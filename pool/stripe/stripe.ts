@@ -25,6 +25,7 @@ export interface CheckoutSession {
   readonly createdAt: number;
   /** `open`, `complete`, `expired`, or a word that Stripe added since. */
   readonly status: string | null;
+  /** Fetched by its id it is `paid` also when the first payment failed and was collected later; elsewhere as Stripe has it. */
   readonly paymentStatus: string;
   readonly mode: string;
   /** `client_reference_id`: free text that a buyer can set through a payment link; never trusted by itself. */

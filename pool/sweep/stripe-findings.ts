@@ -2,7 +2,7 @@
 import { instanceMetadataKey, isPaid, orderIdFrom, orderMetadataKey } from "../order/confirm.ts";
 import { hasEnded } from "../order/entitlement.ts";
 import type { Order } from "../order/order.ts";
-import { isForeign, orderOf } from "../order/payments.ts";
+import { isForeign, orderOf, unservedFlag } from "../order/payments.ts";
 import type { Review } from "../order/review.ts";
 import type { Flag, Store } from "../store/store.ts";
 import type { CheckoutSession, Subscription } from "../stripe/stripe.ts";
@@ -56,9 +56,6 @@ export function endFinding(subscription: Subscription, { store }: Known): Stripe
   const text = `${subscription.status}, and its order is ${order.state}`;
   return { kind: "end", subject: subscription.id, order: order.id, text };
 }
-
-/** The flag that tells a person of a subscription that lives on unserved. */
-export const unservedFlag = "subscription-unserved";
 
 /**
  * A subscription that somebody may go on paying for though nobody is served: the order has ended without it, or its first

@@ -12,7 +12,7 @@ import type { OrderId } from "../machine/machine.ts";
 import { isPaid } from "../order/confirm.ts";
 import type { OrderDesk } from "../order/desk.ts";
 import { hasEnded } from "../order/entitlement.ts";
-import { isForeign } from "../order/payments.ts";
+import { isForeign, uncollectedOrder, unservedFlag } from "../order/payments.ts";
 import type { Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import {
@@ -24,7 +24,6 @@ import {
   standingFinding,
   suspects,
   unservedFinding,
-  unservedFlag,
 } from "./stripe-findings.ts";
 
 const second = 1_000;
@@ -187,13 +186,20 @@ export function createStripeSweep(options: {
     const sessions = await listSessions(since, gaps);
     const listed = new Set(sessions.found.map(({ id }) => id));
 
+    // Lists show a checkout whose payment failed as unpaid for good; asked for by its id it may have been collected since.
+    const unpaid = new Set(sessions.found.filter((session) => !isPaid(session)).map(({ id }) => id));
+    const collected = live.found.flatMap((one) => {
+      const { order, session } = uncollectedOrder(one, { store, instance }) ?? {};
+      return session && (unpaid.has(session) || order?.state === "expired") ? [session] : [];
+    });
     const asked = await askFor(
-      unlistedSessions(before, listed, startedAt),
+      [...unlistedSessions(before, listed, startedAt), ...collected],
       before.asked.session,
       stripe.fetchSession,
       gaps,
     );
-    const seen = [...sessions.found, ...asked.found];
+    const fetched = new Set(asked.found.map(({ id }) => id));
+    const seen = [...sessions.found.filter(({ id }) => !fetched.has(id)), ...asked.found];
     const facts = known(before);
     const alive = new Set(live.found.filter((one) => !hasEnded(one)).map(({ id }) => id));
     // What is paid may have ended already; it must not be served for that long.
@@ -226,8 +232,10 @@ export function createStripeSweep(options: {
       asked: { session: asked.last, subscription: last, standing: standings.last },
     };
     const evidence = [
-      ...subscriptions.flatMap((subscription) => ofSubscription(subscription, new Set(unserved))),
+      ...subscriptions.map(endOf),
       ...seen.map((session) => ofSession(session, subscriptions, alive)).filter((one) => one !== null),
+      // Last: what was found to be paid is served.
+      ...subscriptions.filter(({ id }) => unserved.includes(id)).map(unservedOf),
     ];
     const changed = standings.found.flatMap(
       ({ review }) => (review?.differs ? review.order.subscription : null) ?? [],
@@ -309,20 +317,15 @@ export function createStripeSweep(options: {
     };
   }
 
-  function ofSubscription(subscription: Subscription, unserved: ReadonlySet<string>): Evidence[] {
-    const end: Evidence = {
-      finding: (facts) => endFinding(subscription, facts),
-      repair: () => void desk.endFound(subscription),
-    };
-    if (!unserved.has(subscription.id)) return [end];
-    return [
-      end,
-      {
-        finding: (facts) => unservedFinding(subscription, facts),
-        repair: ({ text }) => store.flag(unservedFlag, subscription.id, text),
-      },
-    ];
-  }
+  const endOf = (subscription: Subscription): Evidence => ({
+    finding: (facts) => endFinding(subscription, facts),
+    repair: () => void desk.endFound(subscription),
+  });
+
+  const unservedOf = (subscription: Subscription): Evidence => ({
+    finding: (facts) => unservedFinding(subscription, facts),
+    repair: ({ text }) => store.flag(unservedFlag, subscription.id, text),
+  });
 
   async function run(request: ReconcileRequest): Promise<StripeReport> {
     if (stopping.signal.aborted) throw new Stopped("the daemon stops");
@@ -338,7 +341,8 @@ export function createStripeSweep(options: {
     const findings: StripeFinding[] = [];
     for (const { finding, repair } of candidates) {
       const found = finding(facts);
-      if (!found) continue;
+      const isServed = findings.some(({ kind, order }) => kind === "payment" && order === found?.order);
+      if (!found || (found.kind === "unserved" && isServed)) continue;
       findings.push(found);
       if (request.dryRun) continue;
       repair(found);

@@ -96,6 +96,39 @@ describe("payments", () => {
     assert.equal(left.state(), "expired");
   });
 
+  it("serves an order whose first payment did not clear and was collected later, with the payment confirmed", async () => {
+    makeReady(rig.store, "claw-a");
+    const { id, session, state } = await order();
+    const { subscription, sent } = rig.stripe.console.buy(session, { paymentStatus: "unpaid" });
+    await sent;
+    await rig.stripe.console.paymentFails(session).sent;
+    assert.equal(state(), "expired");
+    rig.store.flag("subscription-unserved", subscription.id, "by the sweep");
+    await rig.stripe.console.paymentRecovers(subscription.id).sent;
+    assert.equal(state(), "provisioning");
+    assert.deepEqual(rig.claimed, [["claw-a", id]]);
+    assert.equal(await rig.desk.confirmation(id), "agreed");
+    assert.deepEqual(rig.store.flags(), []);
+    assert.equal(rig.store.order(id)?.subscription, subscription.id);
+    await rig.stripe.console.cancel(subscription.id).sent;
+    assert.equal(state(), "releasing");
+  });
+
+  it("serves nobody whose subscription is active while its first debit is on its way, or was paid back", async () => {
+    makeReady(rig.store, "claw-a");
+    const { session, state } = await order();
+    const { subscription, sent } = rig.stripe.console.buy(session, { paymentStatus: "unpaid" });
+    await sent;
+    assert.equal(rig.stripe.account.subscription(subscription.id).status, "active");
+    assert.equal(state(), "awaiting-payment");
+    rig.stripe.console.paymentFails(session, { hold: true });
+    rig.stripe.console.paymentRecovers(subscription.id, { hold: true });
+    await rig.stripe.console.refund(subscription.id, { hold: true }).sent;
+    await rig.stripe.release(["checkout.session.async_payment_failed", "customer.subscription.updated"]);
+    assert.equal(state(), "expired");
+    assert.deepEqual(rig.claimed, []);
+  });
+
   it("does not believe a signed expiry of a session that was paid", async () => {
     const { session, state } = await order();
     const { events } = rig.stripe.console.buy(session, { hold: true });

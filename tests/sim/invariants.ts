@@ -7,7 +7,7 @@ import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
-import { crashes } from "./world.ts";
+import { crashes, hasPaid } from "./world.ts";
 
 /** What Stripe's objects say has reached the orders, told by a webhook or not. */
 function knowsStripe({ store, world }: Story): boolean {
@@ -17,13 +17,13 @@ function knowsStripe({ store, world }: Story): boolean {
     const subscription = world.subscriptions.get(session.subscription ?? "");
     // A checkout whose daemon died before it wrote the order down: nobody has its address. Or its order was lost with the
     // store, and nobody has paid.
-    if (!order) return session.paymentStatus === "unpaid" || flagged.has(session.id);
+    if (!order) return !hasPaid(session) || flagged.has(session.id);
     if (order.state === "failed" && flagged.has(order.id)) return true;
     if (session.status === "expired") return order.state !== "awaiting-payment";
-    if (session.paymentStatus === "unpaid" && subscription?.status === "past_due") {
+    if (!hasPaid(session) && subscription?.status === "past_due") {
       return flagged.has(subscription.id);
     }
-    if (session.paymentStatus === "paid" && order.paidAt === null) return false;
+    if (hasPaid(session) && order.paidAt === null) return false;
     if (subscription?.status === "canceled" || order.endedAt !== null) return order.endedAt !== null;
     return order.paidAt === null || (order.suspendedFor === null) === world.isEntitled(order.id);
   });

@@ -111,6 +111,8 @@ export interface SimSession {
   readonly price: string;
   status: "open" | "complete" | "expired";
   paymentStatus: "unpaid" | "paid";
+  /** The first payment did not clear; its invoice was paid later, which the session itself never shows. */
+  collected?: boolean;
   subscription: string | null;
 }
 
@@ -125,6 +127,9 @@ export interface SimSubscription {
   dispute: "needs_response" | "won" | "lost" | null;
   refunded: boolean;
 }
+
+export const hasPaid = ({ paymentStatus, collected = false }: SimSession): boolean =>
+  paymentStatus === "paid" || collected;
 
 /** As the real one: whole milliseconds. */
 class WholeClock extends VirtualClock {
@@ -264,7 +269,7 @@ export class World {
     return [...this.sessions.values()].some(
       (session) =>
         session.order === order &&
-        session.paymentStatus === "paid" &&
+        hasPaid(session) &&
         this.standsWell(this.subscriptions.get(session.subscription ?? "") ?? null),
     );
   }

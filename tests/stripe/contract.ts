@@ -22,6 +22,8 @@ export interface StripeUnderTest {
     /** Pays the checkout session. */
     buy(session: string): Promise<void>;
     expire(session: string): Promise<void>;
+    /** Pays by a debit that does not clear, and then by the invoice that was left open. */
+    payLate(session: string): Promise<void>;
     /** Ends the subscription at once. */
     cancel(subscription: string): Promise<void>;
   } | null;
@@ -143,6 +145,19 @@ export function stripeContract(name: string, subject: () => StripeUnderTest): vo
       const again = await gateway.fetchSubscription(id);
       assert.equal(again?.endedAt, ended.endedAt);
       assert(!(await listed()).includes(id));
+    });
+
+    it("shows a checkout as paid whose first payment did not clear and was collected later", async function () {
+      const { buyer } = subject();
+      if (buyer === null) return this.skip(); // as above
+      const gateway = open();
+      const { session } = await gateway.createCheckout(request());
+      await buyer.payLate(session);
+      const bought = (await gateway.fetchSession(session)) ?? assert.fail();
+      assert.deepEqual([bought.status, bought.paymentStatus], ["complete", "paid"]);
+      const standing = await gateway.fetchStanding(bought.subscription ?? assert.fail());
+      assert.equal(standing?.subscription.status, "active");
+      assert.equal(standing.charges.length, 1);
     });
 
     it("says of a list that is cut that it is, and gives the newest", async function () {

@@ -23,6 +23,11 @@ describe("the Stripe border", () => {
       buyer: {
         buy: async (session) => void stripe.console.buy(session),
         expire: async (session) => void stripe.console.expire(session),
+        async payLate(session) {
+          const { subscription } = stripe.console.buy(session, { paymentStatus: "unpaid" });
+          stripe.console.paymentFails(session);
+          stripe.console.paymentRecovers(subscription.id);
+        },
         cancel: async (subscription) => void stripe.console.cancel(subscription),
       },
     }),

@@ -272,6 +272,22 @@ describe("the sweep of Stripe", () => {
     for (const id of subscriptions) assert.equal(rig.stripe.account.subscription(id).status, "past_due");
   });
 
+  it("serves whose first payment failed and was collected later, and takes back what a person was told", async () => {
+    makeReady(rig.store, "claw-a");
+    makeReady(rig.store, "claw-b");
+    const [told, untold] = [await order(), await order({ customer: "customer-2" })];
+    const subscriptions = [await buy(told.session, "unpaid"), await buy(untold.session, "unpaid")];
+    await rig.stripe.console.paymentFails(told.session).sent;
+    loseWebhooks();
+    await rig.stripe.console.paymentFails(untold.session).sent;
+    assert.deepEqual(kinds(await now()), ["unserved", "unserved"]);
+    for (const subscription of subscriptions) await rig.stripe.console.paymentRecovers(subscription).sent;
+    assert.deepEqual(kinds(await now()), ["payment", "payment"]);
+    assert.deepEqual([told.state(), untold.state()], ["provisioning", "provisioning"]);
+    assert.deepEqual(flags(), []);
+    assert.deepEqual((await now()).findings, []);
+  });
+
   describe("concludes nothing", () => {
     const down = async () => {
       throw new BorderError("503", { border: "stripe", kind: "transient" });

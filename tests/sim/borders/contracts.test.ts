@@ -139,6 +139,11 @@ function simulatedAccount(): StripeUnderTest {
       async expire(id) {
         session(id).status = "expired";
       },
+      async payLate(id) {
+        const bought = session(id);
+        await this.buy(id);
+        Object.assign(bought, { paymentStatus: "unpaid", collected: true });
+      },
       async cancel(id) {
         const subscription = world.subscriptions.get(id) ?? assert.fail(`no subscription ${id}`);
         Object.assign(subscription, { status: "canceled", endedAt: world.clock.now() });

@@ -11,7 +11,7 @@ import {
   type StripeGateway,
   type Subscription,
 } from "../../../pool/stripe/stripe.ts";
-import type { SimSession, SimSubscription, World } from "../world.ts";
+import { hasPaid, type SimSession, type SimSubscription, type World } from "../world.ts";
 
 const customerOf = (subscription: string) => subscription.replace("sub_", "cus_");
 
@@ -106,7 +106,10 @@ export function simulatedStripe(world: World, key: "right" | "wrong" = "right"):
     async fetchSession(id) {
       await call();
       const session = world.sessions.get(id);
-      return session ? shownSession(session) : null;
+      if (!session) return null;
+      const isActive = world.subscriptions.get(session.subscription ?? "")?.status === "active";
+      const shown = shownSession(session);
+      return session.collected && isActive ? { ...shown, paymentStatus: "paid" } : shown;
     },
     async fetchSubscription(id) {
       await call();
@@ -117,8 +120,9 @@ export function simulatedStripe(world: World, key: "right" | "wrong" = "right"):
       await call();
       const subscription = world.subscriptions.get(id);
       if (!subscription) return null;
-      const paid = world.sessions.get(subscription.session)?.paymentStatus === "paid";
-      const charges = paid && subscription.status !== "canceled" ? [shownCharge(subscription)] : [];
+      const session = world.sessions.get(subscription.session);
+      const charges =
+        session && hasPaid(session) && subscription.status !== "canceled" ? [shownCharge(subscription)] : [];
       return { subscription: shownSubscription(subscription, world.clock.now()), charges };
     },
     async fetchClaim(kind, id) {
