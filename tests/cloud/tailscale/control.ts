@@ -62,7 +62,7 @@ export interface ControlDevice {
   readonly sshEnabled: boolean;
   readonly distro?: { readonly name: string; readonly version: string; readonly codeName: string };
   /** In the API's shape. */
-  readonly clientConnectivity?: object;
+  readonly clientConnectivity?: { readonly endpoints: readonly string[]; readonly latency: object };
 }
 
 /** What the API can do to a device; absent fields stay as they are. */

@@ -171,6 +171,14 @@ describe("local tailnet with real nodes", function () {
 
     it("are described with fields=all: relay latency, endpoints, distribution", async () => {
       const call = await callerOf(rig.local, ["devices:core:read"]);
+      // The machine measures the relays and finds its endpoints some time after it has joined, and tells both when it has.
+      await rig.local.waitForDevice(
+        ({ nodeId, clientConnectivity: found }) =>
+          nodeId === web.nodeId &&
+          found !== undefined &&
+          found.endpoints.length > 0 &&
+          Object.keys(found.latency).length > 0,
+      );
       const { body } = await call("GET", `/device/${web.nodeId}?fields=all`);
       const device = body as {
         clientVersion: string;
