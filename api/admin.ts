@@ -33,6 +33,7 @@ import { reconcileRoutes } from "./admin-reconcile.ts";
 import { stateRoutes } from "./admin-states.ts";
 import { checked, readJson } from "./body.ts";
 import { closeServer, createHttpServer } from "./http.ts";
+import type { Plans } from "./plan.ts";
 import { notFound, Problem, problems } from "./problem.ts";
 
 export interface AdminOptions {
@@ -40,6 +41,7 @@ export interface AdminOptions {
   readonly store: Store;
   readonly status: () => PoolStatus;
   readonly config: Pick<ConfigWatch, "path" | "reload">;
+  readonly plans: Plans;
   /** @throws Problem when the query is none */
   readonly bill: (query: URLSearchParams) => Bill;
   readonly people: Pick<People, "begin" | "end">;
@@ -102,8 +104,25 @@ export function createAdmin(options: AdminOptions): Admin {
   };
 }
 
-function lookRoutes({ store, status, bill }: Pick<AdminOptions, "store" | "status" | "bill">): Middleware {
+function lookRoutes({
+  store,
+  status,
+  plans,
+  bill,
+}: Pick<AdminOptions, "store" | "status" | "plans" | "bill">): Middleware {
   const router = new Router();
+  router.get("/plan", (context) => {
+    const pool = context.URL.searchParams.get("pool");
+    const found = plans(pool);
+    if (pool !== null && found.length === 0) {
+      const title = "There is no such pool";
+      const detail = `there is no pool ${pool}; known: ${plans(null)
+        .map((plan) => plan.pool)
+        .join(", ")}`;
+      throw new Problem({ status: 404, code: "unknown-pool", title, detail });
+    }
+    context.body = found;
+  });
   router.get("/status", (context) => {
     context.body = status();
   });

@@ -16,6 +16,7 @@ import { createFailedTokens } from "./failed-tokens.ts";
 import { closeServer, createHttpServer } from "./http.ts";
 import { orderRoutes } from "./orders.ts";
 import { statusPage } from "./pages.ts";
+import { type Plans, planRoutes } from "./plan.ts";
 import { Problem, problems } from "./problem.ts";
 import { createOrderStreams } from "./stream.ts";
 import { viewPool } from "./views.ts";
@@ -29,6 +30,7 @@ export interface ApiOptions {
   readonly log: Logger;
   readonly events: OrderNotifier;
   readonly status: () => PoolStatus;
+  readonly plans: Plans;
   /** `GET /metrics` is 404 without it. */
   readonly metrics?: Pick<Metrics, "registry" | "webhook">;
   /** Pause between the comments that keep an event stream alive; 15 s unless told. */
@@ -67,6 +69,7 @@ export function createApi(options: ApiOptions): Api {
   app.use(orderRoutes({ ...options, streams }));
   app.use(poolRoutes(options));
   app.use(billRoutes(options));
+  app.use(planRoutes(options));
 
   return {
     app,

@@ -27,6 +27,8 @@ import { openRecordFiles } from "./recovery/record-files.ts";
 import { createRecords } from "./recovery/records.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
+import { planOf } from "./sizing/explain.ts";
+import { minReadyOf } from "./sizing/target.ts";
 import { leaseStore } from "./store/daemon-lease.ts";
 import { contradiction, noteWitness } from "./store/witness.ts";
 import type { AuditRecorder } from "./tailnet/audited.ts";
@@ -104,7 +106,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const changes = noteChanges({ store, clock, log, poke: () => controller?.poke() }, releasers);
     const watch = watchConfig(source, log, releasers, changes);
     const config = watch.current;
-    const metrics = createMetrics(store, config, clock, () => backups.lastAt());
+    const metrics = createMetrics(
+      store,
+      config,
+      clock,
+      () => backups.lastAt(),
+      (pool) => controller?.sizer.target(pool) ?? minReadyOf(pool),
+    );
 
     // Who is spoken with.
     const ledger = createLedger(store, clock, (name) => controller?.people.holds(name) ?? false);
@@ -125,6 +133,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       onStripeRepair: metrics.stripeRepair,
       onRepair: metrics.repair,
     });
+    const { sizer } = controller;
     const { desk, people, stripeSweep, sweeps, states, destroyByName, resume, rollout, recovery } =
       controller;
     releasers.add("armed machines", controller.close);
@@ -141,12 +150,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     // Who may ask.
     const status = () => poolStatus(store, config(), clock);
+    const plans = (name: string | null) =>
+      config()
+        .pools.filter((pool) => name === null || pool.name === name)
+        .map((pool) => planOf(pool, { store, config: config(), clock, sizer }));
     const bill = (query: URLSearchParams) => readBill({ store, clock }, query);
     const asked = { people, desk, resume, rollout, stripeSweep, sweeps, states, destroyByName, recovery };
-    const parts = { stateDir, store, status, config: watch, bill, ...asked };
+    const parts = { stateDir, store, status, plans, config: watch, bill, ...asked };
     const socket = await createAdmin({ ...parts, log }).listen();
     releasers.add("admin socket", () => socket.close());
-    const api = createApi({ desk, store, clock, config, log, events: notifier, status, metrics });
+    const api = createApi({ desk, store, clock, config, log, events: notifier, status, plans, metrics });
     const { url, close } = await api.listen();
     releasers.add("api", close);
     controller.start();

@@ -12,6 +12,7 @@ import { registerInit } from "./init.ts";
 import { registerMachines } from "./machines.ts";
 import { registerOrders } from "./orders.ts";
 import { registerCdktf } from "./people.ts";
+import { registerPlan } from "./plan.ts";
 import { registerReconcile } from "./reconcile.ts";
 import { registerRecover } from "./recover.ts";
 import { registerResume } from "./resume.ts";
@@ -36,6 +37,7 @@ for (const register of [
   registerInit,
   registerDoctor,
   registerStatus,
+  registerPlan,
   registerMachines,
   registerOrders,
   registerHold,

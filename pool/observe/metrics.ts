@@ -1,12 +1,15 @@
 /** Prometheus metrics, computed from the store when they are read: what a row says cannot drift from what is shown. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { makeBill } from "../bill/bill.ts";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { healthStates } from "../machine/diagnose.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
 import type { OrderEvent } from "../order/order.ts";
 import { belowFloor, failureShare } from "../sizing/alerts.ts";
+import { hitShareOf } from "../sizing/explain.ts";
 import { replacement } from "../sizing/replace.ts";
+import { minReadyOf, type TargetOf } from "../sizing/target.ts";
 import type { Store } from "../store/store.ts";
 import { wellAt } from "../sweep/schedule.ts";
 import { sweepNames } from "../sweep/sweep.ts";
@@ -30,6 +33,7 @@ export function createMetrics(
   config: () => Config,
   clock: Clock,
   lastBackupAt: () => number | null = () => null,
+  targetOf: TargetOf = minReadyOf,
 ): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -75,7 +79,7 @@ export function createMetrics(
     registers,
     collect() {
       this.reset();
-      for (const pool of config().pools) this.set({ pool: pool.name }, pool.minReady);
+      for (const pool of config().pools) this.set({ pool: pool.name }, targetOf(pool).target);
     },
   });
   new Gauge({
@@ -132,6 +136,34 @@ export function createMetrics(
         for (const pool of config().pools) this.set({ pool: pool.name }, value(pool));
       },
     });
+  perPool(
+    "clawpool_hit_share",
+    "Share of the payments of twelve weeks that found a machine ready; 1 before the first",
+    ({ name }) => hitShareOf(store, config(), name, clock.now()).share ?? 1,
+  );
+  perPool(
+    "clawpool_hit_share_at_least",
+    "The true share is above this with 95 % confidence",
+    ({ name }) => hitShareOf(store, config(), name, clock.now()).atLeast,
+  );
+  new Gauge({
+    name: "clawpool_idle_hours",
+    help: "Hours of the last 24 that machines waited, ready",
+    labelNames: ["pool"],
+    registers,
+    collect() {
+      this.reset();
+      const now = clock.now();
+      const { rows } = makeBill(store, { from: now - 24 * 3_600_000, until: now }, now);
+      for (const { name } of config().pools) {
+        const ready = rows.filter(({ pool, purpose }) => pool === name && purpose === "ready");
+        this.set(
+          { pool: name },
+          ready.reduce((sum, { hours }) => sum + hours, 0),
+        );
+      }
+    },
+  });
   perPool("clawpool_refill_stopped", "1 while too many builds failed and a person is asked", ({ name }) =>
     store.refill(name).stop ? 1 : 0,
   );

@@ -10,6 +10,7 @@ export function adminWith(parts: Partial<AdminOptions> & Pick<AdminOptions, "sta
     status: unasked,
     config: { path: "/nowhere/clawpool.yaml", reload: unasked },
     bill: unasked,
+    plans: unasked,
     people: { begin: unasked, end: unasked },
     recovery: { status: unasked, look: unasked, release: unasked },
     desk: { retry: unasked, hold: unasked },

@@ -1,6 +1,7 @@
 /** The API on a free port, over an order desk with the real store and the stand-in for Stripe. */
 import pino from "pino";
 import { createApi } from "../../api/api.ts";
+import type { Plans } from "../../api/plan.ts";
 import type { PoolStatus } from "../../pool/observe/status.ts";
 import { Secret } from "../../pool/secrets/secret.ts";
 import { type DeskRig, startDesk } from "../order/rig.ts";
@@ -26,6 +27,7 @@ export async function startApi({
 }: {
   heartbeatMs?: number;
   retryDelaysMs?: readonly number[];
+  plans?: Plans;
 } = {}): Promise<ApiRig> {
   const rig = await startDesk({ retryDelaysMs });
   const status = (): PoolStatus => ({
@@ -51,6 +53,7 @@ export async function startApi({
     log: pino({ level: "silent" }),
     events: rig.notifier,
     status,
+    plans: () => [],
     ...options,
   });
   const { url, close } = await api.listen();

@@ -101,6 +101,7 @@ const api = createApi({
   config: () => config,
   log,
   events: notifier,
+  plans: () => [],
   status: () => ({ instance: config.instance, pools: [], quarantine: null, flags: store.flags() }),
 });
 const { url } = await api.listen();
