@@ -70,7 +70,7 @@ export function describeComparison({ file, against, change, needRestart, effect 
     key,
     shown(change.before, key),
     shown(change.after, key),
-    needRestart.includes(key) ? "restart" : "",
+    needRestart.includes(key) ? "restart" : startsRollout.test(key) ? "roll-out" : "",
   ]);
   const lines = [`${file} against ${against}:`, table(["KEY", "BEFORE", "AFTER", "NEEDS"], rows)];
   if (needRestart.length > 0) {
@@ -81,6 +81,9 @@ export function describeComparison({ file, against, change, needRestart, effect 
   if (effect.length > 0) lines.push("What it means:", ...effect.map((each) => `  ${effectText(each)}`));
   return lines.join("\n");
 }
+
+/** What warm machines are made of: those that are there are replaced. */
+const startsRollout = /^pools\.[^.]+\.(?:image|server_type)$|^prepare\./;
 
 const shown = (side: Readonly<Record<string, unknown>>, key: string): string => {
   const value = side[key];

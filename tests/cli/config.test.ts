@@ -80,13 +80,18 @@ describe("clawpool config", function () {
 
   it("diff: key by key against what the daemon runs, secrets unread, nothing changed", async () => {
     await runDaemon();
-    write(["min_ready: 3", "min_ready: 5"], ["env: STRIPE_KEY", "file: /nowhere/stripe.key"]);
+    write(
+      ["min_ready: 3", "min_ready: 5\n    image: debian-13"],
+      ["env: STRIPE_KEY", "file: /nowhere/stripe.key"],
+    );
     const { stdout, exitCode } = await rig.run("config", "diff", other);
     assert.equal(exitCode, 0);
     assert.match(stdout, /against configuration 1, in force since \S+ by daemon:/);
     assert.match(stdout, /^pools\.small-eu\.min_ready +3 +5$/m);
     assert.match(stdout, /^stripe\.key\.file +- +\/nowhere\/stripe\.key +restart$/m);
+    assert.match(stdout, /^pools\.small-eu\.image +debian-12 +debian-13 +roll-out$/m);
     assert.match(stdout, /refuses this file as a whole/);
+    assert.match(stdout, /^ {2}small-eu: static 3 → static 5; 3 → 5 machines to keep, price unknown$/m);
     assert.equal(store.lastConfig()?.n, 1);
     const same = await rig.run("config", "diff");
     assert.match(same.stdout, /says the same as configuration 1/);

@@ -83,6 +83,23 @@ describe("replay", () => {
     assert.deepEqual(waits, [leadMs, leadMs, leadMs]);
   });
 
+  it("builds for a waiting customer, but nothing to wait, when the day's spend is used up", () => {
+    const spend = { perDay: 2.4, perHour: 0.1 };
+    const kept = (hours: number) => {
+      const seen: number[] = [];
+      const to = from + hours * hourMs;
+      run([], staticPolicy(3), { spend, to, observe: (_, { ready }) => seen.push(ready) });
+      return seen.at(-1);
+    };
+    // 24 machine-hours a day are one machine, each day; what the last hour of a day has left over goes after midnight.
+    assert.deepEqual([kept(12), kept(36), kept(60)], [1, 1, 1]);
+    const { paidHours } = run([], staticPolicy(3), { spend, to: from + 96 * hourMs });
+    assert.ok(paidHours <= 4 * 24 + 3 * 2, String(paidHours));
+    const claims = [1, 2].map((second) => from + 10 * hourMs + second * 1_000);
+    const { waits } = run(claims, staticPolicy(3), { spend });
+    assert.deepEqual(waits, [leadMs - 1_000]);
+  });
+
   describe("under a failure budget", () => {
     const budget = parseConfig(example, "clawpool.yaml", env).pools[0]?.failureBudget ?? assert.fail();
     const failing = (outcomes: string) => {

@@ -6,6 +6,7 @@ import type { FailureBudget } from "../../config/config.ts";
 import { machineName } from "../../machine/machine.ts";
 import type { Build } from "../../store/store.ts";
 import { assess, permitted } from "../budget.ts";
+import { hourMs } from "../forecast/calendar.ts";
 
 export interface RefillRules {
   /** Builds at once. */
@@ -16,11 +17,22 @@ export interface RefillRules {
   readonly buildsPerMinute?: number | null;
   /** None when absent: what fails is built again at once. */
   readonly failureBudget?: FailureBudget;
+  /** What the pool's machines may cost in a day of UTC, and one of them in an hour; no limit when absent. */
+  readonly spend?: { readonly perDay: number; readonly perHour: number };
+}
+
+interface Live {
+  /** All machines that no customer has. */
+  readonly live: number;
+  readonly building: number;
+  /** Customers who found nothing ready. */
+  readonly waiting: number;
 }
 
 /** Until a person has seen that the refill stopped, and resumed it. */
 const personMs = 3_600_000;
 const minuteMs = 60_000;
+const dayMs = 24 * hourMs;
 /** As many as the daemon looks at. */
 const newest = 100;
 
@@ -34,6 +46,9 @@ export class Brakes {
   #number = 0;
   #countedFrom = 0;
   #stoppedAt: number | null = null;
+  /** Machine-hours since midnight (UTC), as of when. */
+  #hoursToday = 0;
+  #hoursAt = Number.NaN;
   /** How often the failure budget stopped the refill. */
   stops = 0;
   /** When something may be allowed that is not now, epoch ms; infinite while nothing is held back. */
@@ -43,12 +58,23 @@ export class Brakes {
     this.#rules = rules;
   }
 
-  /** How many of `wanted` further builds may be ordered. @param pool `live`: all of its machines that no customer has */
-  allowed(
-    wanted: number,
-    pool: { readonly live: number; readonly building: number; readonly waiting: number },
-    now: number,
-  ): number {
+  /** How many machines may stand until midnight (UTC) within the day's spend. @param live those that stand now */
+  affordable(live: number, now: number): number {
+    const { spend } = this.#rules;
+    if (!spend) return Number.POSITIVE_INFINITY;
+    const midnight = Math.floor(now / dayMs) * dayMs;
+    if (!(this.#hoursAt >= midnight)) this.#hoursToday = 0;
+    const since = Math.max(this.#hoursAt, midnight);
+    if (since < now) this.#hoursToday += (live * (now - since)) / hourMs;
+    this.#hoursAt = now;
+    // In whole hours it would lack one shortly before each full hour. A sum of floats just below a machine is one.
+    const restHours = (midnight + dayMs - now) / hourMs;
+    const machines = (spend.perDay / spend.perHour - this.#hoursToday) / restHours;
+    return Math.max(0, Math.floor(machines + 1e-9));
+  }
+
+  /** How many of `wanted` further builds may be ordered. */
+  allowed(wanted: number, pool: Live, now: number): number {
     this.wakeAt = Number.POSITIVE_INFINITY;
     if (wanted === 0) return 0;
     const room = Math.max(0, (this.#rules.maxTotal ?? Number.POSITIVE_INFINITY) - pool.live);
@@ -65,11 +91,7 @@ export class Brakes {
   }
 
   /** What customers wait for goes beyond it. */
-  #pace(
-    wanted: number,
-    { building, waiting }: { readonly building: number; readonly waiting: number },
-    now: number,
-  ): number {
+  #pace(wanted: number, { building, waiting }: Live, now: number): number {
     const { buildsPerMinute: most = null } = this.#rules;
     if (most === null) return wanted;
     while ((this.#ordered[0] ?? now) <= now - minuteMs) this.#ordered.shift();
@@ -78,11 +100,7 @@ export class Brakes {
     return pace;
   }
 
-  #affordable(
-    wanted: number,
-    { building, waiting }: { readonly building: number; readonly waiting: number },
-    now: number,
-  ): number {
+  #affordable(wanted: number, { building, waiting }: Live, now: number): number {
     const budget = this.#rules.failureBudget;
     if (!budget || this.#failures === 0) return wanted;
     if (this.#stoppedAt !== null && now >= this.#stoppedAt + personMs) this.#resume(now);

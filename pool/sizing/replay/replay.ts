@@ -87,10 +87,11 @@ export function replay(options: ReplayOptions): ReplayResult {
   const decide = (now: number) => {
     const wanted = policy.wanted({ now, leadMs: options.leadMs });
     const state = { ready, building: builds.length, queued, waiting: waiting.length };
-    const { target } = wanted;
-    const pace = hysteresis ? wanted : { target, keep: target, atOnce: true };
-    const { build, callOff, retire } = steps(state, pace, now);
     const live = ready.length + builds.length + queued;
+    const most = brakes.affordable(live, now);
+    const [target, keep] = [Math.min(wanted.target, most), Math.min(wanted.keep, most)];
+    const pace = hysteresis ? { target, keep } : { target, keep: target, atOnce: true };
+    const { build, callOff, retire } = steps(state, pace, now);
     queued += brakes.allowed(build, { live, building: builds.length + queued, waiting: waiting.length }, now);
     queued -= callOff;
     for (const machine of retire) {
@@ -100,7 +101,7 @@ export function replay(options: ReplayOptions): ReplayResult {
       if (now >= scoreFrom) score.wasted++;
     }
     begin(now);
-    options.observe?.(now, { target: wanted.target, ready: ready.length });
+    options.observe?.(now, { target, ready: ready.length });
   };
   const leaves = (machine: Ready, now: number) => {
     if (now < scoreFrom) return;

@@ -71,6 +71,15 @@ export function setting(
   if (having.length > 0) {
     notes.push(`${having.length} machines of customers are taken off max_total ${pool.maxTotal}`);
   }
+  const perHour = price?.known ? price.price.hourly.net : null;
+  const perDay = config.maxSpendPerDay;
+  if (perDay !== null) {
+    notes.push(
+      perHour === null
+        ? "max_spend_per_day is left out: without a price it binds nothing"
+        : "max_spend_per_day is taken as if this pool's warm machines were all that costs",
+    );
+  }
   const experiment: Experiment = {
     ...{ claims: trace.claims, from: trace.from, to: trace.to },
     lead: leadOf(pool, store, leadMs, notes),
@@ -79,8 +88,9 @@ export function setting(
       maxTotal: Math.max(0, pool.maxTotal - having.length),
       buildsPerMinute: pool.maxBuildsPerMinute,
       failureBudget: pool.failureBudget,
+      ...(perDay === null || perHour === null ? {} : { spend: { perDay, perHour } }),
     },
-    pricePerHour: price?.known ? price.price.hourly.net : null,
+    pricePerHour: perHour,
   };
   return { experiment, currency: price?.known ? (store?.prices()?.currency ?? null) : null, notes };
 }
