@@ -39,8 +39,11 @@ export interface SoakOutcome {
   readonly seconds: number;
 }
 
-/** A life of the daemon in which nothing can be finished shows nothing: one SIGKILL in so many pieces of trouble. */
-const killOnceIn = 16;
+/**
+ * A life of the daemon in which nothing can be finished shows nothing: one SIGKILL in so many pieces of trouble, and none
+ * before a machine was built since the last one, however slow the host is.
+ */
+const killOnceIn = 10;
 
 /** Everything came to rest and every invariant holds when it resolves. @throws AssertionError naming what does not */
 export async function soak(options: SoakOptions): Promise<SoakOutcome> {
@@ -61,11 +64,14 @@ export async function soak(options: SoakOptions): Promise<SoakOutcome> {
       return `${buyers.size} customers, ${served} served so far, ${kills.daemon} SIGKILLs of the daemon, ${seconds().toFixed(0)} s`;
     };
 
+    const built = () => rig.store.machines().filter(({ readyAt }) => readyAt !== null).length;
     const trouble = async () => {
       const chance = new Chance(seed + 1_000_000);
+      let builtBefore = 0;
       while (!over) {
         await delay(chance.between(0, 2 * pause));
-        if (chance.happens(1 / killOnceIn)) {
+        if (chance.happens(1 / killOnceIn) && built() > builtBefore) {
+          builtBefore = built();
           await rig.rig.daemon.kill();
           kills.daemon += 1;
           await delay(chance.between(0, 300));
