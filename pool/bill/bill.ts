@@ -46,13 +46,16 @@ export function makeBill(store: BillStore, period: Span, now: number): Bill {
   const unpriced = new Map<string, number>();
   const listed = store.listedSpans();
   const resources = store.billed(period.from, period.until);
-  let addressHours = 0;
+  // Not from the rows: thirds of an hour, rounded, do not add up to it.
+  const total = { hours: 0, addressHours: 0, net: 0, gross: 0 };
 
   function add(resource: BilledResource, kind: "server" | "address", stays: readonly Stay[]): void {
     const { price } = resource;
     const agreed = kind === "address" && resource.kind === "server" ? price?.address : price?.own;
     for (const { existed, cost } of begunHours(lifeOf(resource, now), agreed ?? null, period)) {
-      if (kind === "address") addressHours += 1;
+      total[kind === "address" ? "addressHours" : "hours"] += 1;
+      total.net += cost?.net ?? 0;
+      total.gross += cost?.gross ?? 0;
       if (cost === null) {
         const reason = whyUnpriced(store, resource, kind);
         unpriced.set(reason, (unpriced.get(reason) ?? 0) + 1);
@@ -77,16 +80,14 @@ export function makeBill(store: BillStore, period: Span, now: number): Bill {
   const rows = [...sums.values()]
     .map((row) => ({ ...row, hours: round(row.hours), net: round(row.net), gross: round(row.gross) }))
     .sort(byPoolAndPurpose);
-  const total = (by: "hours" | "net" | "gross") => round(rows.reduce((sum, row) => sum + row[by], 0));
   return {
     ...period,
     currency:
       resources.find(({ price }) => price !== null)?.price?.currency ?? store.prices()?.currency ?? null,
     rows,
-    hours: total("hours"),
-    addressHours,
-    net: total("net"),
-    gross: total("gross"),
+    ...total,
+    net: round(total.net),
+    gross: round(total.gross),
     unpriced: [...unpriced].map(([reason, hours]) => ({ reason, hours })),
     differences: resources
       .flatMap((resource) => differencesOf(resource, listed, now))

@@ -73,6 +73,21 @@ describe("the bill", () => {
     assert.equal(gross.toFixed(6), (4 * machinePrice * 1.19).toFixed(6));
   });
 
+  it("counts whole hours, into how many parts ever they are divided", async () => {
+    const names = Array.from({ length: 30 }, (_, index) => plan(`m-${index}`, index + 1));
+    for (const state of ["booting", "preparing", "proving", "ready"] as const) {
+      await minutes(7);
+      for (const name of names) moves(name, state);
+    }
+    const [first, ...others] = names;
+    if (first) moves(first, "retiring");
+    await minutes(13);
+    for (const name of others) moves(name, "retiring");
+    await minutes(40);
+    assert.deepEqual([bill().hours, bill().addressHours], [60, 60]);
+    assert.equal(bill().net.toFixed(6), (60 * machinePrice).toFixed(6));
+  });
+
   it("counts all of a build that failed as failed, and its end until Hetzner says that it is gone", async () => {
     const name = plan("m-1", 1);
     await minutes(30);

@@ -369,11 +369,11 @@ export const mutations: readonly Mutation[] = [
     caughtBy: ["bill"],
   },
   {
-    id: "free-when-off",
+    id: "charge-whole-hours-only",
     file: "pool/bill/bill.ts",
-    before: "sum.net += share * (cost?.net ?? 0);",
-    after: "sum.net += purpose === 'suspended' || purpose === 'ending' ? 0 : share * (cost?.net ?? 0);",
-    why: "each begun hour is charged for, whatever it was for",
+    before: "total.net += cost?.net ?? 0;",
+    after: "total.net += existed.until - existed.from < 3_600_000 ? 0 : (cost?.net ?? 0);",
+    why: "each begun hour is charged for in full",
     caughtBy: ["bill"],
   },
   // Secrets.
