@@ -28,6 +28,7 @@ import type { StripeSweep } from "../pool/sweep/stripe.ts";
 import type { Sweeps } from "../pool/sweep/sweeps.ts";
 import { configRoutes } from "./admin-config.ts";
 import { destroyRoutes } from "./admin-destroy.ts";
+import { notifyRoutes } from "./admin-notify.ts";
 import { holdRoutes } from "./admin-orders.ts";
 import { reconcileRoutes } from "./admin-reconcile.ts";
 import { stateRoutes } from "./admin-states.ts";
@@ -55,6 +56,7 @@ export interface AdminOptions {
   readonly resume: Controller["resume"];
   /** @throws UnknownPoolError */
   readonly rollout: Controller["rollout"];
+  readonly notify: Pick<Controller["notify"], "test" | "retry" | "drop">;
   readonly log: Logger;
 }
 
@@ -79,6 +81,7 @@ export function createAdmin(options: AdminOptions): Admin {
   app.use(holdRoutes(desk));
   app.use(configRoutes(options.config));
   app.use(recoveryRoutes(recovery));
+  app.use(notifyRoutes(options.store, options.notify));
   app.use(retryRoutes(desk));
 
   return {

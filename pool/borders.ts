@@ -9,6 +9,7 @@ import type { Cloud, Gate, GateLedger } from "./cloud/cloud.ts";
 import { createGate } from "./cloud/gate/gate.ts";
 import { createCloud } from "./cloud/hetzner.ts";
 import type { Config } from "./config/config.ts";
+import { type Courier, createCourier } from "./notify/courier.ts";
 import type { Releasers } from "./releasers.ts";
 import { ensureAnsible, ensureCollections } from "./setup/venv.ts";
 import type { Ssh } from "./ssh/ssh.ts";
@@ -38,6 +39,7 @@ export interface Borders {
   /** Null in an installation without Tailscale, as are its keys. */
   readonly tailnet: Tailnet | null;
   readonly keys: KeyStock | null;
+  readonly courier: Courier;
 }
 
 /** @throws Error when the gate cannot listen or Ansible cannot be set up. */
@@ -101,6 +103,7 @@ export async function openBorders(
     stripe: createStripeGateway({ ...config.stripe, clock: options.clock }),
     tailnet,
     keys,
+    courier: createCourier(() => current().notify, clock),
   };
 }
 

@@ -17,6 +17,7 @@ import { createHeartbeats } from "./machine/heartbeat.ts";
 import { reconcile } from "./machine/lifecycle.ts";
 import { machineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
+import { createSender, type Sender } from "./notify/sender.ts";
 import { createOrderDesk, type OrderDesk } from "./order/desk.ts";
 import { createPeople, type People } from "./people.ts";
 import { createPlatform } from "./platform.ts";
@@ -77,6 +78,8 @@ export interface Controller {
   readonly sweeps: Pick<Sweeps, "reconcile" | "ages">;
   /** What each pool wants, and why. */
   readonly sizer: Sizer;
+  /** Who tells operators and the web app. */
+  readonly notify: Pick<Sender, "poke" | "test" | "retry" | "drop">;
   /**
    * Lets terraform runs that an earlier daemon left behind end, each before its machine is looked at, and sees to what
    * all machines share. Before `start`.
@@ -190,6 +193,8 @@ export function createController(options: ControllerOptions): Controller {
 
   const readPrices = createPriceReading({ store, cloud: borders.cloud, clock, log });
 
+  const sender = createSender({ store, courier: borders.courier, clock, random, config, log });
+
   const inspection = { ...context, stripe: borders.stripe, records: options.records };
   /** One look at a time: two would write each other's rows. */
   let looking: Promise<void> = Promise.resolve();
@@ -238,6 +243,7 @@ export function createController(options: ControllerOptions): Controller {
     destroyByName: createDestroyByName({ store, loop }),
     sweeps,
     sizer,
+    notify: sender,
     resume(pool, actor) {
       const resumed = resume({ store, config }, pool, actor);
       for (const name of resumed.flatMap(({ specimens }) => specimens)) loop.poke(name);
@@ -268,6 +274,7 @@ export function createController(options: ControllerOptions): Controller {
     start() {
       loop.start();
       heartbeats.start();
+      sender.start();
       // At once: whatever happened while no daemon ran.
       sweeps.start();
       void chore("read Hetzner's price list", readPrices);
@@ -276,6 +283,7 @@ export function createController(options: ControllerOptions): Controller {
       // What machines are prepared by may be another now.
       void readRecipe();
       loop.poke();
+      sender.poke();
     },
     recovery: {
       status: () => recoveryStatus(store),
@@ -313,7 +321,7 @@ export function createController(options: ControllerOptions): Controller {
       sweeps.stop();
       stripeSweep.stop();
       const rest = [...chores.values()].map(({ done }) => done);
-      await Promise.all([loop.stop({ abort: true }), heartbeats.stop(), ...rest]);
+      await Promise.all([loop.stop({ abort: true }), heartbeats.stop(), sender.stop(), ...rest]);
     },
     close() {
       armed.close();

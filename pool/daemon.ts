@@ -12,10 +12,12 @@ import { noteChanges, noteStart } from "./applied-config.ts";
 import { backupSource, createBackups } from "./backup/backup.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import type { Config } from "./config/config.ts";
 import type { ConfigSource } from "./config/load.ts";
 import { watchConfig } from "./config/watch.ts";
 import { type Controller, createController } from "./controller.ts";
 import { createLedger } from "./ledger.ts";
+import { noticePolicy } from "./notify/courier.ts";
 import { auditDaemon, logAuditHead } from "./observe/audit-head.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { poolStatus } from "./observe/status.ts";
@@ -78,6 +80,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     };
     lease.keep(onFenced);
     let controller: Controller | null = null;
+    let config: () => Config = () => source.config;
 
     // What is remembered.
     const notifier = createOrderNotifier();
@@ -93,6 +96,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         metrics.orderEvent(event);
         if (event.type === "state") records.orderChanged(event.order);
       },
+      notices: () => noticePolicy(config()),
+      onMessage: () => controller?.notify.poke(),
     });
     releasers.add("store", () => store.close());
     const doubt = contradiction(stateDir, store);
@@ -105,7 +110,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     noteStart(store, source);
     const changes = noteChanges({ store, clock, log, poke: () => controller?.poke() }, releasers);
     const watch = watchConfig(source, log, releasers, changes);
-    const config = watch.current;
+    config = watch.current;
     const metrics = createMetrics(
       store,
       config,
@@ -133,7 +138,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       onStripeRepair: metrics.stripeRepair,
       onRepair: metrics.repair,
     });
-    const { sizer } = controller;
+    const { sizer, notify } = controller;
     const { desk, people, stripeSweep, sweeps, states, destroyByName, resume, rollout, recovery } =
       controller;
     releasers.add("armed machines", controller.close);
@@ -156,7 +161,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         .map((pool) => planOf(pool, { store, config: config(), clock, sizer }));
     const bill = (query: URLSearchParams) => readBill({ store, clock }, query);
     const asked = { people, desk, resume, rollout, stripeSweep, sweeps, states, destroyByName, recovery };
-    const parts = { stateDir, store, status, plans, config: watch, bill, ...asked };
+    const parts = { stateDir, store, status, plans, config: watch, bill, notify, ...asked };
     const socket = await createAdmin({ ...parts, log }).listen();
     releasers.add("admin socket", () => socket.close());
     const api = createApi({ desk, store, clock, config, log, events: notifier, status, plans, metrics });

@@ -30,6 +30,10 @@ export function kindOf(border: Border, said: Said): BorderErrorKind {
       return tailnet[said.code ?? ""] ?? byStatus(said.status);
     case "stripe":
       return stripe[said.code ?? ""] ?? byStatus(said.status);
+    case "callback":
+      return callback(said);
+    case "mail":
+      return mail(said);
   }
 }
 
@@ -135,3 +139,22 @@ const stripe: Kinds = {
   platform_api_key_expired: "auth",
   secret_key_required: "auth",
 };
+
+/**
+ * Standard Webhooks: everything but 2xx is tried again, since a wrong deployment answers 404 for an hour; 410 says that
+ * nobody wants it any more. What is too large stays so.
+ */
+function callback({ status }: Said): BorderErrorKind {
+  if (status === 410 || status === 413) return "permanent";
+  return status === 401 || status === 403 ? "auth" : "transient";
+}
+
+/**
+ * RFC 5321: a 5xx to sender, recipient or mail is for good, a 4xx passes. Before these (nodemailer's other codes) it is
+ * the server that is in trouble, not the mail.
+ */
+function mail({ status, code }: Said): BorderErrorKind {
+  if (code === "EAUTH" || status === 530 || status === 535) return "auth";
+  const aboutTheMail = code === "EENVELOPE" || code === "EMESSAGE";
+  return aboutTheMail && status !== undefined && status >= 500 ? "permanent" : "transient";
+}

@@ -10,7 +10,16 @@
  * - `permanent`: the same call will fail in the same way for ever
  */
 export type BorderErrorKind = "transient" | "capacity" | "quota" | "auth" | "permanent";
-export type Border = "cloud" | "terraform" | "ssh" | "ansible" | "machine" | "tailnet" | "stripe";
+export type Border =
+  | "cloud"
+  | "terraform"
+  | "ssh"
+  | "ansible"
+  | "machine"
+  | "tailnet"
+  | "stripe"
+  | "callback"
+  | "mail";
 
 export interface BorderErrorDetails {
   readonly border: Border;

@@ -123,6 +123,21 @@ const cases: Readonly<Record<Border, readonly Case[]>> = {
     ...coded("permanent", "400", "402 card_declined", "404 resource_missing", "400 parameter_invalid_empty"),
     [{}, "transient"],
   ],
+  callback: [
+    ...coded("transient", "301", "400", "404", "408", "422", "429", "500", "502", "503", "504"),
+    ...coded("auth", "401", "403"),
+    ...coded("permanent", "410", "413"),
+    [{}, "transient"],
+  ],
+  mail: [
+    ...coded("auth", "535 EAUTH", "530 EENVELOPE"),
+    ...coded("permanent", "550 EENVELOPE", "552 EMESSAGE", "554 EMESSAGE"),
+    ...coded("transient", "421 EENVELOPE", "450 EENVELOPE", "451 EMESSAGE", "554 EPROTOCOL"),
+    [{ code: "ECONNECTION" }, "transient"],
+    [{ code: "ETIMEDOUT" }, "transient"],
+    [{ code: "EDNS" }, "transient"],
+    [{ code: "ETLS" }, "transient"],
+  ],
 };
 
 describe("what a border says", () => {

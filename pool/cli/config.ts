@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import { changedKeys } from "../config/changes.ts";
 import { loadConfig, loadSource } from "../config/load.ts";
 import { jsonSchema } from "../config/shape.ts";
+import { channelsOf } from "../notify/courier.ts";
 import { configHistory } from "../store/configs.ts";
 import type { AppliedConfig } from "../store/store.ts";
 import { storeFile } from "../store/store-file.ts";
@@ -102,7 +103,7 @@ const comparing = () => import("./config-diff.ts");
 const day = (at: number): string => new Date(at).toISOString();
 
 function describeUsable(file: string): void {
-  const { pools, maxTotal } = loadConfig(file);
+  const { pools, maxTotal, notify } = loadConfig(file);
   console.log(
     `${file} is usable: ${pools.length} pool${pools.length === 1 ? "" : "s"}, at most ${maxTotal} machines`,
   );
@@ -112,6 +113,9 @@ function describeUsable(file: string): void {
       `  ${name}: plan ${plan}, ${serverType} in ${locations.join(", ")}; keeps ${minReady} warm, at most ${pool.maxTotal}`,
     );
   }
+  console.log(
+    `  tells: ${channelsOf(notify).join(", ") || "nobody (there are only the flags of clawpool status)"}`,
+  );
 }
 
 function describeHistory(history: readonly AppliedConfig[]): string {

@@ -6,6 +6,8 @@ import { createBudget } from "../cloud/budget.ts";
 import { createCloud } from "../cloud/hetzner.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
+import { channelsOf } from "../notify/courier.ts";
+import { verifySmtp } from "../notify/mail.ts";
 import { createTailnet } from "../tailnet/client.ts";
 import { askDaemon } from "./admin-client.ts";
 
@@ -91,6 +93,13 @@ const checks: Readonly<Record<string, Check>> = {
       return bad("the key is no secret or restricted key", "use sk_… or rk_… from Stripe");
     }
     return good(`${stripe.key.expose().includes("_live_") ? "live" : "test"} mode`);
+  },
+  async notify({ notify }) {
+    const channels = channelsOf(notify);
+    if (channels.length === 0)
+      return good("not configured: what needs a person is only in `clawpool status` and the status page");
+    if (notify.operators.mail && notify.smtp) await verifySmtp(notify.smtp);
+    return good(`${channels.join(", ")}; \`clawpool notify test\` sends a message to each`);
   },
   async daemon({ stateDir }) {
     const status = await askDaemon<{ pools: unknown[] }>(stateDir, "GET", "/status");

@@ -51,6 +51,15 @@ tailnet:
   client_id: REPLACE_ME
   client_secret: { file: ${secrets}/tailscale.secret }
 
+# Who is told what needs a person, and the web app, which then need not ask (docs/notify.md). \`clawpool notify test\` tries it.
+# notify:
+#   operators:
+#     mail: { to: [ops@example.com] }
+#     callback: { url: https://alerts.example/clawpool, secrets: [{ file: ${secrets}/operators.webhook }] }
+#   product:
+#     callback: { url: https://shop.example/clawpool, secrets: [{ file: ${secrets}/product.webhook }] }
+#   smtp: { host: smtp.example.com, user: clawpool, password: { file: ${secrets}/smtp.password }, from: clawpool@example.com }
+
 sealing_keys: [{ file: ${secrets}/sealing.key }]
 `;
 

@@ -10,6 +10,7 @@ import { registerDoctor } from "./doctor.ts";
 import { registerHold } from "./hold.ts";
 import { registerInit } from "./init.ts";
 import { registerMachines } from "./machines.ts";
+import { registerNotify } from "./notify.ts";
 import { registerOrders } from "./orders.ts";
 import { registerCdktf } from "./people.ts";
 import { registerPlan } from "./plan.ts";
@@ -47,6 +48,7 @@ for (const register of [
   registerBill,
   registerState,
   registerDestroy,
+  registerNotify,
   registerBackup,
   registerRecover,
   registerAudit,

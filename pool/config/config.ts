@@ -139,6 +139,32 @@ export interface SweepsConfig {
   readonly vanishShare: number;
 }
 
+/** An address that messages are posted to. */
+export interface CallbackConfig {
+  readonly url: string;
+  /** `whsec_…`; each signs, so that one can be exchanged for another. */
+  readonly secrets: readonly Secret[];
+}
+
+/** Who is told of what; with nobody there are only the flags. */
+export interface NotifyConfig {
+  readonly operators: {
+    readonly callback: CallbackConfig | null;
+    readonly mail: { readonly to: readonly string[] } | null;
+  };
+  readonly product: { readonly callback: CallbackConfig | null };
+  readonly smtp: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls: "starttls" | "implicit" | "none";
+    readonly user: string | null;
+    readonly password: Secret | null;
+    readonly from: string;
+  } | null;
+  /** Between two messages of alerts to the same people. */
+  readonly digestMs: number;
+}
+
 export interface Config {
   /** Names this installation in labels and machine names: several may share one Hetzner project. */
   readonly instance: string;
@@ -160,6 +186,7 @@ export interface Config {
     /** Null: the customer is never told. */
     readonly tellCustomerAfterMs: number | null;
   };
+  readonly notify: NotifyConfig;
   readonly releaseGraceMs: number;
   readonly suspension: SuspensionTerms;
   /** How long a type that a location had none of is not asked for again there. */

@@ -6,6 +6,7 @@ import { type Document, isMap, isScalar, LineCounter, parseDocument } from "yaml
 import { Secret } from "../secrets/secret.ts";
 import type { Config, SweepsConfig } from "./config.ts";
 import { explain } from "./explain.ts";
+import { resolveNotify } from "./notify.ts";
 import { resolvePool } from "./pool.ts";
 import { type ConfigFile, shape } from "./shape.ts";
 
@@ -183,6 +184,7 @@ function resolveConfig(
     },
     sweeps: resolveSweeps(file, (key, text) => wrong(["sweeps", key], text)),
     serving: resolveServing(file.serving, (key, text) => wrong(["serving", key], text)),
+    notify: resolveNotify(file.notify, secret, wrong),
     releaseGraceMs: file.release_grace,
     suspension: {
       overdueMs: file.suspension.overdue,

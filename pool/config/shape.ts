@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { duration, durationPattern, durationText, units } from "./duration.ts";
+import { port, secret, url } from "./fields.ts";
+import { notifyShape } from "./notify.ts";
 import { sizingShape } from "./sizing.ts";
 
 const name = z
@@ -17,23 +19,8 @@ const location = z
   .string()
   .regex(/^[a-z]{3}\d?$/, "want a Hetzner location such as fsn1, nbg1, hel1, ash, hil, sin");
 
-/** Never the secret itself: a file or an environment variable that holds it. */
-const secret = z
-  .union(
-    [
-      z.strictObject({ file: z.string().min(1) }),
-      z.strictObject({
-        env: z.string().regex(/^[A-Z_][A-Z0-9_]*$/, "want a variable's name such as STRIPE_KEY"),
-      }),
-    ],
-    { error: "want {file: PATH} or {env: NAME}, never the secret itself" },
-  )
-  .describe("where the secret is found: {file: PATH} or {env: NAME}");
-
-const url = z.url({ protocol: /^https?$/, error: "want an http or https URL" });
 const cidr = z.union([z.cidrv4(), z.cidrv6()], { error: "want a CIDR such as 203.0.113.7/32" });
 const tag = z.string().regex(/^tag:[a-z][a-z0-9-]*$/, "want a tag such as tag:claw-vm");
-const port = z.int().min(1).max(65_535);
 
 const serverType = z.string().regex(/^[a-z]+\d+$/, "want a server type such as cx23");
 
@@ -278,6 +265,7 @@ export const shape = z.strictObject({
   deadlines: deadlines.prefault({}),
   sweeps: sweeps.prefault({}),
   serving: serving.prefault({}),
+  notify: notifyShape.prefault({}),
   release_grace: duration
     .default(24 * units.h)
     .describe("between the end of a subscription and the end of its machine"),

@@ -67,6 +67,9 @@ function accountOf(border: Border): Freeze["border"] | "stripe" | null {
     case "ssh":
     case "ansible":
     case "machine":
+    // No stage speaks with these.
+    case "callback":
+    case "mail":
       return null;
   }
 }

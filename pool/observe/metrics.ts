@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { healthStates } from "../machine/diagnose.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
+import { channelsOf } from "../notify/courier.ts";
 import type { OrderEvent } from "../order/order.ts";
 import { belowFloor, failureShare } from "../sizing/alerts.ts";
 import { hitShareOf } from "../sizing/explain.ts";
@@ -98,6 +99,24 @@ export function createMetrics(
     registers,
     collect() {
       this.set(store.flags().length);
+    },
+  });
+  new Gauge({
+    name: "clawpool_messages_undelivered",
+    help: "Messages to operators and the web app that failed or were given up",
+    labelNames: ["channel", "state"],
+    registers,
+    collect() {
+      this.reset();
+      const messages = store
+        .messages({ states: ["waiting", "given-up"] })
+        .filter(({ attempts }) => attempts > 0);
+      for (const channel of channelsOf(config().notify)) {
+        for (const state of ["waiting", "given-up"]) {
+          const those = messages.filter((message) => message.channel === channel && message.state === state);
+          this.set({ channel, state }, those.length);
+        }
+      }
     },
   });
   new Gauge({

@@ -47,6 +47,9 @@ interface Alert {
   readonly facts: object;
 }
 
+/** Of the whole store: a daemon that waits for a person's release does nothing by itself. */
+const quarantined = "quarantine";
+
 export function raiseAlerts({
   store,
   config,
@@ -76,6 +79,15 @@ export function raiseAlerts({
       }
     }
   }
+  const doubt = store.quarantine()?.why ?? null;
+  const isTold = store.flags().some(({ kind }) => kind === quarantined);
+  if (doubt === null && isTold) store.clearFlag(quarantined, config.instance, "it was released");
+  if (doubt !== null)
+    store.flag(
+      quarantined,
+      config.instance,
+      `nothing is bought, claimed or destroyed: ${doubt}; see \`clawpool recover status\``,
+    );
   const names = config.pools.map(({ name }) => name);
   for (const { kind, subject, at } of store.flags()) {
     if (

@@ -7,12 +7,18 @@ import type { Sealer } from "../secrets/seal.ts";
 import { type AuditLog, createAuditLog } from "./audit.ts";
 import type { KnownLists } from "./known-lists.ts";
 import { FencedError } from "./lease.ts";
-import type { AuditFacts, Cause, Flag } from "./store.ts";
+import { createOutbox } from "./outbox.ts";
+import type { AuditFacts, Cause, Flag, NoticePolicy } from "./store.ts";
 
 export interface StoreListeners {
   readonly onOrderEvent?: (event: OrderEvent) => void;
   readonly onMachine?: (machine: Machine) => void;
+  /** The outbox has something new. */
+  readonly onMessage?: () => void;
 }
+
+/** Nobody is told. */
+export const silence = (): NoticePolicy => ({ channels: [], digestMs: 0, tellCustomerAfterMs: null });
 
 /** The daemon's own term in the store (lease.ts). */
 export interface StoreFence {
@@ -71,9 +77,10 @@ export function createContext(
   sealer: Sealer,
   listeners: StoreListeners,
   lists: KnownLists,
-  fence: StoreFence | null = null,
+  { fence = null, notices = silence }: { fence?: StoreFence | null; notices?: () => NoticePolicy } = {},
 ): StoreContext {
   let events: OrderEvent[] = [];
+  let hasMessages = false;
   let machines = new Map<string, Machine>();
   let writing = false;
   // Inside of the transaction: between the question and the commit nobody else can take the term. Made once: making it takes
@@ -84,6 +91,7 @@ export function createContext(
   }).immediate;
 
   const auditLog = createAuditLog(db, clock);
+  const outbox = createOutbox(db, clock, notices);
   const readFlags = () => db.prepare<[], Flag>("SELECT * FROM flag ORDER BY id").all();
   const flags = (): readonly Flag[] => lists.get("flag", "all", readFlags);
   const isFlagged = (kind: string, subject: string) =>
@@ -108,6 +116,7 @@ export function createContext(
       );
       const event = { order, seq, at, type, data } as OrderEvent;
       events.push(event);
+      hasMessages = outbox.orderEvent(event) || hasMessages;
       return event;
     },
     flag(kind, subject, text) {
@@ -118,14 +127,18 @@ export function createContext(
         )
         .run(clock.now(), kind, subject, text);
       // A sweep says the same each minute until somebody acts; that is one thing to know.
-      if (raised.changes === 1) auditLog.append("daemon", `flag.${kind}`, subject, { why: text });
-      return raised.changes === 1;
+      if (raised.changes !== 1) return false;
+      auditLog.append("daemon", `flag.${kind}`, subject, { why: text });
+      hasMessages = outbox.alert(kind, subject, text, null) || hasMessages;
+      return true;
     },
     clearFlag(kind, subject, why, { actor = "daemon", run = null } = {}) {
-      if (!isFlagged(kind, subject)) return false;
-      const removed = db.prepare("DELETE FROM flag WHERE kind = ? AND subject = ?").run(kind, subject);
-      if (removed.changes === 1) auditLog.append(actor, `flag.${kind}.cleared`, subject, { why, run });
-      return removed.changes === 1;
+      const raised = flags().find((flag) => flag.kind === kind && flag.subject === subject);
+      if (!raised) return false;
+      db.prepare("DELETE FROM flag WHERE kind = ? AND subject = ?").run(kind, subject);
+      auditLog.append(actor, `flag.${kind}.cleared`, subject, { why, run });
+      hasMessages = outbox.alert(kind, subject, raised.text, why) || hasMessages;
+      return true;
     },
   };
 
@@ -148,6 +161,7 @@ export function createContext(
       if (writing) return work();
       events = [];
       machines = new Map();
+      hasMessages = false;
       writing = true;
       let result: T;
       try {
@@ -160,9 +174,10 @@ export function createContext(
       } finally {
         writing = false;
       }
-      const [told, moved] = [events, machines];
+      const [told, moved, tell] = [events, machines, hasMessages];
       for (const event of told) listeners.onOrderEvent?.(event);
       for (const machine of moved.values()) listeners.onMachine?.(machine);
+      if (tell) listeners.onMessage?.();
       return result;
     },
   };

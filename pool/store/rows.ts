@@ -338,6 +338,63 @@ export interface AuditRow {
   readonly hash: string;
 }
 
+/** Who is told, and by which way. */
+export const channels = ["operators/callback", "operators/mail", "product/callback"] as const;
+export type Channel = (typeof channels)[number];
+
+/** What decides which messages are written. */
+export interface NoticePolicy {
+  /** Those that are configured. */
+  readonly channels: readonly Channel[];
+  /** Between two messages of alerts to the same channel. */
+  readonly digestMs: number;
+  /** How long trouble lasts before the customer is told; null: never. */
+  readonly tellCustomerAfterMs: number | null;
+}
+
+/** What became of one flag since the last message. */
+export interface AlertEntry {
+  readonly kind: string;
+  readonly subject: string;
+  readonly text: string;
+  /** Why it is over; null while it is not. */
+  readonly over: string | null;
+  /** How often it was raised, or its text changed. */
+  readonly times: number;
+  /** Epoch ms. */
+  readonly since: number;
+  readonly at: number;
+}
+
+/** A row of the outbox. */
+export interface Message {
+  /** The same at each try, and in no other message. */
+  readonly id: string;
+  readonly channel: Channel;
+  readonly type: "alerts" | "order.state" | "customer.notice";
+  /** The order that it is about; `operators` for alerts. */
+  readonly subject: string;
+  /** Epoch ms. */
+  readonly createdAt: number;
+  /** No secret is in it. */
+  readonly data: Facts;
+  readonly state: "waiting" | "delivered" | "given-up";
+  readonly attempts: number;
+  /** When it was first tried, or a person had it tried again (epoch ms). */
+  readonly begunAt: number | null;
+  /** Not tried before (epoch ms). */
+  readonly nextAt: number;
+  readonly endedAt: number | null;
+  /** What the last try ended with. */
+  readonly error: string | null;
+}
+
+/** What became of a try. */
+export type MessageOutcome =
+  | { readonly state: "delivered" }
+  | { readonly state: "waiting"; readonly error: string; readonly nextAt: number }
+  | { readonly state: "given-up"; readonly error: string };
+
 export interface Flag {
   readonly id: number;
   readonly at: number;

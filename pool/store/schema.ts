@@ -8,6 +8,7 @@ import { demandTables } from "./demand.ts";
 import { leaseTable } from "./lease.ts";
 import { chainAudit } from "./migrate-audit.ts";
 import { suspendOrders } from "./migrate-suspension.ts";
+import { outboxTable } from "./outbox.ts";
 
 /** SQL, or what SQL alone cannot do. */
 type Migration = string | ((db: Database) => void);
@@ -296,6 +297,7 @@ export const migrations: readonly Migration[] = [
   ) STRICT;
   `,
   demandTables,
+  outboxTable,
 ];
 
 /**

@@ -14,11 +14,12 @@ import { healthVerbs } from "./health.ts";
 import { type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
+import { outboxVerbs } from "./outbox.ts";
 import { recoveryVerbs } from "./recovery.ts";
 import { refillVerbs } from "./refill.ts";
 import { rolloutVerbs } from "./rollouts.ts";
 import { prepareDatabase } from "./schema.ts";
-import type { Store } from "./store.ts";
+import type { NoticePolicy, Store } from "./store.ts";
 import { supplyVerbs } from "./supply.ts";
 import { suspensionVerbs } from "./suspension.ts";
 import { stateVerbs } from "./terraform-states.ts";
@@ -30,6 +31,8 @@ export interface SqliteStoreOptions extends StoreListeners {
   readonly clock?: Clock;
   /** Without one everything may be written: tests, and commands that run without a daemon. */
   readonly fence?: StoreFence;
+  /** Who is told of what, asked anew each time; nobody without it. */
+  readonly notices?: () => NoticePolicy;
 }
 
 interface HistoryRow {
@@ -52,14 +55,7 @@ export function storeOn(
   lists: KnownLists,
   options: Omit<SqliteStoreOptions, "file">,
 ): Store {
-  const context = createContext(
-    db,
-    options.clock ?? systemClock,
-    options.sealer,
-    options,
-    lists,
-    options.fence,
-  );
+  const context = createContext(db, options.clock ?? systemClock, options.sealer, options, lists, options);
   return {
     ...machineVerbs(context),
     ...orderVerbs(context),
@@ -74,6 +70,7 @@ export function storeOn(
     ...billVerbs(context),
     ...configVerbs(context),
     ...demandVerbs(context),
+    ...outboxVerbs(context),
     ...auditVerbs(context.auditLog, context.write),
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),

@@ -16,6 +16,7 @@ import type {
   BilledResource,
   Build,
   Cause,
+  Channel,
   Checkout,
   Demand,
   Failure,
@@ -26,6 +27,8 @@ import type {
   ListedSpan,
   MachineChange,
   MachineFilter,
+  Message,
+  MessageOutcome,
   NewMachine,
   NewOrder,
   OrderCursor,
@@ -304,6 +307,28 @@ export interface Store {
   ): AppliedConfig | null;
   /** The one in force; null before the first. */
   lastConfig(): AppliedConfig | null;
+
+  // outbox: flags, events of orders and their ends write into it by themselves
+  /** The oldest first, at most 1,000; delivered ones are kept for a week. */
+  messages(filter?: { states?: readonly Message["state"][]; channel?: Channel }): Message[];
+  /** The one that is due first, or will be. */
+  nextMessage(channel: Channel): Message | null;
+  /**
+   * Counts a try, before anything is sent: a daemon that dies of it comes back to it at `nextAt`. From now on the message
+   * stays as it is. @returns null when nobody waits for it any more
+   */
+  beginMessage(id: string, nextAt: number): Message | null;
+  endMessage(id: string, outcome: MessageOutcome): void;
+  /** The channel works again: what failed before is due now. */
+  hastenMessages(channel: Channel): void;
+  /** A person has this one (null: all that failed or were given up) tried again, from the beginning. @returns ids */
+  retryMessages(id: string | null, cause: Cause & { readonly actor: string }): string[];
+  /** Nobody is to be told any more. @returns ids */
+  dropMessages(
+    which: { id: string; channel?: undefined } | { channel: Channel; id?: undefined },
+    why: string,
+    cause?: Cause,
+  ): string[];
 
   // settings: small facts of the platform (ids of firewall, network, …), JSON
   setting(key: string): string | null;

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
+import { waitOf } from "../retry-after.ts";
 import { Secret } from "../secrets/secret.ts";
 
 export interface TailnetOptions {
@@ -180,14 +181,6 @@ function failed(method: string, path: string, answer: Answer): BorderError {
 
 /** Without the query. */
 const shown = (path: string): string => path.split("?")[0] ?? path;
-
-/** Retry-After in seconds or as a date, as milliseconds from now. */
-function waitOf(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
-  if (/^\d{1,6}$/.test(header)) return Number(header) * 1_000;
-  const at = Date.parse(header);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
-}
 
 /** `fetch` says only "fetch failed"; what happened to the connection is in the cause. */
 function cutReason(error: unknown): string {

@@ -20,6 +20,7 @@ export function adminWith(parts: Partial<AdminOptions> & Pick<AdminOptions, "sta
     destroyByName: unasked,
     resume: unasked,
     rollout: unasked,
+    notify: { test: unasked, retry: unasked, drop: unasked },
     log: pino({ level: "silent" }),
     ...parts,
   });

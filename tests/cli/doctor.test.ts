@@ -73,6 +73,7 @@ describe("clawpool doctor", () => {
     assert.deepEqual(good.map(({ check }) => check).sort(), [
       "daemon",
       "hetzner",
+      "notify",
       "python",
       "state folder",
       "stripe",

@@ -126,8 +126,8 @@ export const catalogue: Readonly<Record<string, Fault>> = {
   N3: { fault: "readers who do not read", on: real },
   N4: {
     fault: "nobody to tell for a day",
-    on: simulated,
-    note: "events that the web app reads are all that is told so far; no mails or callbacks are sent",
+    on: ["simulation", "parts"],
+    note: "on parts: store, sender, HTTP and SMTP are real, and no machine",
   },
   X1: { fault: "injections", on: real, note: "what is refused at the API, and what the machine gets" },
   X2: { fault: "addresses to call", on: real, note: "orders have no such field" },

@@ -54,14 +54,15 @@ export interface Scene {
  *  each invariant that does not hold */
 export async function play(
   script: (scene: Scene) => Promise<void>,
-  change: Partial<Pick<Plot, "kills" | "lasts">> & { readonly seed?: number } = {},
+  change: Partial<Pick<Plot, "kills" | "lasts" | "notify">> & { readonly seed?: number } = {},
 ): Promise<Outcome> {
   let failure: { readonly error: unknown } | null = null;
-  const { seed = 1, lasts = 0, kills = [] } = change;
+  const { seed = 1, lasts = 0, kills = [], notify = false } = change;
   const outcome = await simulate(seed, {
     buyers: 0,
     lasts,
     kills,
+    notify,
     spell: null,
     script: (story) =>
       script(setScene(story)).catch((error: unknown) => {

@@ -213,19 +213,27 @@ describe("faults: the process, under simulation", function () {
 
   simulated(
     "N4",
-    "nobody who is told anything is there for a day: customers are served all the same",
+    "nobody who is told anything is there for a day: customers are served all the same, and then all is told",
     async (scene) => {
+      const { world } = scene;
       await scene.ready(2);
-      const order = await scene.serve("n4");
-      await scene.wait(24 * hour);
-      // What was to be told is told when somebody asks.
-      const told = scene.store.orderEvents(order.id, 0).map(({ seq }) => seq);
-      assert.deepEqual(
-        told,
-        told.map((_, index) => index + 1),
-      );
-      assert(told.length >= 4);
+      world.isUnreachable = true;
+      world.told.length = 0;
+      await scene.serve("n4");
+      await scene.wait(12 * hour);
+      world.refused = "sold-out";
+      await scene.serve("n4-later");
+      await scene.until("operators are to be told", () => scene.flags("out-of-stock").length > 0);
+      world.refused = null;
+      await scene.until("it is over", () => scene.flags("out-of-stock").length === 0);
+      await scene.wait(12 * hour);
+      assert.equal(scene.flags("undelivered").length, 3);
+      assert.deepEqual(world.told, []);
+      await scene.ready(2);
+      world.isUnreachable = false;
+      await scene.until("they hear again", () => world.told.length > 0, hour);
+      // That each was told everything is judged at the end of every schedule (tests/sim/telling.ts).
     },
-    { lasts: 25 * hour },
+    { lasts: 27 * hour, notify: true },
   );
 });

@@ -42,6 +42,7 @@ describe("what is seen of the pools", () => {
       ["clawpool_idle_hours", "gauge"],
       ["clawpool_machines", "gauge"],
       ["clawpool_machines_held", "gauge"],
+      ["clawpool_messages_undelivered", "gauge"],
       ["clawpool_orders_queued", "gauge"],
       ["clawpool_pool_target", "gauge"],
       ["clawpool_quarantine", "gauge"],

@@ -5,6 +5,7 @@ import type { Config } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
 import { type Controller, createController } from "../../pool/controller.ts";
 import { createLedger } from "../../pool/ledger.ts";
+import { noticePolicy } from "../../pool/notify/courier.ts";
 import { createRecords, type Records } from "../../pool/recovery/records.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
 import { acquireLease } from "../../pool/store/lease.ts";
@@ -12,6 +13,7 @@ import type { Store } from "../../pool/store/store.ts";
 import { createKeyStock } from "../../pool/tailnet/key-stock.ts";
 import type { Tailnet } from "../../pool/tailnet/tailnet.ts";
 import { env, example } from "../config/example.ts";
+import { simulatedCourier } from "./borders/courier.ts";
 import { simulatedGate } from "./borders/gate.ts";
 import { simulatedCloud, simulatedWire } from "./borders/hetzner.ts";
 import { simulatedAnsible, simulatedSsh } from "./borders/machines.ts";
@@ -36,6 +38,8 @@ export interface Installation {
   readonly records: Records;
   readonly sealer: Sealer;
   config: Config;
+  /** Wakes who sends messages. */
+  onMessage: () => void;
 }
 
 const parsed = parseConfig(example, "clawpool.yaml", env);
@@ -63,11 +67,13 @@ export function install(world: World): Installation {
   const store = emptyStore(world.clock, {
     onMachine: (machine) => records.machineChanged(machine),
     onOrderEvent: ({ type, order }) => type === "state" && records.orderChanged(order),
+    onMessage: () => installation.onMessage(),
+    notices: () => noticePolicy(installation.config),
   });
   const watch = new Watch(world, store);
   const files = simulatedRecordFiles(world);
   const records = createRecords({ store, sealer, files, log: pino({ level: "silent" }) });
-  const installation: Installation = { store, watch, records, sealer, config };
+  const installation: Installation = { store, watch, records, sealer, config, onMessage: () => {} };
   store.onWritten = (rows) => {
     watch.wrote(rows);
     judgeFloor(rows, world, installation);
@@ -119,6 +125,7 @@ function assemble(world: World, installation: Installation, life: Incarnation, o
       ssh: life.border(simulatedSsh(world)),
       stripe: life.border(simulatedStripe(world)),
       tailnet,
+      courier: life.border(simulatedCourier(world)),
       keys: createKeyStock({
         tailnet,
         clock: life.clock,
@@ -180,6 +187,9 @@ async function run(daemon: SimDaemon, world: World, installation: Installation):
     life.kill();
     return;
   }
+  installation.onMessage = () => {
+    if (!life.dead) controller.notify.poke();
+  };
   controller.start();
   daemon.serving = controller;
   world.note("the daemon serves");

@@ -9,12 +9,16 @@ import type { Machine } from "../../pool/machine/machine.ts";
 import type { OrderEvent } from "../../pool/order/order.ts";
 import type { Sealer } from "../../pool/secrets/seal.ts";
 import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
-import type { StoreFence, StoreListeners } from "../../pool/store/context.ts";
+import { type StoreFence, type StoreListeners, silence } from "../../pool/store/context.ts";
 import { keepStatements } from "../../pool/store/known-lists.ts";
 import { leaseRows } from "../../pool/store/lease.ts";
 import { prepareDatabase } from "../../pool/store/schema.ts";
 import { storeOn } from "../../pool/store/sqlite.ts";
-import type { Store } from "../../pool/store/store.ts";
+import type { NoticePolicy, Store } from "../../pool/store/store.ts";
+
+interface Listeners extends StoreListeners {
+  readonly notices?: () => NoticePolicy;
+}
 
 /** Holds texts to their place as the real one does, without a cipher: nobody looks into this database. */
 export const sealer: Sealer = {
@@ -79,7 +83,7 @@ db.transaction = ((work: (...parameters: unknown[]) => unknown) => {
     },
   };
 }) as unknown as typeof db.transaction;
-let current: { clock: Clock; store: SimStore; listeners: StoreListeners; told: number } | null = null;
+let current: { clock: Clock; store: SimStore; listeners: Listeners; told: number } | null = null;
 const clock: Clock = {
   now: () => current?.clock.now() ?? 0,
   delay: async () => {
@@ -91,6 +95,8 @@ const options = {
   sealer,
   onMachine: (machine: Machine) => current?.listeners.onMachine?.(machine),
   onOrderEvent: (event: OrderEvent) => current?.listeners.onOrderEvent?.(event),
+  onMessage: () => current?.listeners.onMessage?.(),
+  notices: () => current?.listeners.notices?.() ?? silence(),
 };
 const verbs = storeOn(db, lists, options);
 
@@ -114,7 +120,7 @@ export interface SimStore extends Store {
 }
 
 /** An empty store; the one before, if nobody closed it, ends here. */
-export function emptyStore(at: Clock, listeners: StoreListeners = {}): SimStore {
+export function emptyStore(at: Clock, listeners: Listeners = {}): SimStore {
   const close = () => {
     if (db.inTransaction) db.exec("ROLLBACK");
     lists.forget();

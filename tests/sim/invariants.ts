@@ -7,6 +7,7 @@ import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
+import { judgeTelling } from "./telling.ts";
 import { crashes, hasPaid } from "./world.ts";
 
 /** What Stripe's objects say has reached the orders, told by a webhook or not. */
@@ -87,6 +88,7 @@ export function isSettled(story: Story): boolean {
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
   const [pool] = installation.config.pools;
   if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story)) return false;
+  if (store.messages({ states: ["waiting"] }).length > 0) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
   return !store
@@ -103,6 +105,7 @@ export function isSettled(story: Story): boolean {
 export function judge(story: Story): void {
   const { store, world, acknowledged } = story;
   judgeSpending(story);
+  judgeTelling(story);
   for (const what of strays(world)) world.violate("I3", `${what} turned up and is still there`);
   const facts: Facts = {
     store,

@@ -55,7 +55,9 @@ export function plotOf(world: World): Plot {
   const states = Array.from({ length: spoiled }, () => chance.pick(stateMishaps));
   const refusal = rescue === null ? refusalOf(world, lasts) : null;
   const sized = isSized(seed);
-  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal, sized };
+  // What was told with a store that is lost is not to be judged by the next one.
+  const notify = seed % 8 === 5 && rescue === null;
+  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal, sized, notify };
 }
 
 /**

@@ -11,6 +11,7 @@ import { type Rescue, rescue } from "./rescue.ts";
 import { resize, watchTargets } from "./sizings.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import { type StateMishap, spoilState, watchStates } from "./states.ts";
+import { configureTelling } from "./telling.ts";
 import { troubleWith } from "./trouble.ts";
 import type { SimRecipe, SimSession, SimSubscription, World } from "./world.ts";
 
@@ -43,6 +44,8 @@ export interface Plot {
   readonly refusal?: Refusal | null;
   /** How many ready machines go bad, and gateways of machines that serve crash. */
   readonly rots?: number;
+  /** Operators and the web app are told; nobody is, unless told otherwise. */
+  readonly notify?: boolean;
   /** The first daemon hangs, another takes over, the first wakes. */
   readonly hangs?: boolean;
   /** What happens to terraform's state files; nothing unless told otherwise. */
@@ -77,6 +80,7 @@ export class Story {
     const { config } = installation;
     const { sweepEveryMs: everyMs = config.sweeps.everyMs } = plot;
     installation.config = { ...config, sweeps: { ...config.sweeps, everyMs } };
+    if (plot.notify) configureTelling(installation);
     settleNeighbours(world);
     world.leased = plot.hangs === true;
     this.daemon = this.#start();

@@ -3,6 +3,7 @@
  * tailnet, Stripe's objects. Whatever breaks a promise while it happens is noted as a violation.
  */
 
+import type { Channel } from "../../pool/store/store.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { Chance } from "./chance.ts";
 import type { SimResource } from "./leftovers.ts";
@@ -131,6 +132,16 @@ export interface SimSubscription {
 export const hasPaid = ({ paymentStatus, collected = false }: SimSession): boolean =>
   paymentStatus === "paid" || collected;
 
+/** What can befall a message on its way. */
+export type CourierFault = "refused" | "credentials" | "lost answer" | "silent";
+
+/** A message that arrived. */
+export interface Told {
+  readonly channel: Channel;
+  readonly id: string;
+  readonly json: string;
+}
+
 /** As the real one: whole milliseconds. */
 class WholeClock extends VirtualClock {
   override delay(ms: number, signal?: AbortSignal): Promise<void> {
@@ -180,6 +191,12 @@ export class World {
     resumed: [] as number[],
     retried: [] as number[],
   };
+  /** Everything that somebody outside was told, as it arrived: also twice. */
+  readonly told: Told[] = [];
+  /** What the next messages meet, whoever they are for. */
+  readonly courierFaults: CourierFault[] = [];
+  /** Whether nobody can be told anything. */
+  isUnreachable = false;
   /** Who refuses us now, whatever we ask for. */
   refused: Refusal["what"] | null = null;
   /** Who takes calls and answers none. */

@@ -3,16 +3,20 @@ import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import { type Clock, systemClock } from "../../pool/clock.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
-import type { Store } from "../../pool/store/store.ts";
+import type { NoticePolicy, Store } from "../../pool/store/store.ts";
 import { assertAudited } from "./audited.ts";
 import { configPromises } from "./conformance/configs.ts";
 import { demandPromises } from "./conformance/demand.ts";
 import { entitlementPromises } from "./conformance/entitlement.ts";
 import { machinePromises } from "./conformance/machines.ts";
 import { orderPromises } from "./conformance/orders.ts";
+import { outboxPromises } from "./conformance/outbox.ts";
 import { failure, limits, makeReady, newOrder, pay } from "./rows.ts";
 
-export function storeConformance(name: string, openWith: (clock: Clock) => Store): void {
+export function storeConformance(
+  name: string,
+  openWith: (clock: Clock, notices?: () => NoticePolicy) => Store,
+): void {
   describe(`${name}: the store's promises`, () => {
     let store: Store;
     const time = { ...systemClock, ms: 1_700_000_000_000, now: () => time.ms };
@@ -33,6 +37,7 @@ export function storeConformance(name: string, openWith: (clock: Clock) => Store
     machinePromises(rig);
     orderPromises(rig);
     entitlementPromises(rig);
+    outboxPromises({ open: (notices) => openWith(time, notices), time });
     configPromises(rig);
     demandPromises(rig);
 

@@ -11,7 +11,9 @@ import { makeReady, newOrder, pay } from "./rows.ts";
 
 const sealer = createSealer([newSealingKey()]);
 
-storeConformance("sqlite in memory", (clock) => openSqliteStore({ file: ":memory:", sealer, clock }));
+storeConformance("sqlite in memory", (clock, notices) =>
+  openSqliteStore({ file: ":memory:", sealer, clock, ...(notices ? { notices } : {}) }),
+);
 
 describe("sqlite in a file", () => {
   let dir: string;

@@ -7,12 +7,14 @@ import { userData } from "../../../pool/machine/user-data.ts";
 import { permit } from "../../gate/rig.ts";
 import { hetznerContract } from "../../hetzner-client/contract.ts";
 import { type MachineUnderTest, machineContract } from "../../machine/contract.ts";
+import { courierContract } from "../../notify/contract.ts";
 import { type StripeUnderTest, stripeContract } from "../../stripe/contract.ts";
 import { tailnetContract } from "../../tailnet/contract.ts";
 import { type TerraformUnderTest, terraformContract } from "../../terraform/contract.ts";
 import { machineInput } from "../../terraform/rig.ts";
 import { Incarnation } from "../incarnation.ts";
 import { World } from "../world.ts";
+import { simulatedCourier } from "./courier.ts";
 import { driven } from "./driven.ts";
 import { simulatedGate } from "./gate.ts";
 import { simulatedCloud, simulatedWire } from "./hetzner.ts";
@@ -153,6 +155,19 @@ function simulatedAccount(): StripeUnderTest {
 }
 const account = simulatedAccount();
 stripeContract("the simulation's model", () => account);
+
+courierContract("the simulation's model", async () => {
+  const world = calmWorld();
+  return {
+    courier: driven(world.clock, simulatedCourier(world)),
+    arrived: (channel) => world.told.filter((one) => one.channel === channel).map(({ id }) => id),
+    next: (_channel, fault) => world.courierFaults.push(fault),
+    async goAway() {
+      world.isUnreachable = true;
+    },
+    close: async () => {},
+  };
+});
 
 async function simulatedMachine(): Promise<MachineUnderTest> {
   const world = calmWorld();
