@@ -8,7 +8,7 @@ import type { SimServer } from "./world.ts";
 
 const minute = 60_000;
 /** Every buyer pays, nobody dies, and one machine is left that is nobody's. */
-const plot = { buyers: 4, lasts: 3 * minute, kills: [], lost: 0, spell: null };
+const plot = { buyers: 4, lasts: 3 * minute, kills: [], lost: 0, spell: null, notify: false };
 
 /** A schedule lacks what a test wants to break. */
 class AnotherSeed extends Error {}
@@ -180,6 +180,29 @@ describe("the invariants of the simulation", function () {
     });
     assert.match(told, /^I8: claw-test-\w+ is ready and its server does not exist$/m);
     assert.match(told, /^I8: claw-test-\w+ is ready \d+ s behind its deadline$/m);
+  });
+
+  it("I8 sees what operators and the web app were never told, or were told in two ways", async () => {
+    const told = async (tamper: (story: Story) => void) =>
+      (await simulate(1, { ...plot, buyers: 1, notify: true }, tamper)).violations.join("\n");
+    assert.equal(await told(() => {}), "");
+    const of = ({ world }: Story, channel: string) => world.told.filter((one) => one.channel === channel);
+    const lose = (channel: string) => (story: Story) => {
+      const lost = new Set(of(story, channel));
+      story.world.told.splice(0, Infinity, ...story.world.told.filter((one) => !lost.has(one)));
+    };
+    assert.match(
+      await told(lose("product/callback")),
+      /^I8: the web app was never told of ord_\w+ 1 awaiting-payment$/m,
+    );
+    const flag = (story: Story) => story.store.flag("stuck", "m-1", "it is stuck");
+    assert.match(await told(flag), /^I8: operators\/mail was never told of stuck m-1$/m);
+    const twoWays = (story: Story) => {
+      const [first] = of(story, "product/callback");
+      assert(first);
+      story.world.told.push({ ...first, json: first.json.replace("awaiting-payment", "running") });
+    };
+    assert.match(await told(twoWays), /^I8: message msg_\w+ came with two texts$/m);
   });
 
   it("I9 sees a machine that serves and lets its builder in", async () => {
