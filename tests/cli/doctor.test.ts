@@ -86,7 +86,7 @@ describe("clawpool doctor", () => {
     assert.match(detail("daemon"), /runs, 1 pools?/);
     const text = await rig.run("doctor");
     assert.equal(text.exitCode, 0);
-    assert.equal(text.stdout.match(/^ok {3}/gm)?.length, 7);
+    assert.equal(text.stdout.match(/^ok {3}/gm)?.length, 8);
   });
 
   const set = (name: string, value: string) => () => {
