@@ -103,7 +103,7 @@ export async function openBorders(
     stripe: createStripeGateway({ ...config.stripe, clock: options.clock }),
     tailnet,
     keys,
-    courier: createCourier(() => current().notify, clock),
+    courier: createCourier(() => current().notify, options.clock),
   };
 }
 

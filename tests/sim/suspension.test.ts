@@ -19,7 +19,15 @@ describe("suspension under simulation", function () {
       // What is found only minutes later must last for longer, or most of it has changed again by then.
       const troubleWithin = (lost === 0 ? 15 : 22) * minute;
       for (let seed = 1; seed <= 12; seed++) {
-        const calm = { lasts: 0, kills: [], spell: null, rots: 0, recipe: undefined, troubleWithin, notify: false };
+        const calm = {
+          lasts: 0,
+          kills: [],
+          spell: null,
+          rots: 0,
+          recipe: undefined,
+          troubleWithin,
+          notify: false,
+        };
         const plot = { ...calm, buyers: 6, lost };
         const { violations, trace } = await simulate(seed, plot, ({ world, store }) => {
           const rows = store.auditRows({ limit: 100_000 });
