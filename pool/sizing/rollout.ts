@@ -6,7 +6,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import type { Machine } from "../machine/machine.ts";
+import type { Machine, MachineState } from "../machine/machine.ts";
 import type { Cause, Rollout, Store } from "../store/store.ts";
 import { contentOf, poolOf, shownContent, wantedContent, warmMachines } from "./content.ts";
 import { UnknownPoolError } from "./stop.ts";
@@ -90,24 +90,29 @@ function move(row: Rollout, change: Partial<Rollout>, why: string, { store, cloc
 const isAnyStale = (store: Store, { pool, target }: Rollout): boolean =>
   warmMachines(store, pool).some((machine) => ![target, null].includes(contentOf(machine)));
 
+/** States of machines that are offered to nobody any more. */
+const ended: readonly MachineState[] = ["failed", "retiring", "releasing", "destroyed"];
+
 /** Builds that failed one after another, and machines of the content that went bad; null while it goes well. */
 function failureOf(
   { pool, target, countedFrom }: Rollout,
   { rollout }: PoolConfig,
   store: Store,
 ): string | null {
-  const builds = store
+  const begun = store
     .builds(pool, { since: countedFrom })
-    .filter(({ startedAt, failure }) => startedAt >= countedFrom && failure !== "capacity");
+    .filter(({ startedAt }) => startedAt >= countedFrom);
+  const builds = begun.filter(({ failure }) => failure !== "capacity");
   const run = builds.slice(builds.findLastIndex(({ ok }) => ok) + 1);
   const last = run.at(-1);
   if (last && run.length >= rollout.failures) {
     const reason = (store.machine(last.machine)?.reason ?? "no reason is known").slice(0, 300).toWellFormed();
     return `${run.length} builds failed one after another, the last, ${last.machine}: ${reason}`;
   }
-  const bad = store
-    .machines({ pool, states: ["failed", "retiring", "releasing", "destroyed"] })
-    .filter((machine) => machine.createdAt >= countedFrom && contentOf(machine) === target)
+  // Not all that were ever destroyed: there is no end of them.
+  const bad = begun
+    .flatMap(({ machine }) => store.machine(machine) ?? [])
+    .filter((machine) => ended.includes(machine.state) && contentOf(machine) === target)
     // Two proofs missed, or the hand-over to a customer failed.
     .filter(({ misses, order, reason }) => misses >= rotten || (order !== null && reason !== null));
   const worst = bad.at(-1);
