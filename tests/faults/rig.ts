@@ -10,6 +10,7 @@ import { Stripe } from "stripe";
 import type { OrderView } from "../../api/views.ts";
 import { ours } from "../../pool/machine/labels.ts";
 import type { Machine, MachineName, MachineState } from "../../pool/machine/machine.ts";
+import { billGaps } from "../bill/agreement.ts";
 import type { ConfigChange, MachineKind } from "../cloud/local-cloud.ts";
 import { type Bought, startWorld, type World } from "../e2e/world.ts";
 import { broken, type Facts, type SeenServer, unrest } from "../invariants.ts";
@@ -172,6 +173,9 @@ export async function startFaultRig(
         const live = store.machines({ live: true }).map(({ serverId }) => serverId);
         const charged = found.bill.filter(({ until }) => until === null).map(({ id }) => id);
         assert.deepEqual(charged.sort(), live.sort());
+        await rig.until("the prices are known", async () => store.prices());
+        const lines = cloud.hetzner.bill().lines.filter(({ id }) => !foreign.some((one) => one.id === id));
+        assert.deepEqual(billGaps(store, lines, Date.now()), []);
       },
     };
     return { ...faultRig, stop: world.stop };
@@ -208,6 +212,8 @@ async function makeStranger(
       image: "debian-12",
       location: "fsn1",
       start_after_create: false,
+      // So that nothing beside it is on the bill.
+      public_net: { enable_ipv4: false, enable_ipv6: true },
     }),
   });
   assert.equal(made.status, 201);
