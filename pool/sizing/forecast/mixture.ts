@@ -38,7 +38,7 @@ const inBatches =
   (_, expected) =>
     expected / (dispersion - 1);
 
-const forms = [atMost(0.2), atMost(0.7), atMost(3), atMost(Number.POSITIVE_INFINITY), inBatches(1.5)];
+const forms = [atMost(0.2), atMost(3), atMost(Number.POSITIVE_INFINITY), inBatches(1.2), inBatches(2)];
 const count = kinds.length * forms.length;
 
 /** What the prior of every level is made of: the average of the last weeks, worth one claim. */

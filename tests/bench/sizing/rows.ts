@@ -55,8 +55,8 @@ export function hindsightRows(trace: Trace, recorded: RecordedForecast): Row[] {
   while (statics.length < 60 && (statics.at(-1)?.hit ?? 0) < hardest) {
     statics.push(run(staticPolicy(statics.length)));
   }
-  const factors = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24].map((floor) => {
-    return [0.25, 0.5, 1, 1.5, 2, 3, 5].map((factor) =>
+  const factors = [0, 1, 2, 3, 4, 6, 8, 12].map((floor) => {
+    return [0.25, 0.5, 1, 2, 4].map((factor) =>
       run(atLeast(floor, factorPolicy({ factor, windowMs: hourMs }))),
     );
   });

@@ -7,27 +7,37 @@ import { parseTrace } from "../../../pool/sizing/replay/trace.ts";
 import { isBelowBar, type Mark, marksOf } from "./marks.ts";
 import { type Asked, askedRows, hindsightRows, type Row, recordedOf } from "./rows.ts";
 import { scoredFrom } from "./sweep.ts";
+import { type Walked, walkedRows } from "./walk.ts";
 
 export interface TraceReport {
   readonly name: string;
   readonly claims: number;
-  readonly perDay: number;
+  /** That were scored. */
+  readonly days: number;
   readonly rows: readonly Row[];
   readonly asked: readonly Asked[];
+  /** Empty when it was not asked for. */
+  readonly walked: readonly Walked[];
   readonly marks: readonly Mark[];
   readonly belowBar: boolean | null;
 }
 
-function report(file: string): TraceReport {
+interface Work {
+  readonly file: string;
+  readonly choices: boolean;
+}
+
+function report({ file, choices }: Work): TraceReport {
   const name = basename(file, ".csv");
   const trace = parseTrace(readFileSync(file, "utf8"), file);
   const claims = trace.claims.filter((at) => at >= scoredFrom(trace)).length;
-  const perDay = claims / ((trace.to - scoredFrom(trace)) / 24 / hourMs);
+  const days = (trace.to - scoredFrom(trace)) / 24 / hourMs;
   const recorded = recordedOf(trace);
   const rows = hindsightRows(trace, recorded);
   const asked = askedRows(trace, recorded);
-  const marks = marksOf(name, rows, asked);
-  return { name, claims, perDay, rows, asked, marks, belowBar: isBelowBar(name, rows) };
+  const walked = choices ? walkedRows(trace, recorded) : [];
+  const marks = marksOf(name, { rows, asked, days });
+  return { name, claims, days, rows, asked, walked, marks, belowBar: isBelowBar(name, rows) };
 }
 
 parentPort?.postMessage(report(workerData));
