@@ -15,9 +15,10 @@ export interface Bidder {
   readonly serves: (machines: number) => number;
   /** What such a claim is worth; in the currency of the prices. */
   readonly value: number;
-  /** What one machine costs an hour, and for the rest of the day; 0 while the price is not known. */
+  /** What one machine costs an hour; 0 while the price is not known, as the next. */
   readonly hourly: number;
-  readonly restOfDay: number;
+  /** What one costs for the rest of the day: a new one, and one whose running hour is spent already. */
+  readonly restOfDay: { readonly built: number; readonly kept: number };
 }
 
 export type Bound = "max_total" | "max_spend_per_day";
@@ -47,7 +48,10 @@ export function shareOut(
   money: number | null,
 ): ReadonlyMap<string, Share> {
   const all = bidders.reduce((sum, { wanted }) => sum + wanted, 0);
-  const cost = bidders.reduce((sum, { wanted, restOfDay }) => sum + wanted * restOfDay, 0);
+  const cost = bidders.reduce((sum, { wanted, have, restOfDay: { kept, built } }) => {
+    const there = Math.min(wanted, have);
+    return sum + there * kept + (wanted - there) * built;
+  }, 0);
   if (all <= room && (money === null || cost <= money))
     return new Map(bidders.map(({ name, wanted }) => [name, { machines: wanted, cutBy: null }]));
   const got = new Map(bidders.map(({ name }) => [name, 0]));
@@ -57,23 +61,25 @@ export function shareOut(
     const machines = got.get(name) ?? 0;
     return ((serves(machines) * value) / (hourly || anyPrice)) * (machines < have ? incumbent : 1);
   };
+  const costOfNext = ({ name, have, restOfDay: { kept, built } }: Bidder): number =>
+    (got.get(name) ?? 0) < have ? kept : built;
   const fill = (most: (bidder: Bidder) => number): void => {
     for (;;) {
       let best: { readonly bidder: Bidder; readonly gain: number } | null = null;
       for (const bidder of bidders) {
         if (cut.has(bidder.name) || (got.get(bidder.name) ?? 0) >= most(bidder)) continue;
         if (left < 1) cut.set(bidder.name, "max_total");
-        else if (bidder.restOfDay > rest) cut.set(bidder.name, "max_spend_per_day");
+        else if (costOfNext(bidder) > rest) cut.set(bidder.name, "max_spend_per_day");
         else {
           const its = gain(bidder);
           if (best === null || its > best.gain) best = { bidder, gain: its };
         }
       }
       if (best === null) return;
-      const { name, restOfDay } = best.bidder;
-      got.set(name, (got.get(name) ?? 0) + 1);
+      const { bidder } = best;
       left -= 1;
-      rest -= restOfDay;
+      rest -= costOfNext(bidder);
+      got.set(bidder.name, (got.get(bidder.name) ?? 0) + 1);
     }
   };
   fill(({ least, wanted }) => Math.min(least, wanted));

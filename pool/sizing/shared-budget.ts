@@ -55,7 +55,8 @@ function bidderOf(
   const hourly = price.known ? price.price.hourly.net : 0;
   let known: Outlook | null = null;
   return {
-    ...{ name: pool.name, least: pool.minReady, wanted, hourly, restOfDay: hourly * hoursLeft(now) },
+    ...{ name: pool.name, least: pool.minReady, wanted, hourly },
+    restOfDay: { built: hourly * Math.ceil(hoursLeft(now)), kept: hourly * hoursLeft(now) },
     have: coming.filter((machine) => machine.pool === pool.name).length,
     value: worthOf(pool, ask(pool).wanted, hourly),
     // Asked only when there is less than all want.
@@ -73,8 +74,11 @@ function worthOf({ sizing }: PoolConfig, { why }: Guarded, hourly: number): numb
   return why.kind === "priced" && hourly > 0 ? why.worthHours * hourly : plainValue;
 }
 
-/** Begun hours count in whole. */
-const hoursLeft = (now: number): number => Math.ceil((periodOf(dayOf(now)).until - now) / hourMs);
+/**
+ * Until the day's end. A new machine pays for each hour it begins, and begins one at once; those that are there begin theirs at
+ * any minute, and the running one is in what was spent.
+ */
+const hoursLeft = (now: number): number => (periodOf(dayOf(now)).until - now) / hourMs;
 
 /**
  * What of the day's spend is left for machines that wait: without what was spent since midnight (UTC), and without what
@@ -90,7 +94,7 @@ function moneyLeft(
   const today = periodOf(dayOf(now));
   const spent = makeBill(store, { from: today.from, until: now + 1 }, now).net;
   const prices = store.prices();
-  const hours = Math.max(0, (today.until - now) / hourMs);
+  const hours = hoursLeft(now);
   const coming = others.reduce((sum, machine) => {
     const price = machinePrice(prices, machine);
     return sum + (price.known ? price.price.hourly.net * hours : 0);

@@ -11,7 +11,7 @@ import { newOrder, pay } from "../store/rows.ts";
 const minute = 60_000;
 /** The k-th machine serves `first` / 2^k claims an hour. */
 const bidder = (name: string, first: number, change: Partial<Bidder> = {}): Bidder => ({
-  ...{ name, least: 0, wanted: 10, have: 0, value: 1, hourly: 0.01, restOfDay: 0.24 },
+  ...{ name, least: 0, wanted: 10, have: 0, value: 1, hourly: 0.01, restOfDay: { built: 0.24, kept: 0.24 } },
   serves: (machines) => first / 2 ** machines,
   ...change,
 });
@@ -54,7 +54,10 @@ describe("one budget for many pools", () => {
 
   it("stops where the day's money ends, and goes on where machines are cheaper", () => {
     const shares = shareOut(
-      [bidder("a", 8, { restOfDay: 1 }), bidder("b", 0.1, { restOfDay: 0.1 })],
+      [
+        bidder("a", 8, { restOfDay: { built: 1, kept: 1 } }),
+        bidder("b", 0.1, { restOfDay: { built: 0.1, kept: 0.1 } }),
+      ],
       99,
       2.5,
     );
@@ -65,6 +68,13 @@ describe("one budget for many pools", () => {
         { machines: 5, cutBy: "max_spend_per_day" },
       ],
     );
+  });
+
+  it("keeps a machine whose running hour is paid where a new one would be too dear", () => {
+    const one = bidder("a", 8, { have: 1, wanted: 2, restOfDay: { built: 1, kept: 0.2 } });
+    assert.deepEqual(machines(shareOut([one], 99, 0.5)), [1]);
+    assert.deepEqual(machines(shareOut([one], 99, 1.2)), [2]);
+    assert.deepEqual(machines(shareOut([{ ...one, have: 0 }], 99, 0.5)), [0]);
   });
 
   it("never gives more than there is, than is wanted, or less than nothing", () => {
