@@ -118,6 +118,9 @@ function ownMarks(): Mark[] {
   ];
 }
 
+const choicesSaid = ` Chosen by replay: every four weeks anew by the twelve weeks before, the cheapest in paid hours of
+static numbers, factors and adaptive prices and holds that proves the share with 95 % confidence; by its own misses where nothing does.`;
+
 const begun = performance.now();
 const files = readdirSync(values.traces).filter((file) => file.endsWith(".csv"));
 if (files.length === 0) throw new Error(`no *.csv in ${values.traces}`);
@@ -147,8 +150,7 @@ if (values.traces === ownTraces) {
 \`npm run bench:sizing\`, ${machine}, ${Math.round((performance.now() - begun) / 1_000)} s at low priority. Lead time ${leadMs / 1_000} s, ${slots} builds at once,
 surplus retired at the end of a paid hour. A quarter of each trace (at least two weeks, at most half) is for learning, the rest is
 scored. Rows of each first table have hindsight: each shows its cheapest setting that reached the hit share; "–" where none did. The
-other tables have none. Chosen by replay: every four weeks anew by the twelve weeks before, the cheapest in paid hours of static numbers,
-factors and adaptive prices and holds that proves the share with 95 % confidence; by its own misses where nothing proves it.
+other tables have none.${values.choices ? choicesSaid : ""}
 
 Marks: (a) at 99 and 99.5 % idle at most 5 % above the best that was known of the trace; (b) at 99.9 % at most 5 % above the best
 static number; (c) asked 1 %, 0.9 to 1.1 % miss, asked 0.1 %, at most 0.15 %, or the history is said to be too short; (d) the replay
