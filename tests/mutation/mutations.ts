@@ -36,8 +36,8 @@ export const mutations: readonly Mutation[] = [
     id: "jump-the-queue",
     file: "pool/store/orders.ts",
     before:
-      "isNext(context, queued) ? claimMachine(context, queued, locations) : null;\n        if (claimed)",
-    after: "queued ? claimMachine(context, queued, locations) : null;\n        if (claimed)",
+      "isNext(context, queued) ? claimMachine(context, queued, locations) : null;\n        recordDemand(",
+    after: "queued ? claimMachine(context, queued, locations) : null;\n        recordDemand(",
     why: "who waits already comes first",
     caughtBy: ["store"],
   },
@@ -354,8 +354,8 @@ export const mutations: readonly Mutation[] = [
   {
     id: "sell-on-after-a-stop",
     file: "pool/sizing/refill.ts",
-    before: "for (let wanted = allowed(store, pool, demand, clock.now()); wanted > 0; wanted--) {",
-    after: "for (let wanted = lacking; wanted > 0; wanted--) {",
+    before: "for (let wanted = Math.min(allowed(store, pool, demand, now), pace); wanted > 0; wanted--) {",
+    after: "for (let wanted = Math.min(lacking, pace); wanted > 0; wanted--) {",
     why: "builds that fail too often stop the refill",
     caughtBy: ["sizing"],
   },
