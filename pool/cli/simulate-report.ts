@@ -146,10 +146,9 @@ function describe(report: Report): string {
     "* picked by these very claims. SURELY: 95 % sure at least. WASTED: machines that nobody got, AND MISSED: another was",
     "begun within the hour; behind the slash if a surplus went at once, paid hour or not.",
   ];
-  const chosen = choices.map(({ target, chosen: choice, sure, why }) => {
-    const share = `${Number((100 * target).toFixed(1))} %`;
-    const name = choice?.candidate.name ?? "none";
-    return `For ${share}: ${name}${sure || !choice ? "" : " (not proved)"}: ${why}.`;
+  const chosen = choices.map(({ hitShare, chosen: choice, why }) => {
+    const share = `${Number((100 * hitShare).toFixed(1))} %`;
+    return `For ${share}: ${choice ? "" : "none: "}${why}.`;
   });
   return [...head, body, ...legend, ...chosen].join("\n");
 }

@@ -25,18 +25,26 @@ export const isFixed = (sizing: SizingConfig): boolean =>
   sizing.campaigns.length === 0 &&
   sizing.floors.length === 0;
 
+/** What of a pool's configuration says how many machines it wants. */
+export type Sized = Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "sizing">;
+
 /** The pool's policy with its campaigns, floors and bounds. Told of no claim so far. */
-export function createPolicy(
-  pool: Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "sizing">,
-  surroundings: PolicySurroundings,
+export function createPolicy(pool: Sized, surroundings: PolicySurroundings): GuardedPolicy {
+  const { sizing } = pool;
+  // Adaptive has them in its forecast; who says no more than min_ready gets no more.
+  const addsCheckouts = sizing.policy !== "adaptive" && !isFixed(sizing);
+  return withinGuards(pool, unguarded(pool, surroundings), addsCheckouts);
+}
+
+/** A policy with the pool's campaigns, floors and bounds. */
+export function withinGuards(
+  { minReady, maxReady, maxTotal, sizing }: Sized,
+  policy: SizingPolicy,
+  addsCheckouts: boolean,
 ): GuardedPolicy {
-  const { minReady, sizing } = pool;
-  const policy = unguarded(pool, surroundings);
   const guards: Guards = {
-    ...{ minReady, maxReady: pool.maxReady ?? pool.maxTotal, campaigns: sizing.campaigns },
+    ...{ minReady, maxReady: maxReady ?? maxTotal, campaigns: sizing.campaigns, addsCheckouts },
     floor: mostOpen(sizing.floors, sizing.timeZone),
-    // Adaptive has them in its forecast; who says no more than min_ready gets no more.
-    addsCheckouts: sizing.policy !== "adaptive" && !isFixed(sizing),
   };
   return {
     claim: (claim) => policy.claim(claim),
@@ -44,10 +52,7 @@ export function createPolicy(
   };
 }
 
-function unguarded(
-  { minReady, sizing }: Pick<PoolConfig, "minReady" | "sizing">,
-  { since, eurPerHour }: PolicySurroundings,
-): SizingPolicy {
+function unguarded({ minReady, sizing }: Sized, { since, eurPerHour }: PolicySurroundings): SizingPolicy {
   switch (sizing.policy) {
     case "static":
       return staticPolicy(sizing.ready ?? minReady);

@@ -1,7 +1,7 @@
 /** What a pool's policy is compared with: other policies within the pool's own bounds, each something one could configure. */
 import type { PoolConfig, SizingConfig, SizingWindow } from "../../config/config.ts";
 import { createCalendar, hourMs } from "../forecast/calendar.ts";
-import { createPolicy } from "../policy/create.ts";
+import { createPolicy, type Sized } from "../policy/create.ts";
 import { type Candidate, type Experiment, type Outcome, scoredFrom, tryOut } from "./experiment.ts";
 
 /** Hit shares that are looked at, ascending. */
@@ -9,8 +9,6 @@ export const targets = [0.99, 0.995, 0.999] as const;
 
 /** No pool of some hundred claims a day was seen to need more; the pool's own bound is below. */
 const mostStatic = 40;
-
-type Sized = Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "sizing">;
 
 /** The policy that a pool's configuration makes. */
 export const configured = (name: string, pool: Sized, experiment: Experiment): Candidate => ({

@@ -5,23 +5,17 @@
 import type { Calendar } from "../forecast/calendar.ts";
 import { hourMs } from "../forecast/calendar.ts";
 import { missShareBound } from "../forecast/distributions.ts";
-import { adaptivePolicy } from "../policy/adaptive.ts";
-import { factorPolicy } from "../policy/factor.ts";
+import { type ChosenPolicy, chosenPolicy, chosenText } from "../policy/chosen.ts";
+import { type Sized, withinGuards } from "../policy/create.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
-import { staticPolicy } from "../policy/static.ts";
 import type { RefillRules } from "./brakes.ts";
+import { drawn, type Experiment } from "./experiment.ts";
 import { RecordedForecast } from "./recorded.ts";
-import { type ReplayOptions, replay } from "./replay.ts";
+import { replay } from "./replay.ts";
 import type { Trace } from "./trace.ts";
 
-/** What can be chosen. */
-export type Setting =
-  | { readonly kind: "static"; readonly ready: number }
-  | { readonly kind: "factor"; readonly scale: number }
-  | { readonly kind: "adaptive"; readonly worthHours: number; readonly holdMs: number };
-
 export interface Trial {
-  readonly setting: Setting;
+  readonly setting: ChosenPolicy;
   readonly claims: number;
   readonly misses: number;
   readonly hitShare: number;
@@ -47,11 +41,29 @@ export interface Record {
   readonly trace: Pick<Trace, "claims" | "from" | "to">;
   /** Epoch ms from which on it is scored; what is before is for learning. */
   readonly scoreFrom: number;
+  /** Epoch ms from which on the pool is filled; a day before it is scored when absent. */
+  readonly fillFrom?: number;
   readonly leadMs: number;
-  readonly nextBuild?: () => ReturnType<ReplayOptions["nextBuild"]>;
+  /** Builds as they went, drawn from at random; each takes `leadMs` when absent. */
+  readonly builds?: Experiment["lead"]["builds"];
   readonly rules: RefillRules;
   /** The pool's floors, campaigns and bounds over a policy. */
   readonly within?: (policy: SizingPolicy) => SizingPolicy;
+  /** Static numbers that the pool's bounds leave; 0 to 60 when absent. */
+  readonly statics?: { readonly least: number; readonly most: number };
+  /** A surplus is kept so long at least, ms; 0 when absent. */
+  readonly leastHoldMs?: number;
+}
+
+/** What a pool's configuration leaves to choose. */
+export function choiceWithin(pool: Sized): Pick<Record, "within" | "statics" | "leastHoldMs"> {
+  const { minReady, maxReady, maxTotal, sizing } = pool;
+  return {
+    // A record knows of no open checkouts.
+    within: (policy) => withinGuards(pool, policy, false),
+    statics: { least: minReady, most: maxReady ?? maxTotal },
+    leastHoldMs: sizing.policy === "adaptive" ? sizing.holdMs : 0,
+  };
 }
 
 /** As the daemon looks when nothing happens. */
@@ -70,7 +82,9 @@ const mostWorth = worths.at(-1) ?? 1;
 /** What candidates came to; each is run once, whatever shares are asked for. */
 export class Trials {
   readonly #record: Record;
-  readonly #forecast: RecordedForecast;
+  /** Made when the first candidate is tried: it takes seconds. */
+  #forecast: RecordedForecast | null = null;
+  readonly #recorded: () => RecordedForecast;
   readonly #known = new Map<string, Trial>();
 
   /** @param forecast when it is known already; it may begin before the record */
@@ -80,7 +94,7 @@ export class Trials {
   ) {
     this.#record = record;
     const { trace, leadMs } = record;
-    this.#forecast =
+    this.#recorded = () =>
       "recorded" in forecast
         ? forecast.recorded
         : new RecordedForecast(trace, { calendar: forecast.calendar, leadMs, mostWorth });
@@ -97,7 +111,7 @@ export class Trials {
     return this.#record.trace.to - this.#record.scoreFrom;
   }
 
-  of(setting: Setting): Trial {
+  of(setting: ChosenPolicy): Trial {
     const key = JSON.stringify(setting);
     const known = this.#known.get(key);
     if (known) return known;
@@ -106,35 +120,46 @@ export class Trials {
     return trial;
   }
 
-  #run(setting: Setting): Trial {
-    const { trace, scoreFrom, leadMs, rules, nextBuild, within = (policy) => policy } = this.#record;
-    const from = Math.max(trace.from, scoreFrom - fillMs);
+  /** As it is tried: within the pool's bounds, with the forecast of the record. Told of no claim so far. */
+  policy(setting: ChosenPolicy): SizingPolicy {
+    const { within = (policy) => policy } = this.#record;
+    return within(
+      chosenPolicy(setting, () => {
+        this.#forecast ??= this.#recorded();
+        return this.#forecast.demand();
+      }),
+    );
+  }
+
+  /** In ascending order, so that one seldom misses more than the one before it. */
+  get candidates(): readonly (readonly ChosenPolicy[])[] {
+    const { statics = { least: 0, most: mostStatic }, leastHoldMs = 0 } = this.#record;
+    const numbers = Math.max(1, Math.min(statics.most, statics.least + mostStatic) - statics.least + 1);
+    const holds = [...new Set(holdsMs.map((holdMs) => Math.max(holdMs, leastHoldMs)))];
+    return [
+      Array.from({ length: numbers }, (_, index) => ({ kind: "static", ready: statics.least + index })),
+      scales.map((scale) => ({ kind: "factor", scale })),
+      ...holds.map((holdMs) =>
+        worths.map((worthHours) => ({ kind: "adaptive", worthHours, holdMs }) as const),
+      ),
+    ];
+  }
+
+  #run(setting: ChosenPolicy): Trial {
+    const { trace, scoreFrom, leadMs, rules, builds = [] } = this.#record;
+    const from = Math.max(trace.from, this.#record.fillFrom ?? scoreFrom - fillMs);
     const first = trace.claims.findIndex((at) => at >= from);
     const result = replay({
       ...{ ...rules, from, to: trace.to, scoreFrom, leadMs, tickMs },
       claims: trace.claims.subarray(first < 0 ? trace.claims.length : first),
-      policy: within(policyOf(setting, this.#forecast)),
-      nextBuild: nextBuild ?? (() => ({ ms: leadMs, failed: false })),
+      policy: this.policy(setting),
+      nextBuild: drawn({ planMs: leadMs, builds }),
     });
     const { claims, misses, idleHours, paidHours } = result;
     return {
       ...{ setting, claims, misses, paidHours, idlePerClaim: idleHours / Math.max(1, claims) },
       ...{ hitShare: claims === 0 ? 1 : 1 - misses / claims, atLeast: 1 - missShareBound(misses, claims) },
     };
-  }
-}
-
-/** @param forecast heard from the begin of its record on */
-export function policyOf(setting: Setting, forecast: Pick<RecordedForecast, "demand">): SizingPolicy {
-  switch (setting.kind) {
-    case "static":
-      return staticPolicy(setting.ready);
-    case "factor":
-      return factorPolicy({ factor: setting.scale, windowMs: hourMs });
-    case "adaptive": {
-      const { worthHours, holdMs } = setting;
-      return adaptivePolicy({ demand: forecast.demand(), goal: { worthHours }, holdMs });
-    }
   }
 }
 
@@ -153,26 +178,20 @@ export function chooseByReplay(trials: Trials, hitShare: number): Choice {
     const why = `${claims} claims are too few to promise ${percent(hitShare)}: without a single miss they prove ${percent(best)}, it takes ${needed}`;
     return { hitShare, chosen: null, bestStatic: null, why };
   }
-  const ascending = (settings: readonly Setting[]) => firstThat(settings, (each) => proves(trials.of(each)));
-  const statics = Array.from({ length: mostStatic + 1 }, (_, ready) => ({ kind: "static", ready }) as const);
-  const bestStatic = ascending(statics).map((setting) => trials.of(setting))[0] ?? null;
-  const found = [
-    ...ascending(scales.map((scale) => ({ kind: "factor", scale }))),
-    ...holdsMs.flatMap((holdMs) =>
-      ascending(worths.map((worthHours) => ({ kind: "adaptive", worthHours, holdMs }))),
-    ),
-  ].map((setting) => trials.of(setting));
-  const proved = [...found, ...(bestStatic ? [bestStatic] : [])].filter(proves);
-  const [chosen] = proved.sort((a, b) => a.paidHours - b.paidHours || a.idlePerClaim - b.idlePerClaim);
+  const proved = trials.candidates.flatMap((settings) =>
+    firstThat(settings, (each) => proves(trials.of(each))).map((setting) => trials.of(setting)),
+  );
+  const bestStatic = proved.find(({ setting }) => setting.kind === "static") ?? null;
+  const [chosen] = [...proved].sort((a, b) => a.paidHours - b.paidHours || a.idlePerClaim - b.idlePerClaim);
   if (!chosen) {
     const why = `no candidate proves ${percent(hitShare)} over these ${claims} claims`;
     return { hitShare, chosen: null, bestStatic, why };
   }
   const other =
     bestStatic && chosen !== bestStatic
-      ? `; a static number that proves it, ${named(bestStatic.setting)}, pays ${Math.round(100 * (bestStatic.paidHours / chosen.paidHours - 1))} % more hours`
+      ? `; a static number that proves it, ${chosenText(bestStatic.setting)}, pays ${Math.round(100 * (bestStatic.paidHours / chosen.paidHours - 1))} % more hours`
       : "";
-  const why = `${named(chosen.setting)}: ${percent(chosen.hitShare)} of ${claims} claims, 95 % sure at least ${percent(chosen.atLeast)}${other}`;
+  const why = `${chosenText(chosen.setting)}: ${percent(chosen.hitShare)} of ${claims} claims, 95 % sure at least ${percent(chosen.atLeast)}${other}`;
   return { hitShare, chosen, bestStatic, why };
 }
 
@@ -189,19 +208,6 @@ function firstThat<T>(settings: readonly T[], holds: (setting: T) => boolean): T
   }
   const near = settings.slice(Math.max(0, high - 3), high + 1);
   return near.filter(holds);
-}
-
-function named(setting: Setting): string {
-  switch (setting.kind) {
-    case "static":
-      return `static ${setting.ready}`;
-    case "factor":
-      return `factor ${setting.scale} over an hour`;
-    case "adaptive": {
-      const held = setting.holdMs === 0 ? "" : `, surplus held ${setting.holdMs / hourMs} h`;
-      return `adaptive, ${Math.round(setting.worthHours)} idle hours for a warm claim${held}`;
-    }
-  }
 }
 
 /** A bound is never rounded up. */

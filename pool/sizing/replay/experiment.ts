@@ -97,7 +97,7 @@ function outcome(
 }
 
 /** The same draws for each candidate, so that none is lucky. */
-function drawn({ planMs, builds }: Experiment["lead"]): ReplayOptions["nextBuild"] {
+export function drawn({ planMs, builds }: Experiment["lead"]): ReplayOptions["nextBuild"] {
   const usual = { ms: planMs, failed: false };
   let number = 0;
   return () => builds[Math.floor(spread(`build ${number++}`) * builds.length)] ?? usual;

@@ -1,5 +1,7 @@
 /** One pool's configuration, the one that may follow it, and what else could be, over the same claims. */
 import type { PoolConfig } from "../../config/config.ts";
+import { createCalendar } from "../forecast/calendar.ts";
+import { chosenText } from "../policy/chosen.ts";
 import {
   adaptiveCandidate,
   configured,
@@ -9,8 +11,8 @@ import {
   staticOutcomes,
   targets,
 } from "./candidates.ts";
-import { type Choice, choose } from "./choose.ts";
-import { type Experiment, type Outcome, scoredFrom, tryOut } from "./experiment.ts";
+import { type Choice, choiceWithin, chooseByReplay, Trials } from "./choice.ts";
+import { type Candidate, type Experiment, type Outcome, scoredFrom, tryOut } from "./experiment.ts";
 import { Recorder, type Slot } from "./picture.ts";
 
 export interface Simulation {
@@ -56,14 +58,38 @@ export function simulate(
   ];
   const learned = [...schedules, ...adaptives].map((candidate) => tryOut(candidate, experiment));
   const shown = [...ownOutcomes, ...reaching(statics), ...reaching(factors), ...learned];
-  const all = [...ownOutcomes, ...statics, ...factors, ...learned];
-  const choices = targets.map((target) => choose(all, target));
-  const chosen = choices.flatMap((choice) => choice.chosen ?? []);
-  const rows = [...new Set([...shown, ...chosen])].map((outcome) => withWaste(outcome, experiment));
+  const { choices, chosen } = choicesOf(pool, experiment);
+  const others = chosen.filter(({ name }) => shown.every(({ candidate }) => candidate.name !== name));
+  const rows = [...shown, ...others.map((candidate) => tryOut(candidate, experiment))].map((outcome) =>
+    withWaste(outcome, experiment),
+  );
   return {
     ...{ pool: pool.name, from: experiment.from, scoredFrom: scoredFrom(experiment), to: experiment.to },
     ...{ leadMs: experiment.lead.planMs, rows, choices, slots: recorder.slots },
   };
+}
+
+/** What the daemon would choose if it were asked for each of the targets, and those as candidates, each once. */
+function choicesOf(
+  pool: PoolConfig,
+  experiment: Experiment,
+): { readonly choices: readonly Choice[]; readonly chosen: readonly Candidate[] } {
+  const { claims, from, to, lead, rules } = experiment;
+  const trials = new Trials(
+    {
+      ...{ trace: { claims, from, to }, scoreFrom: scoredFrom(experiment), fillFrom: from, rules },
+      ...{ leadMs: lead.planMs, builds: lead.builds, ...choiceWithin(pool) },
+    },
+    { calendar: createCalendar(pool.sizing.timeZone) },
+  );
+  const choices = targets.map((target) => chooseByReplay(trials, target));
+  const settings = new Map(
+    choices.flatMap(({ chosen }) => (chosen ? [[chosenText(chosen.setting), chosen.setting] as const] : [])),
+  );
+  const chosen = [...settings].map(([name, setting]) => ({
+    ...{ name, hindsight: true, policy: () => trials.policy(setting) },
+  }));
+  return { choices, chosen };
 }
 
 /** For each target the cheapest that reached it, as seen with hindsight. */

@@ -1,8 +1,9 @@
 /** Choice by replay as it would have gone: every four weeks anew, by the twelve weeks before, and used until the next. */
 import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
+import { type ChosenPolicy, chosenPolicy } from "../../../pool/sizing/policy/chosen.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
-import { chooseByReplay, policyOf, type Setting, Trials } from "../../../pool/sizing/replay/choice.ts";
+import { chooseByReplay, Trials } from "../../../pool/sizing/replay/choice.ts";
 import type { RecordedForecast } from "../../../pool/sizing/replay/recorded.ts";
 import type { Trace } from "../../../pool/sizing/replay/trace.ts";
 import { type Asked, asked, levels } from "./rows.ts";
@@ -40,12 +41,14 @@ export function walkedRows(trace: Trace, recorded: RecordedForecast): Walked[] {
 /** Each setting from its time on; all that remember are told of every claim. */
 function inTurn(
   begins: readonly number[],
-  settings: readonly (Setting | null)[],
+  settings: readonly (ChosenPolicy | null)[],
   missShare: number,
   recorded: RecordedForecast,
 ): SizingPolicy {
   const own = adaptivePolicy({ demand: recorded.demand(), goal: { missShare }, holdMs: 0 });
-  const policies = settings.map((setting) => (setting ? policyOf(setting, recorded) : own));
+  const policies = settings.map((setting) =>
+    setting ? chosenPolicy(setting, () => recorded.demand()) : own,
+  );
   const all = new Set([own, ...policies]);
   let turn = -1;
   return {

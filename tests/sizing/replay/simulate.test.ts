@@ -5,8 +5,7 @@ import type { PoolConfig } from "../../../pool/config/config.ts";
 import { parseConfig } from "../../../pool/config/load.ts";
 import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { configured } from "../../../pool/sizing/replay/candidates.ts";
-import { choose } from "../../../pool/sizing/replay/choose.ts";
-import { type Experiment, type Outcome, tryOut } from "../../../pool/sizing/replay/experiment.ts";
+import { type Experiment, tryOut } from "../../../pool/sizing/replay/experiment.ts";
 import { drawDays, drawSvg } from "../../../pool/sizing/replay/picture.ts";
 import { simulate } from "../../../pool/sizing/replay/simulate.ts";
 import { env, example } from "../../config/example.ts";
@@ -108,14 +107,19 @@ describe("a simulation of a pool", function () {
 
   it("chooses for each target, and says when the claims prove too little", () => {
     assert.deepEqual(
-      simulation.choices.map(({ target }) => target),
+      simulation.choices.map(({ hitShare }) => hitShare),
       [0.99, 0.995, 0.999],
     );
-    const last = simulation.choices.at(-1);
-    assert.equal(last?.sure, false);
+    assert.ok(
+      simulation.choices.every(({ chosen, why }) => chosen === null && /21 days are too short/.test(why)),
+    );
+    const longer = simulate({ present, next }, experiment({ claims: claimsOf(44), to: from + 44 * dayMs }));
+    const [first, , last] = longer.choices;
+    assert.ok(first?.chosen && first.chosen.atLeast >= 0.99, first?.why);
+    const shown = longer.rows.find(({ candidate }) => first.why.startsWith(candidate.name));
+    assert.deepEqual([shown?.claims, shown?.misses], [first.chosen.claims, first.chosen.misses]);
+    assert.equal(last?.chosen, null);
     assert.match(last?.why ?? "", /claims are too few to promise 99.9 %: .*it takes 2995/);
-    for (const { chosen, target, sure } of simulation.choices)
-      if (sure) assert.ok((chosen?.hitShareAtLeast ?? 0) >= target);
   });
 
   it("says nothing of money without a price, and nothing that is no number ever", () => {
@@ -137,8 +141,8 @@ describe("a simulation of a pool", function () {
       for (const number of numbers(rows.map(({ candidate, ...each }) => each))) assert.ok(number >= 0);
       assert.ok(slots.every(({ wanted }) => wanted <= 10));
       if (claims.length === 0) {
-        assert.ok(choices.every(({ sure, chosen }) => !sure && chosen === null));
-        assert.match(choices[0]?.why ?? "", /^0 claims are too few/);
+        assert.ok(choices.every(({ chosen }) => chosen === null));
+        assert.match(choices[0]?.why ?? "", /^10 days are too short/);
       }
     }
   });
@@ -171,36 +175,5 @@ describe("a simulation of a pool", function () {
     assert.match(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
     assert.ok(svg.includes("a &lt;b&gt; &amp; c") && !/NaN|Infinity|undefined/.test(svg));
     assert.ok(!/NaN/.test(drawSvg([], "empty")));
-  });
-});
-
-describe("the choice among candidates", () => {
-  const outcome = (name: string, paidHoursAMonth: number, misses: number, claims = 5_000): Outcome => {
-    const hitShare = 1 - misses / claims;
-    return {
-      candidate: { name, hindsight: false, policy: () => assert.fail() },
-      ...{ claims, misses, hitShare, hitShareAtLeast: hitShare - 0.001, idlePerClaim: paidHoursAMonth / 100 },
-      ...{ paidHoursAMonth, costAMonth: null, wait: null, wasted: 0, rebuilt: 0, failed: 0, stops: 0 },
-    };
-  };
-
-  it("takes the cheapest that is surely there, and says what the next cheaper one lacks", () => {
-    const { chosen, sure, why } = choose(
-      [outcome("dear", 90, 0), outcome("fit", 50, 10), outcome("cheap", 40, 60)],
-      0.99,
-    );
-    assert.deepEqual([chosen?.candidate.name, sure], ["fit", true]);
-    assert.match(why, /99.8 % of 5000 claims, surely 99.7 %; cheap is the next cheaper one, surely 98.7 %/);
-  });
-
-  it("names one that is there by what was seen when none is surely, and none when none is", () => {
-    const close = choose([outcome("close", 50, 48), outcome("far", 40, 90)], 0.99);
-    assert.deepEqual([close.chosen?.candidate.name, close.sure], ["close", false]);
-    assert.match(
-      close.why,
-      /no candidate is surely at 99 % by these 5000 claims. The cheapest that reached it: 99.04 %/,
-    );
-    assert.equal(choose([outcome("far", 40, 90)], 0.99).chosen, null);
-    assert.equal(choose([], 0.99).chosen, null);
   });
 });
