@@ -95,6 +95,9 @@ async function booting(machine: Machine, serverId: number, context: StageContext
     { state: "booting", serverId, ipv4: server.ipv4, deadline: clock.now() + config().deadlines.bootingMs },
     "terraform made the server",
   );
+  // A daemon that died behind the order did not come to say so.
+  if (store.frozen().some(({ border, at }) => border === "cloud" && server.createdAt > at))
+    store.thaw("cloud", `Hetzner made ${machine.name}`);
   return atOnce;
 }
 

@@ -57,6 +57,9 @@ const alertAfterTries = 10;
 /** The kind of the flag of an order that waits for somebody else. */
 const waits = "hand-over-waits";
 
+/** The kind of the flag of a machine that one cannot go on with. */
+const stuck = "stuck";
+
 /** Tries after which a person is told that an order waits for somebody else: with back-off about a minute. */
 const tellAfterTries = 5;
 
@@ -84,7 +87,9 @@ export async function reconcile(
       if (isProvedAgain(machine)) return missed(machine, new Error(reason), context);
       return giveUp(machine, { step: machine.state, reason }, late, context);
     }
-    return await untilDeadline(machine, stage(machine, context, signal), context);
+    const next = await untilDeadline(machine, stage(machine, context, signal), context);
+    wentOn(machine, context);
+    return next;
   } catch (error) {
     if (error instanceof StaleRowError) return { againInMs: 0 };
     const isOver = signal.aborted && !(error instanceof HungError) && !outlasts.includes(machine.state);
@@ -126,7 +131,7 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
   const { reason } = failure;
   if (error instanceof HungError) {
     // What hangs may hold the machine's folder; its destruction then waits, and somebody should know.
-    store.flag("stuck", machine.name, `${machine.name} ${reason}; it is given up`);
+    store.flag(stuck, machine.name, `${machine.name} ${reason}; it is given up`);
     return giveUp(machine, failure, late, context);
   }
   // What the stage learned meanwhile counts, e.g. that a server was made.
@@ -166,9 +171,18 @@ function again(machine: Machine, reason: string, afterMs: number, { store, clock
   store.changeMachine(machine.name, machine.state, { attempts, nextLookAt }, reason);
   if (attempts === alertAfterTries && neverGiveUp.includes(machine.state)) {
     const text = `${machine.name} is ${machine.state} after ${attempts} tries: ${reason}`;
-    store.flag("stuck", machine.name, text);
+    store.flag(stuck, machine.name, text);
   }
   return { againInMs: afterMs };
+}
+
+/** A try did well at last: what was told of the others is over, and they are counted anew. */
+function wentOn({ name, state, attempts }: Machine, { store }: StageContext): void {
+  if (attempts < alertAfterTries || !neverGiveUp.includes(state)) return;
+  const why = "a later try did well";
+  store.clearFlag(stuck, name, why);
+  const now = store.machine(name);
+  if (now && now.state === state && now.attempts > 0) store.changeMachine(name, state, { attempts: 0 }, why);
 }
 
 /** Full time again for what had to wait through no fault of its own. */

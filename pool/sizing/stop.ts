@@ -28,13 +28,16 @@ export function judgeFailure(machine: Machine, context: Context): number | null 
   const now = clock.now();
   const pool = config().pools.find(({ name }) => name === machine.pool);
   if (!pool) return null;
-  if (machine.specimenUntil !== null) return machine.specimenUntil > now ? machine.specimenUntil : null;
+  const { stop, countedFrom } = store.refill(pool.name);
+  if (machine.specimenUntil !== null) {
+    // Where the refill goes on nobody will let it go: the stop was lost with the database.
+    return stop && machine.specimenUntil > now ? machine.specimenUntil : null;
+  }
   if (machine.readyAt !== null) return null;
   const keptMs = pool.failureBudget.keepSpecimenMs;
   // Without a server there is nothing to look at but the log, which stays anyway.
   const keeps = machine.serverId !== null && keptMs > 0;
   const specimen = keeps ? { name: machine.name, until: now + keptMs } : null;
-  const { stop, countedFrom } = store.refill(pool.name);
   if (stop) {
     // Released, or another of those that were under way when it was stopped: one is enough.
     const isLater = machine.createdAt >= countedFrom;

@@ -129,6 +129,8 @@ describe("a suspended machine", () => {
       [["stuck", name]],
     );
     assert.equal(row().state, "suspending");
+    await reconcile(name, life.context, aborted);
+    assert.deepEqual([life.store.flags(), row().attempts], [[], 0], "a later try did well");
   });
 
   it("is seen off before it resumes: a shutdown under way cannot be called off", async () => {

@@ -1,6 +1,7 @@
 /** What happens to machines that wait: they go bad, their recipe changes, and others take their place. */
 import type { Machine, MachineName } from "../../pool/machine/machine.ts";
 import type { StoredAuditRow } from "../../pool/store/audit-chain.ts";
+import { Chance } from "./chance.ts";
 import type { Installation } from "./daemon.ts";
 import type { Story } from "./story.ts";
 import { crashes, rots, type SimRecipe, type World } from "./world.ts";
@@ -56,6 +57,20 @@ export async function watchRollout(story: Story): Promise<never> {
     if (!store.flags().some(({ kind }) => kind === "rollout-stopped")) continue;
     if (world.recipe.fault !== null && !world.chance.happens(0.1)) continue;
     if ((await story.resumeRollout()) !== null) world.note("the operator resumes the roll-out");
+  }
+}
+
+/** Somebody sees that a machine does not come back, and puts its host key right in Hetzner's console. */
+export async function watchResumed({ world, store }: Story): Promise<never> {
+  const chance = new Chance(world.seed ^ 0x0bac);
+  for (;;) {
+    await world.clock.delay(chance.between(5, 15) * 60_000);
+    for (const { kind, subject } of store.flags()) {
+      const server = world.servers.get(store.machine(subject as MachineName)?.serverId ?? 0);
+      if (kind !== "not-resumed" || server?.machine.rot !== "host-key") continue;
+      server.machine.rot = null;
+      world.note(`a person mends the host key of ${subject}`);
+    }
   }
 }
 

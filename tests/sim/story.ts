@@ -4,7 +4,7 @@ import type { StripeEvent } from "../../pool/stripe/stripe.ts";
 import { shownSession } from "./borders/stripe.ts";
 import { type Installation, type SimDaemon, startDaemon } from "./daemon.ts";
 import type { SimStore } from "./database.ts";
-import { changeRecipe, crashOne, rotOne, watchRollout } from "./idle.ts";
+import { changeRecipe, crashOne, rotOne, watchResumed, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
 import { type Rescue, rescue } from "./rescue.ts";
@@ -103,6 +103,7 @@ export class Story {
     if (!plot.script) void watchOrders(this);
     void watchRefill(this);
     void watchRollout(this);
+    void watchResumed(this);
     if (plot.sized) void watchTargets(this);
     for (const mishap of plot.states ?? []) this.#act(spoilState(world, mishap, plot.lasts));
     if (plot.states?.length) void watchStates(this);
