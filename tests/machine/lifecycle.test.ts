@@ -115,6 +115,22 @@ describe("the life of a machine", () => {
       assert.equal(row().serverId, id);
     });
 
+    it("knows by a server that it adopts whether Hetzner still refuses us", async () => {
+      for (const [later, frozen] of [
+        [-1, 1],
+        [1, 0],
+      ] as const) {
+        put("creating", {}, `claw-test-${frozen}`);
+        life.store.freeze("cloud", { kind: "quota", reason: "limit", text: "Hetzner lets us have no more" });
+        const [{ at } = assert.fail()] = life.store.frozen();
+        const { id } = life.cloud.put(name, { createdAt: at + later });
+        life.terraform.states.set(name, stateOf(id));
+        await look();
+        assert.deepEqual([row().state, life.store.frozen().length], ["booting", frozen]);
+      }
+      assert.deepEqual(life.store.flags(), []);
+    });
+
     it("goes to the pool's next offer when one is sold out, and fails at nobody's cost when all were tried", async () => {
       put("creating");
       const [{ locations } = assert.fail()] = life.config.pools;

@@ -72,6 +72,15 @@ describe("a pool whose builds fail too often", () => {
     assert.notEqual(life.store.refill("small").stop, null, "refill is still stopped");
   });
 
+  it("lets a specimen go whose stop was lost with the database", async () => {
+    const [name] = (await fail(3)).slice(-1) as [MachineName];
+    life.store.resumeRefill("small", "another database knows of no stop");
+    const specimenUntil = life.clock.now() + hour;
+    life.store.changeMachine(name, "failed", { specimenUntil }, "as its record says");
+    await look(name);
+    assert.equal(row(name).state, "retiring");
+  });
+
   it("keeps no machine that has no server, but the first after it that has one", async () => {
     const names = await fail(3, { serverId: null });
     assert.deepEqual(
