@@ -22,7 +22,7 @@ describe("clawpool init and config", () => {
     for (const name of missing) assert.match(made.stdout, new RegExp(name));
 
     const early = await rig.run("config", "check");
-    assert.equal(early.exitCode, 1);
+    assert.equal(early.exitCode, 2);
     for (const name of missing) assert.match(early.stderr, new RegExp(`line \\d+, column \\d+.*${name}`));
 
     const filled: Record<string, string> = {
@@ -65,7 +65,7 @@ describe("clawpool init and config", () => {
   it("say which word was meant, and where", async () => {
     rig.configure(["min_ready: 3", "min_redy: 3"]);
     const { stderr, exitCode } = await rig.run("config", "check");
-    assert.equal(exitCode, 1);
+    assert.equal(exitCode, 2);
     assert.match(
       stderr,
       /line \d+, column \d+: pools\.small-eu\.min_redy: unknown key; did you mean min_ready\?/,
@@ -82,7 +82,7 @@ describe("clawpool init and config", () => {
 
   it("name the command that makes the file when there is none", async () => {
     const { stderr, exitCode } = await rig.run("status");
-    assert.equal(exitCode, 1);
+    assert.equal(exitCode, 2);
     assert.match(stderr, /cannot be read.*make one with `clawpool init`/s);
   });
 });
