@@ -56,7 +56,10 @@ describe("clawpool simulate", function () {
     );
     assert.match(stdout, /^new: adaptive for 90 % +\d/m);
     assert.match(stdout, /^static 1 \* +\d/m);
-    assert.match(stdout, /^For 99\.9 %: .*\(not proved\): \d+ claims are too few to promise 99\.9 %/m);
+    assert.match(
+      stdout,
+      /^For 99\.9 %: none: \d+ days are too short a history to promise 99\.9 %: it takes 28\.$/m,
+    );
     assert.match(stdout, /^Sat 2026-10-31 wanted \S{48} {2}8 claims$/m);
     assert.ok(!/NaN|undefined|Infinity/.test(stdout));
     assert.match(readFileSync(svg, "utf8"), /<title>small-eu, new: adaptive for 90 %/);
