@@ -2,6 +2,7 @@
 import Router from "@koa/router";
 import type { Middleware } from "koa";
 import type { PoolPlan } from "../pool/sizing/explain.ts";
+import { chosenText } from "../pool/sizing/policy/chosen.ts";
 import { operatorOf } from "./auth.ts";
 import { notFound } from "./problem.ts";
 
@@ -22,7 +23,7 @@ export function planRoutes({ plans }: { readonly plans: Plans }): Middleware {
 const seconds = (ms: number): number => Math.round(ms / 1_000);
 
 function viewPlan(plan: PoolPlan) {
-  const { lead, wanted, measured, price, promise, openCheckouts: open } = plan;
+  const { lead, wanted, measured, price, promise, choice, openCheckouts: open } = plan;
   const spread = ({ p50, p90, builds }: { p50: number; p90: number; builds: number }) => ({
     ...{ p50_seconds: seconds(p50), p90_seconds: seconds(p90), builds },
   });
@@ -54,6 +55,10 @@ function viewPlan(plan: PoolPlan) {
       ...{ at_least: measured.atLeast, confidence: 0.95, weeks: 12 },
     },
     promise: promise && { asked: promise.asked, kept: promise.kept, claims_needed: promise.claimsNeeded },
+    choice: choice && {
+      ...{ chosen_at: new Date(choice.at).toISOString(), policy: choice.policy && chosenText(choice.policy) },
+      ...{ claims: choice.claims, at_least: choice.atLeast, confidence: 0.95, why: choice.why },
+    },
     why: plan.words,
   };
 }

@@ -51,7 +51,7 @@ export function noteChanges({ store, clock, log, poke }: Context, releasers: Rel
         log.info({ effect: texts }, "what own history says of the new configuration");
         store.audit(actor, "config.expected", "configuration", { why: "own history was replayed", texts });
       };
-      replay.effects
+      replay.told
         .then(tell)
         .catch((err) => log.warn({ err }, "own history could not be replayed for the new configuration"));
     },

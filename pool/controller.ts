@@ -28,11 +28,13 @@ import type { Records } from "./recovery/records.ts";
 import { type Released, ReleaseError, type ReleaseRequest, release } from "./recovery/release.ts";
 import type { Sealer } from "./secrets/seal.ts";
 import { raiseAlerts } from "./sizing/alerts.ts";
+import { type ChoiceRequest, choiceOf, createChooser } from "./sizing/choose-by-replay.ts";
 import { recipeSetting } from "./sizing/content.ts";
 import { probeTailnet } from "./sizing/freeze.ts";
 import { leadTimeMs } from "./sizing/lead-time.ts";
 import { serveQueue } from "./sizing/queue.ts";
 import { callOff, refill, trim } from "./sizing/refill.ts";
+import type { Choice } from "./sizing/replay/choice.ts";
 import { advanceRollouts, pauseRollout, type RolloutChange, resumeRollout } from "./sizing/rollout.ts";
 import { createSizer, type Sizer } from "./sizing/sizer.ts";
 import { type Resumed, resume, resumeChanged } from "./sizing/stop.ts";
@@ -59,6 +61,8 @@ export interface ControllerOptions {
   readonly onStripeRepair?: (kind: string) => void;
   /** Told of each restart of a customer's gateway, and whether it did well. */
   readonly onRepair?: (ok: boolean) => void;
+  /** Replays own history for a share that is asked; null when it was stopped. At once when absent, which takes seconds. */
+  readonly choose?: (request: ChoiceRequest) => Promise<Choice | null>;
   /** Longest time without a look at the rows, in milliseconds. */
   readonly heartbeatMs?: number;
 }
@@ -191,6 +195,12 @@ export function createController(options: ControllerOptions): Controller {
     poke: loop.poke,
   });
 
+  const chooseIfDue = createChooser({
+    ...{ store, config, clock, log },
+    choose: options.choose ?? (async (request) => choiceOf(request)),
+    onChoice: () => loop.poke(),
+  });
+
   const readPrices = createPriceReading({ store, cloud: borders.cloud, clock, log });
 
   const sender = createSender({ store, courier: borders.courier, clock, random, config, log });
@@ -304,6 +314,8 @@ export function createController(options: ControllerOptions): Controller {
         chore("look at the pools' floors", () =>
           raiseAlerts({ store, config: config(), clock, log, targetOf: sizer.target }),
         ),
+        // Not waited for: it may take longer than a minute, and nobody waits for what it says.
+        chore("look whether own history is to be replayed", () => void chooseIfDue()),
         chore("look whether all sweeps do well", sweeps.raiseAlerts),
         chore("look at what is in quarantine", lookIfHeld),
         chore("apply the platform stack", platform.ensure),

@@ -5,6 +5,7 @@ import { isClaimable } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import { buildingStates } from "./budget.ts";
 import { missShareBound } from "./forecast/distributions.ts";
+import { type KeptChoice, keptChoice } from "./kept-choice.ts";
 import type { LeadTime } from "./lead-time.ts";
 import type { Guarded } from "./policy/guards.ts";
 import { priceOf } from "./price.ts";
@@ -58,6 +59,8 @@ export interface PoolPlan {
   readonly measured: HitShare;
   /** Whether the history is long enough for what is asked; null where no share is asked. */
   readonly promise: { readonly asked: number; readonly kept: boolean; readonly claimsNeeded: number } | null;
+  /** What a replay of own history said of the asked share; null before the first, and where no share is asked. */
+  readonly choice: Omit<KeptChoice, "basis" | "hitShare"> | null;
   readonly words: readonly string[];
 }
 
@@ -113,12 +116,20 @@ export function planOf(pool: PoolConfig, { store, config, clock, sizer }: Explai
       : { known: false, reason: price.reason },
     measured: hitShareOf(store, config, pool.name, now),
     promise: promiseOf(pool, hitShareOf(store, config, pool.name, now)),
+    choice: choiceOf(store, pool),
   };
   return { ...plan, words: inWords(plan, pool, decision) };
 }
 
 /** As many claims without a miss are needed before a share is sure. */
 const neededFor = (share: number): number => Math.ceil(Math.log(1 - confidence) / Math.log(share));
+
+function choiceOf(store: Pick<Store, "setting">, pool: PoolConfig): PoolPlan["choice"] {
+  const kept = keptChoice(store, pool);
+  if (!kept) return null;
+  const { at, policy, claims, atLeast, why } = kept;
+  return { at, policy, claims, atLeast, why };
+}
 
 function promiseOf({ sizing }: PoolConfig, { atLeast }: HitShare): PoolPlan["promise"] {
   if (sizing.policy !== "adaptive" || "valueEur" in sizing.goal) return null;
@@ -136,7 +147,8 @@ function* reasonsOf(
   { wanted }: Decision,
 ): Generator<string> {
   const { why } = wanted;
-  if (why.kind === "static") yield `It keeps ${wanted.asked}, as configured.`;
+  if (why.kind === "static")
+    yield `It keeps ${wanted.asked}, as ${plan.choice?.policy ? "chosen" : "configured"}.`;
   if (why.kind === "schedule")
     yield why.open.length === 0
       ? "No window of its schedule is open."
@@ -155,11 +167,19 @@ function* reasonsOf(
     yield "Until its price is known it aims at 99 % of claims.";
 }
 
+function choiceInWords({ promise, choice }: Omit<PoolPlan, "words">): string | null {
+  if (!promise) return null;
+  if (!choice) return "Own history was not replayed yet; the price is found by own misses.";
+  if (choice.policy) return `Chosen by a replay of own history: ${choice.why}.`;
+  return `A replay of own history chose nothing: ${choice.why}. The price is found by own misses.`;
+}
+
 function inWords(plan: Omit<PoolPlan, "words">, pool: PoolConfig, decision: Decision): string[] {
   const { lead, price, measured, promise, next, openCheckouts } = plan;
   const measuredLead = lead.measured;
   return [
     ...reasonsOf(plan, pool, decision),
+    ...[choiceInWords(plan) ?? []].flat(),
     `${few(plan.ratePerHour)} payments are expected in the next hour, ${few(plan.season)} times the average hour of the week.`,
     measuredLead
       ? `A build takes ${minutes(measuredLead.p50)}, nine of ten at most ${minutes(measuredLead.p90)} (${measuredLead.builds} measured).`

@@ -8,8 +8,10 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import type { Checkout, Demand, Store } from "../store/store.ts";
 import { createCalendar } from "./forecast/calendar.ts";
 import { Mixture } from "./forecast/mixture.ts";
+import { keptChoice } from "./kept-choice.ts";
 import { type LeadTime, measuredLead } from "./lead-time.ts";
 import { type Outlook, outlookOf } from "./outlook.ts";
+import type { ChosenPolicy } from "./policy/chosen.ts";
 import { createPolicy, isFixed } from "./policy/create.ts";
 import type { Guarded, GuardedPolicy } from "./policy/guards.ts";
 import type { Claim } from "./policy/policy.ts";
@@ -117,14 +119,16 @@ export function createSizer({
     pool: PoolConfig,
     key: string,
     eurPerHour: number | null,
+    chosen: ChosenPolicy | null,
     now: number,
     leadMs: number,
   ): Kept {
     const first = store.demand({ since: now - memoryMs }).find((row) => poolOf(config(), row) === pool.name);
     const since = watchedSince(pool, first?.at, now);
-    const policy = createPolicy(pool, { since, eurPerHour });
+    const policy = createPolicy(pool, { since, eurPerHour, chosen });
     const { sizing } = pool;
-    const heldFrom = sizing.policy === "adaptive" ? now - sizing.holdMs : now;
+    const forecasts = chosen?.kind === "adaptive" ? chosen : sizing.policy === "adaptive" ? sizing : null;
+    const heldFrom = now - (forecasts?.holdMs ?? 0);
     const fed = tell(pool, since, now, (claim) => {
       policy.claim(claim);
       // What was wanted of late is held on to, also over a restart.
@@ -138,10 +142,11 @@ export function createSizer({
     const { minReady, maxReady, maxTotal, sizing } = pool;
     const price = priceOf(store, pool);
     const eurPerHour = price.known ? price.price.hourly.net : null;
-    const key = JSON.stringify([minReady, maxReady, maxTotal, sizing, eurPerHour]);
+    const chosen = keptChoice(store, pool)?.policy ?? null;
+    const key = JSON.stringify([minReady, maxReady, maxTotal, sizing, eurPerHour, chosen]);
     let own = kept.get(pool.name);
     if (own?.key !== key || now < own.at - longestStepBackMs || now > own.at + memoryMs) {
-      own = learn(pool, key, eurPerHour, now, leadMs);
+      own = learn(pool, key, eurPerHour, chosen, now, leadMs);
       kept.set(pool.name, own);
     }
     for (const row of store.demand({ after: own.fed })) {

@@ -99,8 +99,9 @@ export function storeOn(
             ?.value ?? null,
       ),
 
-    putSetting: (key, value) =>
+    putSetting: (key, value, told) =>
       context.write(() => {
+        if (told) context.history.audit(told.actor, told.action, told.subject, told.facts);
         db.prepare(
           "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         ).run(key, value);

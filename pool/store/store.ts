@@ -332,7 +332,17 @@ export interface Store {
 
   // settings: small facts of the platform (ids of firewall, network, …), JSON
   setting(key: string): string | null;
-  putSetting(key: string, value: string): void;
+  /** @param told an audit row that is written with it */
+  putSetting(
+    key: string,
+    value: string,
+    told?: {
+      readonly actor: string;
+      readonly action: string;
+      readonly subject: string;
+      readonly facts: AuditFacts;
+    },
+  ): void;
   /** False once another daemon has taken the store over; then every verb that writes throws FencedError. */
   leads(): boolean;
   close(): void;

@@ -25,8 +25,11 @@ describe("a pool's plan at the API", () => {
   it("says target, bounds, lead time and reasons", async () => {
     const { status, json } = await ask("small");
     assert.equal(status, 200);
-    const { pool, target, ready, bound, cut, lead_time, hit_share, promise } = json;
-    assert.deepEqual([pool, target, ready, bound, cut, promise], ["small", 3, 0, null, null, null]);
+    const { pool, target, ready, bound, cut, lead_time, hit_share, promise, choice } = json;
+    assert.deepEqual(
+      [pool, target, ready, bound, cut, promise, choice],
+      ["small", 3, 0, null, null, null, null],
+    );
     assert.deepEqual(lead_time, { planned_with_seconds: 300, measured: null, by_location: {} });
     assert.deepEqual(hit_share, {
       claims: 0,

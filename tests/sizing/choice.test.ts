@@ -50,7 +50,7 @@ describe("choice by replay", () => {
     assert.equal(chosen, null);
     assert.match(
       why,
-      /^[67]\d\d claims are too few to promise 99\.9 %: without a single miss .* it takes 2995$/,
+      /^[67]\d\d claims in 30 days are too few to promise 99\.9 %: without a single miss .* it takes 2995$/,
     );
     assert.ok(chooseByReplay(trials, 0.99).chosen);
   });
@@ -96,6 +96,6 @@ describe("choice by replay", () => {
   it("has a word for a history without claims", () => {
     const { chosen, why } = chooseByReplay(trialsOf(new Float64Array(0), 60), 0.99);
     assert.equal(chosen, null);
-    assert.match(why, /^0 claims are too few/);
+    assert.match(why, /^0 claims in 46 days are too few/);
   });
 });

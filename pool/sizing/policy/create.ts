@@ -2,6 +2,7 @@
 import type { PoolConfig, SizingConfig } from "../../config/config.ts";
 import { createCalendar } from "../forecast/calendar.ts";
 import { adaptivePolicy, forecastDemand } from "./adaptive.ts";
+import { type ChosenPolicy, chosenPolicy } from "./chosen.ts";
 import { factorPolicy } from "./factor.ts";
 import { type GuardedPolicy, type Guards, guarded } from "./guards.ts";
 import type { SizingPolicy } from "./policy.ts";
@@ -13,6 +14,8 @@ export interface PolicySurroundings {
   readonly since: number;
   /** What one hour of one machine costs, EUR net; null while the price list does not say. */
   readonly eurPerHour: number | null;
+  /** What own history chose instead of a price that is found by own misses; none when absent or null. */
+  readonly chosen?: ChosenPolicy | null;
 }
 
 /** What `value_of_a_warm_claim` stands for as long as no price says how many idle hours it buys. */
@@ -32,7 +35,8 @@ export type Sized = Pick<PoolConfig, "minReady" | "maxReady" | "maxTotal" | "siz
 export function createPolicy(pool: Sized, surroundings: PolicySurroundings): GuardedPolicy {
   const { sizing } = pool;
   // Adaptive has them in its forecast; who says no more than min_ready gets no more.
-  const addsCheckouts = sizing.policy !== "adaptive" && !isFixed(sizing);
+  const kind = surroundings.chosen?.kind ?? sizing.policy;
+  const addsCheckouts = kind !== "adaptive" && !isFixed(sizing);
   return withinGuards(pool, unguarded(pool, surroundings), addsCheckouts);
 }
 
@@ -52,7 +56,10 @@ export function withinGuards(
   };
 }
 
-function unguarded({ minReady, sizing }: Sized, { since, eurPerHour }: PolicySurroundings): SizingPolicy {
+function unguarded(
+  { minReady, sizing }: Sized,
+  { since, eurPerHour, chosen = null }: PolicySurroundings,
+): SizingPolicy {
   switch (sizing.policy) {
     case "static":
       return staticPolicy(sizing.ready ?? minReady);
@@ -63,12 +70,12 @@ function unguarded({ minReady, sizing }: Sized, { since, eurPerHour }: PolicySur
         ...{ factor: sizing.scale, windowMs: sizing.overMs },
         ...(sizing.atMost === null ? {} : { atMost: sizing.atMost }),
       });
-    case "adaptive":
-      return adaptivePolicy({
-        demand: forecastDemand(createCalendar(sizing.timeZone), since),
-        goal: goalOf(sizing.goal, eurPerHour),
-        holdMs: sizing.holdMs,
-      });
+    case "adaptive": {
+      const demand = () => forecastDemand(createCalendar(sizing.timeZone), since);
+      if (chosen) return chosenPolicy(chosen, demand);
+      const goal = goalOf(sizing.goal, eurPerHour);
+      return adaptivePolicy({ demand: demand(), goal, holdMs: sizing.holdMs });
+    }
   }
 }
 

@@ -28,6 +28,8 @@ export interface Trial {
 
 export interface Choice {
   readonly hitShare: number;
+  /** Claims that were scored. */
+  readonly claims: number;
   /** Null: nothing proves the share; until then `adaptive` is to find its price by its own misses. */
   readonly chosen: Trial | null;
   /** The best static number that proves it too, to compare with; null when none does. */
@@ -70,8 +72,11 @@ export function choiceWithin(pool: Sized): Pick<Record, "within" | "statics" | "
 const tickMs = 300_000;
 /** The pool is empty at first: so long before the scored time it begins to fill. */
 const fillMs = 24 * hourMs;
+const dayMs = 24 * hourMs;
+/** Older claims are for learning alone: customers change. */
+const historyMs = 84 * dayMs;
 /** A shorter time has not seen each weekday often enough to be taken for the next. */
-const leastScoredMs = 28 * 24 * hourMs;
+const leastScoredMs = 28 * dayMs;
 const mostStatic = 60;
 const scales = [0.5, 1, 2, 3];
 const holdsMs = [0, hourMs, 4 * hourMs];
@@ -163,20 +168,25 @@ export class Trials {
   }
 }
 
+/** From when on a record is scored, epoch ms: its last twelve weeks, after a day for learning at least. */
+export const replayedFrom = (from: number, to: number): number =>
+  Math.min(Math.max(from + dayMs, to - historyMs), to);
+
 /** @param hitShare asked, 0–1 */
 export function chooseByReplay(trials: Trials, hitShare: number): Choice {
   const proves = ({ atLeast }: Trial) => atLeast >= hitShare;
   const { claims, scoredMs } = trials;
+  const days = Math.floor(scoredMs / dayMs);
   if (scoredMs < leastScoredMs) {
-    const [days, least] = [scoredMs, leastScoredMs].map((ms) => Math.floor(ms / hourMs / 24));
+    const least = leastScoredMs / dayMs;
     const why = `${days} days are too short a history to promise ${percent(hitShare)}: it takes ${least}`;
-    return { hitShare, chosen: null, bestStatic: null, why };
+    return { hitShare, claims, chosen: null, bestStatic: null, why };
   }
   const best = 1 - missShareBound(0, claims);
   if (best < hitShare) {
     const needed = Math.ceil(Math.log(0.05) / Math.log(hitShare));
-    const why = `${claims} claims are too few to promise ${percent(hitShare)}: without a single miss they prove ${percent(best)}, it takes ${needed}`;
-    return { hitShare, chosen: null, bestStatic: null, why };
+    const why = `${claims} claims in ${days} days are too few to promise ${percent(hitShare)}: without a single miss they prove ${percent(best)}, it takes ${needed}`;
+    return { hitShare, claims, chosen: null, bestStatic: null, why };
   }
   const proved = trials.candidates.flatMap((settings) =>
     firstThat(settings, (each) => proves(trials.of(each))).map((setting) => trials.of(setting)),
@@ -185,14 +195,14 @@ export function chooseByReplay(trials: Trials, hitShare: number): Choice {
   const [chosen] = [...proved].sort((a, b) => a.paidHours - b.paidHours || a.idlePerClaim - b.idlePerClaim);
   if (!chosen) {
     const why = `no candidate proves ${percent(hitShare)} over these ${claims} claims`;
-    return { hitShare, chosen: null, bestStatic, why };
+    return { hitShare, claims, chosen: null, bestStatic, why };
   }
   const other =
     bestStatic && chosen !== bestStatic
       ? `; a static number that proves it, ${chosenText(bestStatic.setting)}, pays ${Math.round(100 * (bestStatic.paidHours / chosen.paidHours - 1))} % more hours`
       : "";
   const why = `${chosenText(chosen.setting)}: ${percent(chosen.hitShare)} of ${claims} claims, 95 % sure at least ${percent(chosen.atLeast)}${other}`;
-  return { hitShare, chosen, bestStatic, why };
+  return { hitShare, claims, chosen, bestStatic, why };
 }
 
 /**

@@ -3,7 +3,7 @@ import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
 import { type ChosenPolicy, chosenPolicy } from "../../../pool/sizing/policy/chosen.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
-import { chooseByReplay, Trials } from "../../../pool/sizing/replay/choice.ts";
+import { chooseByReplay, replayedFrom, Trials } from "../../../pool/sizing/replay/choice.ts";
 import type { RecordedForecast } from "../../../pool/sizing/replay/recorded.ts";
 import type { Trace } from "../../../pool/sizing/replay/trace.ts";
 import { type Asked, asked, levels } from "./rows.ts";
@@ -11,7 +11,6 @@ import { leadMs, score, scoredFrom, slots } from "./sweep.ts";
 
 const dayMs = 24 * hourMs;
 const everyMs = 28 * dayMs;
-const historyMs = 84 * dayMs;
 
 export interface Walked extends Asked {
   /** How often each kind was chosen; `own misses` where nothing was proved. */
@@ -22,7 +21,7 @@ export function walkedRows(trace: Trace, recorded: RecordedForecast): Walked[] {
   const begins: number[] = [];
   for (let at = scoredFrom(trace); at < trace.to; at += everyMs) begins.push(at);
   const trials = begins.map((at) => {
-    const scoreFrom = Math.max(trace.from + dayMs, at - historyMs);
+    const scoreFrom = replayedFrom(trace.from, at);
     const past = { claims: trace.claims.filter((claim) => claim < at), from: trace.from, to: at };
     return new Trials({ trace: past, scoreFrom, leadMs, rules: { slots } }, { recorded });
   });

@@ -119,7 +119,7 @@ describe("a simulation of a pool", function () {
     const shown = longer.rows.find(({ candidate }) => first.why.startsWith(candidate.name));
     assert.deepEqual([shown?.claims, shown?.misses], [first.chosen.claims, first.chosen.misses]);
     assert.equal(last?.chosen, null);
-    assert.match(last?.why ?? "", /claims are too few to promise 99.9 %: .*it takes 2995/);
+    assert.match(last?.why ?? "", /claims in 30 days are too few to promise 99.9 %: .*it takes 2995/);
   });
 
   it("says nothing of money without a price, and nothing that is no number ever", () => {
