@@ -9,15 +9,17 @@ describe("pools that are sized by policies, under simulation", () => {
   it("keep every promise while their policies and bounds change", async () => {
     const seen = new Set<string>();
     let surplus = 0;
+    let replayed = 0;
     for (let seed = 1; seed <= 8; seed++) {
       const { violations, trace } = await simulate(
         seed,
         { sized: true, rescue: null, buyers: 3, lasts: 20 * minute },
         ({ store }) => {
-          const gone = store
-            .auditRows({ limit: 100_000 })
-            .filter(({ why }) => /^the pool keeps|^not begun/.test(why));
-          surplus += gone.length;
+          const rows = store.auditRows({ limit: 100_000 });
+          surplus += rows.filter(({ why }) => /^the pool keeps|^not begun/.test(why)).length;
+          const choices = rows.filter(({ action }) => action === "sizing.chosen");
+          assert.ok(choices.every(({ why }) => /^0 days are too short a history/.test(why)));
+          replayed += choices.length;
         },
       );
       assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
@@ -28,6 +30,7 @@ describe("pools that are sized by policies, under simulation", () => {
     }
     assert.deepEqual([...seen].sort(), ["adaptive", "factor", "schedule", "static"]);
     assert.ok(surplus > 0, "nothing ever was too much");
+    assert.ok(replayed > 0, "no history was ever replayed for an asked share");
   });
 
   it("would be seen to let a machine go that is paid for", async () => {
