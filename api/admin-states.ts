@@ -4,7 +4,8 @@ import type { Middleware } from "koa";
 import { z } from "zod";
 import { BorderError } from "../pool/errors.ts";
 import { BusyError } from "../pool/people.ts";
-import { type StateRepair, StateRepairError } from "../pool/state-repair.ts";
+import type { StateRepair } from "../pool/state-repair.ts";
+import { StateRepairError } from "../pool/state-report.ts";
 import { checked, readJson } from "./body.ts";
 import { Problem } from "./problem.ts";
 

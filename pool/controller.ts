@@ -124,7 +124,16 @@ export function createController(options: ControllerOptions): Controller {
   const { store, sealer, borders, config, clock, random, log } = options;
   const { gate, terraform, keys } = borders;
   const sizer = createSizer({ store, config, clock });
-  const platform = createPlatform({ store, sealer, terraform, gate, config, random, log });
+  const platform = createPlatform({
+    store,
+    sealer,
+    terraform,
+    gate,
+    cloud: borders.cloud,
+    config,
+    random,
+    log,
+  });
   const armed = createArmedMachines(borders.ssh, (name) => loop.poke(name), clock);
   const desk = createOrderDesk({
     store,
@@ -146,6 +155,7 @@ export function createController(options: ControllerOptions): Controller {
     random,
     config,
     platform: platform.ids,
+    platformWaits: platform.waits,
     armed,
     confirmation: desk.confirmation,
     hasEnded: desk.hasEnded,
@@ -174,7 +184,7 @@ export function createController(options: ControllerOptions): Controller {
   const asker = createAsker(borders.ssh);
   const heartbeats = createHeartbeats({ context, asker, onRepair: (ok) => options.onRepair?.(ok) });
   const people = createPeople({ context, gate, loop, platform, terraformRoot: options.terraformRoot });
-  const states = createStateRepair({ context, loop });
+  const states = createStateRepair({ context, loop, platform });
   const stripeSweep = createStripeSweep({
     store,
     stripe: borders.stripe,

@@ -4,15 +4,18 @@
  */
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
-import type { Gate } from "./cloud/cloud.ts";
+import type { Cloud, Gate } from "./cloud/cloud.ts";
 import type { Config } from "./config/config.ts";
 import { runFacts } from "./machine/terraform-run.ts";
 import { auditedRun } from "./observe/audited-run.ts";
+import { lookAtPlatform, refusedPlatform, rememberPlatform } from "./platform-state.ts";
 import type { Random } from "./random.ts";
 import type { Sealer } from "./secrets/seal.ts";
 import { publicKeyOf } from "./ssh/keys.ts";
-import type { Store } from "./store/store.ts";
+import { StateRepairError, type StateReport } from "./state-report.ts";
+import type { Cause, Store } from "./store/store.ts";
 import { terraformError } from "./terraform/errors.ts";
+import { platformName } from "./terraform/folders.ts";
 import type { PlatformIds, PlatformStackInput, Terraform } from "./terraform/terraform.ts";
 
 /** Hetzner's spread groups take ten servers. */
@@ -39,8 +42,18 @@ export async function recallPlatform(store: Store, terraform: Pick<Terraform, "p
 }
 
 export interface Platform {
-  /** Applies the stack if its inputs changed; in quarantine never. @throws BorderError as terraform's. */
+  /**
+   * Applies the stack if its inputs changed; in quarantine never, nor on a state that is not what the last run left:
+   * then a person is told, and what was made serves on.
+   * @throws BorderError as terraform's, or the cloud's
+   */
   ensure(): Promise<void>;
+  /** Why builds wait: the stack would have to change, and its state is refused. Else null. */
+  waits(): string | null;
+  /** The state file, compared. @throws BorderError when the cloud cannot be asked */
+  look(): Promise<StateReport>;
+  /** @throws StateRepairError, and BorderError from terraform or the cloud */
+  repair(how: "restore" | "import", cause: Cause & { readonly actor: string }): Promise<void>;
   /** @throws Error before the first `ensure`. */
   ids(): PlatformIds;
   inputs(): PlatformStackInput;
@@ -51,12 +64,23 @@ export function createPlatform(options: {
   sealer: Sealer;
   terraform: Terraform;
   gate: Gate;
+  cloud: Pick<Cloud, "resource">;
   config: () => Config;
   random: Pick<Random, "keyPair">;
   log: Logger;
 }): Platform {
   const { store, sealer, terraform, gate, random, log } = options;
+  const states = { ...options, instance: () => options.config().instance };
   let ids: PlatformIds | null = null;
+  let waits: string | null = null;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** Nothing is applied while a person's repair is half done. */
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = turn.then(work, work);
+    turn = done.catch(() => {});
+    return done;
+  }
 
   let publicKey: string | null = null;
 
@@ -90,39 +114,111 @@ export function createPlatform(options: {
     };
   }
 
+  async function apply(input: PlatformStackInput, digest: string, why: string): Promise<void> {
+    const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });
+    try {
+      const account = { action: "terraform.platform", subject: platformName, why };
+      const { result, ids: made } = await auditedRun(
+        store,
+        account,
+        () => terraform.applyPlatform(input, run),
+        (ended) => runFacts(ended.result, run),
+      );
+      if (!result.ok) throw terraformError(result);
+      ids = made;
+    } finally {
+      run.close();
+      // Not remembered is harmless: the next look finds a newer state and asks the cloud.
+      await rememberPlatform(states).catch((err: unknown) =>
+        log.warn({ err }, "the platform's state could not be read after the run"),
+      );
+    }
+    store.putSetting(appliedSetting, JSON.stringify({ digest, ids }));
+    log.info({ ids }, "platform stack applied");
+  }
+
+  async function ensure(): Promise<void> {
+    const input = inputs();
+    const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
+    const before = applied();
+    ids = before?.ids ?? ids;
+    // Nothing is bought or replaced meanwhile; machines that a person releases need the ids.
+    if (store.quarantine()) {
+      if (!before) log.warn("no platform stack is known; none is applied in quarantine");
+      return;
+    }
+    const isDue = before?.digest !== digest;
+    // Also when nothing is due: better told today than on the day on which it has to change.
+    const refused = await refusedPlatform(before?.ids ?? null, states).catch((err: unknown) => {
+      if (isDue) throw err;
+      log.warn({ err }, "the platform's state could not be compared");
+      return null;
+    });
+    waits = isDue && refused !== null ? "the platform's terraform state is refused: clawpool state" : null;
+    if (isDue && refused === null)
+      await apply(input, digest, before ? "the platform's inputs changed" : "the platform was never applied");
+  }
+
+  async function restore(): Promise<void> {
+    const known = store.terraformState(platformName);
+    if (known === null)
+      throw new StateRepairError(
+        `no run has left a state of the platform; \`clawpool state import ${platformName}\` makes one from what exists`,
+      );
+    await terraform.replaceState(platformName, known.document);
+  }
+
+  async function importAnew(actor: string): Promise<void> {
+    const made = applied()?.ids;
+    if (!made) throw new StateRepairError("nothing is known of the platform that could be imported");
+    await terraform.replaceState(platformName, null);
+    // An import that fails half way leaves a state that lacks what exists, which the next look refuses.
+    store.rememberState(platformName, null);
+    // The outputs come with an apply.
+    store.putSetting(appliedSetting, JSON.stringify({ digest: "", ids: made }));
+    const run = gate.openRun({ kind: "platform", actor, destroy: false, priority: "person" });
+    try {
+      const why = "a person wants its state made anew";
+      const result = await auditedRun(
+        store,
+        { action: "terraform.import", subject: platformName, why, actor },
+        () => terraform.importPlatform(inputs(), made, run),
+        (ended) => runFacts(ended, run),
+      );
+      if (!result.ok) throw terraformError(result);
+    } finally {
+      run.close();
+    }
+  }
+
   return {
     inputs,
     ids() {
       if (!ids) throw new Error("the platform stack was not applied yet");
       return ids;
     },
-    async ensure() {
-      const input = inputs();
-      const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
-      const before = applied();
-      // Nothing is bought or replaced meanwhile; machines that a person releases need the ids.
-      if (before && (before.digest === digest || store.quarantine())) {
-        ids = before.ids;
-        return;
-      }
-      if (store.quarantine()) return log.warn("no platform stack is known; none is applied in quarantine");
-      const run = gate.openRun({ kind: "platform", actor: "daemon", destroy: false, priority: "refill" });
-      try {
-        const why = before ? "the platform's inputs changed" : "the platform was never applied";
-        const account = { action: "terraform.platform", subject: "platform", why };
-        const { result, ids: made } = await auditedRun(
-          store,
-          account,
-          () => terraform.applyPlatform(input, run),
-          (ended) => runFacts(ended.result, run),
-        );
-        if (!result.ok) throw terraformError(result);
-        ids = made;
-      } finally {
-        run.close();
-      }
-      store.putSetting(appliedSetting, JSON.stringify({ digest, ids }));
-      log.info({ ids }, "platform stack applied");
+    waits: () => waits,
+    ensure: () => inTurn(ensure),
+    async look() {
+      const known = store.terraformState(platformName);
+      return {
+        machine: platformName,
+        file: terraform.stateFile(platformName),
+        refused: await lookAtPlatform(applied()?.ids ?? null, states),
+        serverId: null,
+        known: known && { serial: known.serial, resources: known.resources, at: known.at },
+      };
     },
+    repair: (how, { actor, run }) =>
+      inTurn(async () => {
+        if (store.quarantine()) throw new StateRepairError("the platform is not touched in quarantine");
+        if (how === "restore") await restore();
+        else await importAnew(actor);
+        store.audit(actor, `terraform.state-${how === "restore" ? "restored" : "imported"}`, platformName, {
+          why: "a person's command",
+          run: run ?? null,
+        });
+        await ensure();
+      }),
   };
 }

@@ -8,34 +8,27 @@ import type { Machine, MachineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
 import { judgeState, readState, refusal, usableState } from "./machine/state.ts";
 import { BusyError } from "./people.ts";
+import type { Platform } from "./platform.ts";
+import { StateRepairError, type StateReport } from "./state-report.ts";
 import type { Cause } from "./store/store.ts";
-
-export interface StateReport {
-  readonly machine: string;
-  readonly file: string;
-  /** Null when terraform may be run on it; else what is wrong, what was expected and what to do. */
-  readonly refused: string | null;
-  readonly serverId: number | null;
-  /** What is remembered; null before the first run. */
-  readonly known: { readonly serial: number; readonly resources: number; readonly at: number } | null;
-}
-
-/** It cannot be done so; the sentence says why, and what can. */
-export class StateRepairError extends Error {
-  override readonly name = "StateRepairError";
-}
+import { platformName } from "./terraform/folders.ts";
 
 export interface StateRepair {
-  /** Every live machine's state file, compared. @throws BorderError when the cloud cannot be asked */
+  /** Every live machine's state file and, last, the platform's, compared. @throws BorderError when the cloud cannot be asked */
   look(): Promise<StateReport[]>;
   /**
    * @throws StateRepairError, BusyError, and BorderError from terraform or the cloud; the file that was there is among the
-   *   machine's run logs then as after a success
+   *   stack's run logs then as after a success
    */
   repair(name: string, how: "restore" | "import", cause: Cause & { readonly actor: string }): Promise<void>;
 }
 
-export function createStateRepair({ context, loop }: { context: StageContext; loop: Loop }): StateRepair {
+export function createStateRepair(options: {
+  context: StageContext;
+  loop: Loop;
+  platform: Pick<Platform, "look" | "repair">;
+}): StateRepair {
+  const { context, loop, platform } = options;
   const { store, terraform, cloud } = context;
 
   function restore(machine: Machine): Promise<void> {
@@ -67,8 +60,8 @@ export function createStateRepair({ context, loop }: { context: StageContext; lo
 
   return {
     look: () =>
-      Promise.all(
-        store.machines({ live: true }).map(async (machine) => {
+      Promise.all([
+        ...store.machines({ live: true }).map(async (machine) => {
           const verdict = await judgeState(machine, await readState(machine, context), context);
           const known = store.terraformState(machine.name);
           return {
@@ -79,9 +72,11 @@ export function createStateRepair({ context, loop }: { context: StageContext; lo
             known: known && { serial: known.serial, resources: known.resources, at: known.at },
           };
         }),
-      ),
+        platform.look(),
+      ]),
 
     async repair(name, how, { actor, run }) {
+      if (name === platformName) return platform.repair(how, { actor, run });
       const machine = store.machines({ live: true }).find((candidate) => candidate.name === name);
       if (!machine) throw new StateRepairError(`no live machine is named ${name}; see \`clawpool machines\``);
       const release = loop.hold(name as MachineName);

@@ -59,12 +59,13 @@ describe("people's commands", () => {
     loop = new FakeLoop();
     const log = pino({ level: "silent" });
     const sealer = createSealer([newSealingKey()]);
-    const { store, terraform, gate } = life;
+    const { store, terraform, gate, cloud } = life;
     platform = createPlatform({
       store,
       sealer,
       terraform,
       gate,
+      cloud,
       config: () => life.config,
       random: systemRandom,
       log,

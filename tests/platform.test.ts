@@ -4,7 +4,8 @@ import { createPlatform, type Platform } from "../pool/platform.ts";
 import { systemRandom } from "../pool/random.ts";
 import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
 import type { PlatformStackInput } from "../pool/terraform/terraform.ts";
-import { FakeTerraform, failedRun, type Life, startLife } from "./machine/fakes.ts";
+import { resourceOf } from "./machine/fake-cloud.ts";
+import { FakeTerraform, failedRun, type Life, platformStateOf, startLife, stateOf } from "./machine/fakes.ts";
 
 const sealer = createSealer([newSealingKey()]);
 
@@ -32,6 +33,7 @@ describe("the platform", () => {
       sealer,
       terraform,
       gate: life.gate,
+      cloud: life.cloud,
       config: () => life.config,
       random: systemRandom,
       log: pino({ level: "silent" }),
@@ -102,5 +104,134 @@ describe("the platform", () => {
         ["terraform.platform", true],
       ],
     );
+  });
+
+  describe("whose terraform state is not what the last run left", () => {
+    const known = () => life.store.terraformState("platform");
+    const flags = () => life.store.flags().filter(({ subject }) => subject === "platform");
+    const rows = (action: string) =>
+      life.store.auditRows({ subject: "platform" }).filter((row) => row.action === action);
+    const ada = { actor: "person:ada" };
+    /** As in an installation whose ids and groups are those of the fake Hetzner. */
+    const plain = () => {
+      terraform = life.terraform as PlatformTerraform;
+      platform = start();
+    };
+    const change = () => {
+      const { network } = life.config;
+      life.config = { ...life.config, network: { ...network, sshFrom: ["192.0.2.0/24"] } };
+    };
+
+    beforeEach(async () => {
+      plain();
+      await platform.ensure();
+    });
+
+    it("is remembered after each run: lineage, serial, how much, and the whole of it", async () => {
+      const { lineage, serial, resources, serverId, document } = known() ?? assert.fail();
+      assert.deepEqual([lineage, serial, resources, serverId], ["p", 1, 5, null]);
+      assert.equal(JSON.parse(document).lineage, "p");
+      change();
+      await platform.ensure();
+      assert.deepEqual([known()?.serial, platform.waits(), flags()], [2, null, []]);
+    });
+
+    for (const [what, spoil, why] of [
+      [
+        "missing",
+        () => terraform.states.delete("platform"),
+        /the file is missing; expected lineage p, serial 1/,
+      ],
+      ["empty", () => terraform.states.set("platform", stateOf(null, { empty: true })), /the file is empty/],
+      ["damaged", () => terraform.unreadable.add("platform"), /it is not a terraform state/],
+      ["older", () => terraform.states.set("platform", platformStateOf({ serial: 0 })), /its serial is 0/],
+      [
+        "another's",
+        () => terraform.states.set("platform", platformStateOf({ lineage: "x" })),
+        /its lineage is x/,
+      ],
+      [
+        "smaller",
+        () => terraform.states.set("platform", platformStateOf({ resources: 3 })),
+        /it has 3 resources/,
+      ],
+      [
+        "newer, and does not know what exists",
+        () => terraform.states.set("platform", platformStateOf({ serial: 2, shared: [], resources: 0 })),
+        /it does not know ssh_key 1, and ssh_key 1 exists/,
+      ],
+    ] as const) {
+      it(`${what}: a person is told, nothing is applied, what was made serves on, and builds wait when it has to change`, async () => {
+        spoil();
+        await platform.ensure();
+        assert.match(flags()[0]?.text ?? "", why);
+        assert.match(flags()[0]?.text ?? "", /clawpool state restore platform/);
+        assert.equal(platform.waits(), null, "nothing has to change yet");
+        change();
+        platform = start();
+        await platform.ensure();
+        assert.match(platform.waits() ?? "", /terraform state is refused/);
+        assert.equal(platform.ids().network, 3);
+        assert.match((await platform.look()).refused ?? "", why);
+        assert.deepEqual(terraform.calls, ["platform"]);
+        await platform.repair("restore", ada);
+        assert.deepEqual(terraform.calls, ["platform", "restore platform", "platform"]);
+        assert.deepEqual([flags(), platform.waits(), (await platform.look()).refused], [[], null, null]);
+        assert.equal(known()?.lineage, "p");
+      });
+    }
+
+    it("is taken when it is newer, has what exists, and nothing of another's", async () => {
+      terraform.states.set("platform", platformStateOf({ serial: 5 }));
+      await platform.ensure();
+      assert.deepEqual([known()?.serial, flags()], [5, []]);
+      assert.equal(rows("terraform.state-accepted").length, 1);
+      const theirs = resourceOf("firewall", 77, "web", { labels: {} });
+      life.cloud.others.push(theirs);
+      const { shared } = platformStateOf();
+      terraform.states.set(
+        "platform",
+        platformStateOf({ serial: 6, shared: [...shared, { kind: "firewall", id: 77 }] }),
+      );
+      await platform.ensure();
+      assert.match(
+        flags()[0]?.text ?? "",
+        /it is about firewall 77 \(web\), which is not this installation's/,
+      );
+      assert.equal(known()?.serial, 5);
+    });
+
+    it("is compared with Hetzner where a store from before remembers none", async () => {
+      life.store.rememberState("platform", null);
+      await platform.ensure();
+      assert.equal(known()?.serial, 1);
+      life.store.rememberState("platform", null);
+      terraform.states.delete("platform");
+      change();
+      await platform.ensure();
+      assert.match(flags()[0]?.text ?? "", /the file is missing, and ssh_key 1 exists/);
+      assert.doesNotMatch(flags()[0]?.text ?? "", /state restore/);
+      await assert.rejects(platform.repair("restore", ada), /no run has left a state of the platform/);
+      assert.deepEqual(terraform.calls, ["platform"]);
+    });
+
+    it("is made anew from what exists by an import, and then applied", async () => {
+      life.store.rememberState("platform", null);
+      terraform.states.delete("platform");
+      await platform.ensure();
+      await platform.repair("import", ada);
+      assert.deepEqual(terraform.calls, ["platform", "put aside platform", "import platform 3", "platform"]);
+      assert.deepEqual([known()?.lineage, known()?.serial, flags()], ["imported", 8, []]);
+      assert.equal(rows("terraform.import")[0]?.actor, "person:ada");
+    });
+
+    it("stays refused after an import that failed half way", async () => {
+      terraform.states.delete("platform");
+      terraform.nextResult = failedRun("unauthorized (unauthorized, abc)");
+      await assert.rejects(platform.repair("import", ada), { kind: "auth" });
+      await platform.ensure();
+      assert.match(platform.waits() ?? "", /refused/);
+      assert.deepEqual(terraform.calls, ["platform", "put aside platform", "import platform 3"]);
+    });
   });
 });

@@ -5,8 +5,12 @@ import type { Loop } from "../pool/loop.ts";
 import { reconcile } from "../pool/machine/lifecycle.ts";
 import type { MachineName } from "../pool/machine/machine.ts";
 import { BusyError } from "../pool/people.ts";
+import { createPlatform } from "../pool/platform.ts";
+import { systemRandom } from "../pool/random.ts";
+import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
 import { generateKeyPair } from "../pool/ssh/keys.ts";
-import { createStateRepair, type StateRepair, StateRepairError } from "../pool/state-repair.ts";
+import { createStateRepair, type StateRepair } from "../pool/state-repair.ts";
+import { StateRepairError } from "../pool/state-report.ts";
 import { adminWith } from "./api/admin-with.ts";
 import { type CliRig, makeCliRig } from "./cli/rig.ts";
 import { type Life, startLife, stateOf } from "./machine/fakes.ts";
@@ -40,7 +44,9 @@ describe("the repair of a terraform state", () => {
         return () => held.delete(machine);
       },
     } as unknown as Loop;
-    repair = createStateRepair({ context: life.context, loop });
+    const sealer = createSealer([newSealingKey()]);
+    const platform = createPlatform({ ...life.context, sealer, random: systemRandom });
+    repair = createStateRepair({ context: life.context, loop, platform });
     makeReady(life.store, name, { secrets });
     serverId = life.cloud.put(name).id;
     life.store.changeMachine(name, "ready", { serverId, deadline: null }, "test");
@@ -140,6 +146,11 @@ describe("the repair of a terraform state", () => {
       const after = await rig.run("state", "--json");
       assert.equal(after.exitCode, 0);
       assert.deepEqual(JSON.parse(after.stdout)[0].refused, null);
+      assert.equal(JSON.parse(after.stdout)[1].machine, "platform");
+      assert.match(
+        (await rig.run("state", "restore", "platform")).stderr,
+        /no run has left a state of the platform/,
+      );
       assert.match(rows("terraform.state-restored")[0]?.actor ?? "", /^person:./);
       const none = await rig.run("state", "import", "claw-none");
       assert.equal(none.exitCode, 1);

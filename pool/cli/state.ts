@@ -1,7 +1,7 @@
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import type { StateReport } from "../state-repair.ts";
+import type { StateReport } from "../state-report.ts";
 import { askDaemon } from "./admin-client.ts";
 import { table } from "./table.ts";
 
@@ -12,7 +12,7 @@ const timeoutMs = 3 * 60_000;
 export function registerState(program: Command): void {
   const state = program
     .command("state")
-    .description("terraform's state of each machine: is it what the last run left")
+    .description("terraform's state of each machine and of the platform: is it what the last run left")
     .option("--json", "as JSON")
     .action(async ({ json }: { json?: boolean }) => {
       const { stateDir } = loadConfig(program.opts().config);
@@ -30,7 +30,7 @@ export function registerState(program: Command): void {
     state
       .command(how)
       .description(description)
-      .argument("<machine>")
+      .argument("<machine>", "a machine, or platform")
       .action(async (machine: string) => {
         const { stateDir } = loadConfig(program.opts().config);
         const actor = `person:${userInfo().username}`;
@@ -38,11 +38,14 @@ export function registerState(program: Command): void {
         console.log(`${machine}: ${done}; the file that was there is among its run logs`);
       });
   repair("restore", "write back the state that the last run left", "its state is as the last run left it");
-  repair("import", "make a new state from the machine's server", "its state was made anew from its server");
+  repair(
+    "import",
+    "make a new state from the machine's server, or from what the platform has at Hetzner",
+    "its state was made anew from what exists",
+  );
 }
 
 function describe(reports: readonly StateReport[]): string {
-  if (reports.length === 0) return "There are no machines.";
   const rows = reports.map(({ machine, serverId, known, refused }) => [
     machine,
     String(serverId ?? "-"),

@@ -32,11 +32,20 @@ export const plan: Stage = async (machine, { store, clock, config }) => {
 
 export const create: Stage = async (machine, context) => {
   const { terraform, store, platform, config } = context;
-  // max_total was raised: the platform gets its further group within a minute.
-  if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
   const { state, unmanaged } = await usableState(machine, context);
   if (state?.serverId && state.tainted) return adoptTainted(machine, state.serverId, context);
   if (state?.serverId) return booting(machine, state.serverId, context);
+  const waits = context.platformWaits();
+  if (waits !== null) return waitForPlatform(machine, waits, context);
+  if (machine.reason !== null)
+    store.changeMachine(
+      machine.name,
+      "creating",
+      { reason: null },
+      "what all machines share is as wanted again",
+    );
+  // max_total was raised: the platform gets its further group within a minute.
+  if (machine.placementGroup >= platform().placementGroups.length) return { againInMs: 5_000 };
   if (unmanaged && machine.serverId !== null) return adoptUnmanaged(machine, machine.serverId, context);
   const reason = isSurplus(store, config(), machine)
     ? `refill of pool ${machine.pool} is stopped or frozen`
@@ -55,6 +64,13 @@ export const create: Stage = async (machine, context) => {
   store.thaw("cloud", `Hetzner made ${machine.name}`);
   return atOnce;
 };
+
+/** Full time again, as this is no fault of the machine's. The audit log tells a reason once. */
+function waitForPlatform(machine: Machine, why: string, { store, clock, config }: StageContext): Next {
+  const deadline = clock.now() + config().deadlines.creatingMs;
+  store.changeMachine(machine.name, "creating", { deadline, reason: why }, why);
+  return { againInMs: 60_000 };
+}
 
 const lost = (text: string) =>
   new BorderError(text, { border: "terraform", kind: "permanent", code: "lost" });

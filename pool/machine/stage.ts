@@ -21,6 +21,8 @@ export interface StageContext {
   readonly gate: Gate;
   readonly terraform: Terraform;
   readonly platform: () => PlatformIds;
+  /** Why nothing is bought for now: what all machines share would have to change, and cannot; null: it is as wanted. */
+  readonly platformWaits: () => string | null;
   readonly ansible: Ansible;
   readonly ssh: Ssh;
   readonly armed: ArmedMachines;

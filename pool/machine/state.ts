@@ -130,7 +130,7 @@ const shown = ({
   serial,
   resources,
   serverId,
-}: Omit<StateSummary, "tainted" | "empty" | "text">) => ({
+}: Pick<StateSummary, "lineage" | "serial" | "resources" | "serverId">) => ({
   lineage,
   serial,
   resources,

@@ -78,9 +78,9 @@ export interface Store {
 
   // terraform's state files
   /** Null when no run has left one, and of a machine that is destroyed. */
-  terraformState(name: MachineName): RememberedState | null;
+  terraformState(stack: MachineName | "platform"): RememberedState | null;
   /** Null forgets it: the file was put aside. */
-  rememberState(name: MachineName, state: Omit<RememberedState, "at"> | null): void;
+  rememberState(stack: MachineName | "platform", state: Omit<RememberedState, "at"> | null): void;
 
   // the failure budget
   /** The pool's newest builds that have ended, in the order of their ends; at most `limit`, ended at `since` or later. */

@@ -9,6 +9,7 @@ import { isStackName, platformName, stackFolder, stateFileOf } from "./folders.t
 import type { LogLine, PlannedResource } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
 import { guardPlan } from "./plan-guard.ts";
+import { platformAddresses } from "./platform-stack.ts";
 import { archiveFolder, listFolders } from "./put-away.ts";
 import { leftoverIn, logFileOf, type Outcome, runTerraform, untilGone } from "./run.ts";
 
@@ -159,6 +160,14 @@ export function createTerraform(options: TerraformOptions): Terraform {
           init,
           ["import", ...flags, serverAddress, String(serverId)],
         ]);
+      }),
+
+    importPlatform: (input, ids, access) =>
+      inTurn(platformName, async (folder) => {
+        await synthPlatform(root, input);
+        const flags = ["-input=false", "-no-color", "-lock-timeout=60s"];
+        const imports = platformAddresses(input, ids).map((pair) => ["import", ...flags, ...pair]);
+        return commands(platformName, folder, access, [init, ...imports]);
       }),
 
     // In turn, so that nobody takes what a run has written so far for its result.

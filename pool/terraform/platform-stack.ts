@@ -13,7 +13,7 @@ import {
 import { platformName, stackFolder, stateFileOf } from "./folders.ts";
 import { configureProvider } from "./machine-stack.ts";
 import { literal, reference } from "./template.ts";
-import type { PlatformStackInput } from "./terraform.ts";
+import type { PlatformIds, PlatformStackInput } from "./terraform.ts";
 
 const anywhere = ["0.0.0.0/0", "::/0"];
 
@@ -62,3 +62,15 @@ export class PlatformStack extends TerraformStack {
     });
   }
 }
+
+/** The stack's resources as `terraform import` wants them: address and id at Hetzner. */
+export const platformAddresses = (
+  { networkCidr }: Pick<PlatformStackInput, "networkCidr">,
+  { sshKey, firewall, network, placementGroups }: PlatformIds,
+): (readonly [address: string, id: string])[] => [
+  ["hcloud_ssh_key.key", String(sshKey)],
+  ["hcloud_firewall.firewall", String(firewall)],
+  ["hcloud_network.network", String(network)],
+  ["hcloud_network_subnet.subnet", `${network}-${networkCidr}`],
+  ...placementGroups.map((id, index) => [`hcloud_placement_group.group-${index}`, String(id)] as const),
+];

@@ -24,7 +24,8 @@ export type RefusedCode =
   | "state-older"
   | "state-altered"
   | "state-other-server"
-  | "state-lost-server";
+  | "state-lost-server"
+  | "state-lost-resource";
 
 export type StateVerdict =
   /** As the last run left it, or nothing was made and nothing is known. */

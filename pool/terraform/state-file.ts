@@ -1,6 +1,7 @@
 /** What terraform's state file says, read without running terraform. */
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import type { ResourceKind } from "../cloud/resources.ts";
 import { BorderError } from "../errors.ts";
 import { stateFileOf } from "./folders.ts";
 import type { PlatformIds, StateSummary } from "./terraform.ts";
@@ -19,6 +20,14 @@ interface StateDocument {
   }[];
 }
 
+/** A subnet has no id of its own, and goes with its network. */
+const sharedKinds = new Map<string, ResourceKind>([
+  ["hcloud_ssh_key", "ssh_key"],
+  ["hcloud_firewall", "firewall"],
+  ["hcloud_network", "network"],
+  ["hcloud_placement_group", "placement_group"],
+]);
+
 /**
  * The state in a stack's folder; null when there is no file. A file without content is a summary of its own
  * (`empty`): terraform makes it when it takes the lock and fills it with the first finished resource, so a run that
@@ -30,7 +39,16 @@ export async function readState(folder: string): Promise<StateSummary | null> {
   const text = await readText(folder);
   if (text === null) return null;
   if (text === "")
-    return { serverId: null, tainted: false, serial: 0, lineage: "", resources: 0, empty: true, text };
+    return {
+      serverId: null,
+      tainted: false,
+      serial: 0,
+      lineage: "",
+      resources: 0,
+      shared: [],
+      empty: true,
+      text,
+    };
   const { serial, lineage, resources } = parse(folder, text);
   const managed = resources.filter(({ mode }) => mode === "managed");
   const server = managed.find(({ type }) => type === "hcloud_server")?.instances[0];
@@ -40,6 +58,10 @@ export async function readState(folder: string): Promise<StateSummary | null> {
     serial,
     lineage,
     resources: managed.reduce((sum, { instances }) => sum + instances.length, 0),
+    shared: managed.flatMap(({ type, instances }) => {
+      const kind = sharedKinds.get(type);
+      return kind ? instances.map(({ attributes }) => ({ kind, id: Number(attributes?.id) })) : [];
+    }),
     empty: false,
     text,
   };

@@ -1,4 +1,5 @@
 /** Terraform as the daemon uses it: one directory a machine, run under the rules of docs/terraform.md. */
+import type { ResourceKind } from "../cloud/resources.ts";
 import type { Secret } from "../secrets/secret.ts";
 
 /** Everything the MachineStack needs; no customer text, ever. Ids of the platform are plain numbers. */
@@ -54,6 +55,11 @@ export interface RunResult {
   readonly endedAt: number;
 }
 
+export interface SharedResource {
+  readonly kind: ResourceKind;
+  readonly id: number;
+}
+
 /** What the state file says; read without running terraform. */
 export interface StateSummary {
   readonly serverId: number | null;
@@ -61,6 +67,8 @@ export interface StateSummary {
   readonly serial: number;
   readonly lineage: string;
   readonly resources: number;
+  /** What it has of the platform's; nothing in a machine's. */
+  readonly shared: readonly SharedResource[];
   /** The file exists and has no content: a run was cut off before it saved anything, and what it made only the
    *  cloud knows. Never the same as "nothing was made". */
   readonly empty: boolean;
@@ -91,6 +99,8 @@ export interface Terraform {
   importServer(input: MachineStackInput, serverId: number, access: Access): Promise<RunResult>;
   /** Throws the run's BorderError when it was not ok: without ids nothing can follow. */
   applyPlatform(input: PlatformStackInput, access: Access): Promise<{ result: RunResult; ids: PlatformIds }>;
+  /** Takes what exists into the platform's state, which must have none of it. The outputs come with the next apply. */
+  importPlatform(input: PlatformStackInput, ids: PlatformIds, access: Access): Promise<RunResult>;
   /** @throws BorderError permanent `state-unreadable` when the file is not a state */
   state(name: string): Promise<StateSummary | null>;
   /** Where that file is, for people. */

@@ -25,6 +25,8 @@ import type { Store } from "../../pool/store/store.ts";
 import type { AuthKeyShown, KeyStock, Tailnet, TailnetDevice } from "../../pool/tailnet/tailnet.ts";
 import type {
   MachineStackInput,
+  PlatformIds,
+  PlatformStackInput,
   RunResult,
   StackFolder,
   StateSummary,
@@ -98,7 +100,16 @@ export class FakeTerraform extends Fallible implements Terraform {
   async applyPlatform() {
     this.calls.push("platform");
     const result = this.#result();
+    const before = this.states.get("platform");
+    const { lineage = "p", serial = 0 } = before ?? {};
+    if (result.ok) this.states.set("platform", platformStateOf({ lineage, serial: serial + 1 }));
     return { result, ids: platformIds };
+  }
+  async importPlatform(_input: PlatformStackInput, ids: PlatformIds) {
+    this.calls.push(`import platform ${ids.network}`);
+    const result = this.#result();
+    if (result.ok) this.states.set("platform", platformStateOf({ lineage: "imported", serial: 7 }));
+    return result;
   }
   async state(name: string) {
     if (this.unreadable.has(name)) {
@@ -109,7 +120,7 @@ export class FakeTerraform extends Fallible implements Terraform {
     return state && { ...state, text: JSON.stringify(state) };
   }
   async folders() {
-    return [...this.states.keys()];
+    return [...this.states.keys()].filter((name) => name !== "platform");
   }
   async platform() {
     return { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" };
@@ -151,7 +162,20 @@ const goodRun: RunResult = {
   endedAt: 1,
 };
 
+/** The platform's, with all that the fake Hetzner has of it. */
+export const platformStateOf = (change: Partial<StateSummary> = {}): StateSummary => {
+  const { sshKey, firewall, network, placementGroups } = platformIds;
+  const shared = [
+    { kind: "ssh_key", id: sshKey } as const,
+    { kind: "firewall", id: firewall } as const,
+    { kind: "network", id: network } as const,
+    ...placementGroups.map((id) => ({ kind: "placement_group", id }) as const),
+  ];
+  return { ...stateOf(null, { lineage: "p" }), shared, resources: shared.length + 1, ...change };
+};
+
 export const stateOf = (serverId: number | null, change: Partial<StateSummary> = {}): StateSummary => ({
+  shared: [],
   tainted: false,
   serial: 1,
   lineage: "l",
@@ -395,6 +419,8 @@ export interface Life {
   cancelSuspended: StageContext["cancelSuspended"];
   /** Machines that a look at another one wanted looked at. */
   readonly poked: MachineName[];
+  /** Why nothing is bought for now. */
+  platformWaits: string | null;
   readonly context: StageContext;
 }
 
@@ -427,11 +453,13 @@ export function startLife(): Life {
     hasEnded: async () => true,
     cancelSuspended: async () => {},
     poked: [],
+    platformWaits: null,
     context: {
       ...borders,
       random: systemRandom,
       config: () => life.config,
       platform: () => platformIds,
+      platformWaits: () => life.platformWaits,
       confirmation: (order) => life.confirmation(order),
       hasEnded: (order) => life.hasEnded(order),
       cancelSuspended: (order) => life.cancelSuspended(order),

@@ -49,6 +49,20 @@ describe("the terraform state of a machine", () => {
         life.terraform.states.set(name, stateOf(life.cloud.put(input.name).id, { serial: 3 }));
     };
 
+    it("waits, and says why, while what all machines share would have to change and cannot", async () => {
+      create();
+      buys();
+      life.platformWaits = "the platform's state is refused";
+      const { deadline } = row();
+      await life.clock.advance(300_000);
+      assert.deepEqual(await look(), { againInMs: 60_000 });
+      assert.deepEqual([row().state, row().reason, runs()], ["creating", life.platformWaits, []]);
+      assert.ok((row().deadline ?? 0) > (deadline ?? 0), "its time does not run out meanwhile");
+      life.platformWaits = null;
+      await look();
+      assert.deepEqual([row().reason, runs().length], [null, 1]);
+    });
+
     for (const [what, prepare] of [
       ["is none", () => {}],
       [

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { simulate } from "./simulation.ts";
 
 const minute = 60_000;
-const plot = { buyers: 1, lasts: 4 * minute, spell: null, strays: 2 };
+const plot = { buyers: 1, lasts: 4 * minute, spell: null, strays: 2, rescue: null };
 
 describe("what nobody remembers, under simulation", function () {
   this.timeout(120_000);
@@ -11,7 +11,7 @@ describe("what nobody remembers, under simulation", function () {
   it("is deleted, and nothing of others is touched, through faults and deaths", async () => {
     let deleted = 0;
     const kinds: unknown[] = [];
-    for (let seed = 1; seed <= 8; seed++) {
+    for (let seed = 1; seed <= 12; seed++) {
       const { violations, trace } = await simulate(seed, plot, ({ world, store }) => {
         assert.ok(world.strays.size >= 2 && world.neighbours.length === 12);
         const told = store.auditRows({ limit: 100_000 }).filter(({ action }) => action === "sweep.delete");

@@ -122,7 +122,13 @@ export async function leaveBehind(world: World, count: number, lasts: number): P
     if (world.chance.happens(0.5)) forget(world, name);
     else if (world.chance.happens(0.4)) {
       world.devices.set(`node-${left}`, deviceOf(world, name, ["tag:claw-vm"]));
-      world.states.set(name, { lineage: name, serverId: world.id(), tainted: false, serial: 1 });
+      world.states.set(name, {
+        lineage: name,
+        serverId: world.id(),
+        tainted: false,
+        shared: null,
+        serial: 1,
+      });
       world.strays.set(`device node-${left}`, now);
       world.strays.set(`folder ${name}`, now);
       world.note(`device and folder of ${name} turn up`);

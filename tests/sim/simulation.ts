@@ -53,11 +53,28 @@ export function plotOf(world: World): Plot {
   // By the seed's number, not by chance: all other seeds stay the stories that they were.
   const spoiled = seed % 8 === 0 && rescue === null ? chance.integer(1, 3) : 0;
   const states = Array.from({ length: spoiled }, () => chance.pick(stateMishaps));
+  // One seed in sixteen: beyond the mishaps, and between two of these seeds, there is none at that index.
+  const platform =
+    rescue === null ? (stateMishaps[((seed - 4) / 8) % (2 * stateMishaps.length)] ?? null) : null;
   const refusal = rescue === null ? refusalOf(world, lasts) : null;
   const sized = isSized(seed);
   // What was told with a store that is lost is not to be judged by the next one.
   const notify = seed % 8 === 5 && rescue === null;
-  return { buyers, lasts, kills, spell, strays, rots, recipe, rescue, states, refusal, sized, notify };
+  return {
+    buyers,
+    lasts,
+    kills,
+    spell,
+    strays,
+    rots,
+    recipe,
+    rescue,
+    states,
+    platform,
+    refusal,
+    sized,
+    notify,
+  };
 }
 
 /**

@@ -30,4 +30,33 @@ describe("spoiled state files, under simulation", function () {
       [...told].sort().join(" "),
     );
   });
+
+  it("make no second platform and change nobody else's, whatever becomes of its own state", async () => {
+    const told = new Set<string>();
+    for (let seed = 1; seed <= 12; seed++) {
+      const platform = stateMishaps[seed % stateMishaps.length];
+      let applied: string | null | undefined;
+      const { violations, trace } = await simulate(
+        seed,
+        { ...plot, platform, states: [], rescue: null },
+        ({ store, world }) => {
+          for (const { action } of store.auditRows({ subject: "platform" })) told.add(action);
+          applied = world.states.get("platform")?.shared;
+        },
+      );
+      assert.deepEqual(violations, [], `seed ${seed}:\n${trace.join("\n")}`);
+      assert.match(applied ?? "", /192\.0\.2\.0/, `seed ${seed}: it was repaired, and then applied`);
+    }
+    const ways = [
+      "flag.terraform-state",
+      "terraform.state-restored",
+      "terraform.state-imported",
+      "terraform.import",
+    ];
+    assert.deepEqual(
+      ways.filter((way) => !told.has(way)),
+      [],
+      [...told].sort().join(" "),
+    );
+  });
 });

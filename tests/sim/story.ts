@@ -10,7 +10,7 @@ import { type Refusal, refuse, watchOrders } from "./refusals.ts";
 import { type Rescue, rescue } from "./rescue.ts";
 import { resize, watchTargets } from "./sizings.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
-import { type StateMishap, spoilState, watchStates } from "./states.ts";
+import { type StateMishap, spoilPlatform, spoilState, watchStates } from "./states.ts";
 import { configureTelling } from "./telling.ts";
 import { troubleWith } from "./trouble.ts";
 import type { SimRecipe, SimSession, SimSubscription, World } from "./world.ts";
@@ -50,6 +50,8 @@ export interface Plot {
   readonly hangs?: boolean;
   /** What happens to terraform's state files; nothing unless told otherwise. */
   readonly states?: readonly StateMishap[];
+  /** What becomes of the platform's state file. */
+  readonly platform?: StateMishap | null;
   /** The pool is sized by more than `min_ready`, and otherwise on the way; not unless told. */
   readonly sized?: boolean;
   /** What is wrong with the recipe that comes in the middle; undefined leaves it as it is. */
@@ -106,7 +108,8 @@ export class Story {
     void watchResumed(this);
     if (plot.sized) void watchTargets(this);
     for (const mishap of plot.states ?? []) this.#act(spoilState(world, mishap, plot.lasts));
-    if (plot.states?.length) void watchStates(this);
+    if (plot.platform) this.#act(spoilPlatform(this, plot.platform, plot.lasts));
+    if (plot.states?.length || plot.platform) void watchStates(this);
   }
 
   /** Another buyer comes, some time within `lasts` ms. */

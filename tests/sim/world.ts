@@ -78,8 +78,10 @@ export interface SimState {
   readonly serial: number;
   readonly serverId: number | null;
   readonly tainted: boolean;
+  /** What the platform was applied with last; null of a machine, and before anything was made. */
+  readonly shared: string | null;
 }
-export const emptyFile: SimState = { lineage: "", serial: 0, serverId: null, tainted: false };
+export const emptyFile: SimState = { lineage: "", serial: 0, serverId: null, tainted: false, shared: null };
 
 /** A node of the tailnet. */
 export interface SimDevice {
@@ -173,6 +175,8 @@ export class World {
   readonly states = new Map<string, SimState>();
   /** What was saved before, oldest first: what a backup of somebody's would bring back. */
   readonly oldStates = new Map<string, SimState[]>();
+  /** How often terraform made what all machines share. */
+  platforms = 0;
   /** Terraform processes that run, by folder. */
   readonly processes = new Map<string, Promise<void>>();
   readonly devices = new Map<string, SimDevice>();

@@ -147,7 +147,15 @@ describe("a state file", () => {
     };
     const text = JSON.stringify({ version: 4, serial: 3, lineage: "l", resources: [server] });
     await write(text);
-    const wanted = { serverId: 42, tainted: true, serial: 3, lineage: "l", resources: 1, empty: false };
+    const wanted = {
+      serverId: 42,
+      tainted: true,
+      serial: 3,
+      lineage: "l",
+      resources: 1,
+      shared: [],
+      empty: false,
+    };
     assert.deepEqual(await readState(folder), { ...wanted, text });
   });
 

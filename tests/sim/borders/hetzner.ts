@@ -8,7 +8,7 @@ import { ownLabels } from "../../../pool/machine/labels.ts";
 import { priceList } from "../../hetzner-client/pricing.ts";
 import { carryOutLate, type SimResource } from "../leftovers.ts";
 import { type SimServer, untouched, type World } from "../world.ts";
-import { platformIds } from "./terraform.ts";
+import { platformResources } from "./terraform.ts";
 
 /** What a `POST /servers` of the simulated terraform carries. */
 export interface ServerBody {
@@ -239,12 +239,9 @@ const shown = ({ id, kind, name, labels, createdAt }: SimResource): CloudResourc
   gigabytes: 10,
 });
 
-const platformResources: readonly CloudResource[] = [
-  ["ssh_key", platformIds.sshKey] as const,
-  ["firewall", platformIds.firewall] as const,
-  ["network", platformIds.network] as const,
-  ...platformIds.placementGroups.map((id) => ["placement_group", id] as const),
-].map(([kind, id]) => shown({ id, kind, name: "clawpool-test", labels: ownLabels("test"), createdAt: 0 }));
+const ofPlatform: readonly CloudResource[] = platformResources.map(({ kind, id }) =>
+  shown({ id, kind, name: "clawpool-test", labels: ownLabels("test"), createdAt: 0 }),
+);
 
 /** The daemon's own reads. A list may be empty, short or fail. */
 export function simulatedCloud(world: World): Cloud {
@@ -258,7 +255,7 @@ export function simulatedCloud(world: World): Cloud {
       });
     }
   };
-  const known = (): CloudResource[] => [...platformResources, ...[...world.resources.values()].map(shown)];
+  const known = (): CloudResource[] => [...ofPlatform, ...[...world.resources.values()].map(shown)];
   const seen = (server: SimServer): CloudServer => cloudServer(serverShape.parse(show(world, server)));
   return {
     async server(id) {

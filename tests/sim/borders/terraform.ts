@@ -23,6 +23,14 @@ const content = ({ serverId, lineage }: SimState): StackFolder["content"] => {
 };
 
 export const platformIds = { sshKey: 1, firewall: 2, network: 3, placementGroups: [4, 5, 6, 7] };
+export const platformResources = [
+  { kind: "ssh_key", id: platformIds.sshKey } as const,
+  { kind: "firewall", id: platformIds.firewall } as const,
+  { kind: "network", id: platformIds.network } as const,
+  ...platformIds.placementGroups.map((id) => ({ kind: "placement_group", id }) as const),
+];
+/** In a state that was copied here from another installation. */
+export const anothers = "another's";
 
 /** Ends the run with terraform's own words. */
 class Diagnostic extends Error {}
@@ -33,7 +41,13 @@ class KilledByKernel extends Error {}
 interface Draft {
   serverId: number | null;
   tainted: boolean;
+  shared: string | null;
 }
+
+/** With the subnet. */
+const platformSize = platformResources.length + 1;
+const resourcesIn = ({ serverId, shared }: SimState): number =>
+  shared === null ? Number(serverId !== null) : platformSize;
 
 export function simulatedTerraform(world: World, gate: SimGate): Terraform {
   async function untilFree(name: string): Promise<void> {
@@ -41,9 +55,9 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
   }
 
   function save(name: string, before: SimState, draft: Draft): void {
-    const { serverId, tainted } = before;
-    if (before !== emptyFile && serverId === draft.serverId && tainted === draft.tainted) return;
-    if (before === emptyFile && draft.serverId === null) return;
+    const { serverId, tainted, shared } = before;
+    const isSame = serverId === draft.serverId && tainted === draft.tainted && shared === draft.shared;
+    if (isSame) return;
     const lineage = before.lineage || `lineage-${world.id()}`;
     world.states.set(name, { lineage, serial: before.serial + 1, ...draft });
     if (before === emptyFile) return;
@@ -61,7 +75,7 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
     world.processes.set(name, running.promise);
     const before = world.states.get(name) ?? emptyFile;
     world.states.set(name, before);
-    const draft: Draft = { serverId: before.serverId, tainted: before.tainted };
+    const draft: Draft = { serverId: before.serverId, tainted: before.tainted, shared: before.shared };
     let summary: string | null = null;
     let exitCode: number | null = 0;
     try {
@@ -184,19 +198,35 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
         if (draft.serverId === null) throw new Diagnostic("Cannot import non-existent remote object");
       });
     },
-    async applyPlatform() {
-      const result = await process("platform", async () => {});
+    async applyPlatform(input) {
+      const result = await process("platform", async (draft) => {
+        if (draft.shared === null && ++world.platforms > 1)
+          world.violate("I3", "the platform is made a second time, over a state that lost the first");
+        if (draft.shared === anothers) world.violate("I9", "another installation's platform is changed");
+        draft.shared = canonicalJson(input);
+      });
       if (!result.ok) {
         throw new BorderError("the platform was not applied", { border: "terraform", kind: "transient" });
       }
       return { result, ids: platformIds };
     },
+    importPlatform: () =>
+      process("platform", async (draft) => {
+        if (draft.shared !== null) throw new Diagnostic("Resource already managed by Terraform");
+        draft.shared = "imported";
+      }),
     async state(name): Promise<StateSummary | null> {
       await untilFree(name);
       const state = world.states.get(name);
       if (!state) return null;
-      const resources = state.serverId === null ? 0 : 1;
-      return { ...state, resources, empty: state === emptyFile, text: JSON.stringify(state) };
+      const shared = state.shared === null ? [] : platformResources;
+      return {
+        ...state,
+        resources: resourcesIn(state),
+        shared,
+        empty: state === emptyFile,
+        text: JSON.stringify(state),
+      };
     },
     stateFile: (name) => `/terraform/machines/${name}/terraform.tfstate`,
     async replaceState(name, text) {
@@ -206,7 +236,9 @@ export function simulatedTerraform(world: World, gate: SimGate): Terraform {
     },
     folders: async () => [...world.states.keys()].filter((name) => name !== "platform"),
     platform: async () =>
-      world.states.has("platform") ? { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" } : null,
+      (world.states.get("platform")?.shared ?? null) !== null
+        ? { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" }
+        : null,
     async forget(name) {
       await untilFree(name);
       if ((world.states.get(name)?.serverId ?? null) !== null) {

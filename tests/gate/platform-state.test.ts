@@ -1,0 +1,82 @@
+/** The platform's lost state on real terraform: refused, written back, imported; never a second network. */
+import { strict as assert } from "node:assert";
+import { rm } from "node:fs/promises";
+import { pino } from "pino";
+import { createBudget } from "../../pool/cloud/budget.ts";
+import { createCloud } from "../../pool/cloud/hetzner.ts";
+import { createPlatform, type Platform, recallPlatform } from "../../pool/platform.ts";
+import { systemRandom } from "../../pool/random.ts";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import { type Life, startLife } from "../machine/fakes.ts";
+import { startTerraformRig, type TerraformRig } from "./terraform-rig.ts";
+
+describe("the platform's lost terraform state", function () {
+  this.timeout(120_000);
+  let rig: TerraformRig;
+  let life: Life;
+  let platform: Platform;
+  const ada = { actor: "person:ada" };
+  const wrote = () => rig.hetzner.calls().filter(({ method }) => method !== "GET");
+  const change = (sshFrom: string) => {
+    life.config = { ...life.config, network: { ...life.config.network, sshFrom: [sshFrom] } };
+  };
+
+  before(async () => {
+    life = startLife();
+    rig = await startTerraformRig({ profile: "fast" });
+    const { store } = life;
+    const network = { sshFrom: ["0.0.0.0/0"], cidr: "10.0.0.0/16", zone: "eu-central" };
+    life.config = { ...life.config, maxTotal: 40, network };
+    const budget = createBudget({ requestsPerHour: 3_600, clock: rig.clock });
+    platform = createPlatform({
+      store,
+      sealer: createSealer([newSealingKey()]),
+      terraform: rig.terraform,
+      gate: rig.gate,
+      cloud: createCloud({ ...rig.bare, budget, clock: rig.clock }),
+      config: () => life.config,
+      random: systemRandom,
+      log: pino({ level: "silent" }),
+    });
+    await recallPlatform(store, rig.terraform);
+  });
+  after(async () => {
+    life.store.close();
+    await rig?.close();
+  });
+
+  it("is compared with Hetzner at first, and remembered", async () => {
+    await platform.ensure();
+    assert.deepEqual(wrote(), []);
+    const known = life.store.terraformState("platform");
+    assert.equal(known?.resources, 8, "key, firewall, network, subnet and four groups");
+  });
+
+  it("is refused and written back; what was due is changed in place then", async () => {
+    await rm(rig.terraform.stateFile("platform"));
+    change("192.0.2.0/24");
+    await platform.ensure();
+    assert.match(platform.waits() ?? "", /refused/);
+    assert.deepEqual(wrote(), []);
+    await platform.repair("restore", ada);
+    assert.equal(platform.waits(), null);
+    assert.deepEqual(
+      wrote().map(({ method, path }) => `${method} ${path.replace(/\d{3,}/, "N")}`),
+      ["POST /v1/firewalls/N/actions/set_rules"],
+    );
+  });
+
+  it("is imported from what exists: the same ids, and nothing is made", async () => {
+    const ids = platform.ids();
+    const known = life.store.terraformState("platform");
+    await rm(rig.terraform.stateFile("platform"));
+    rig.hetzner.clearCalls();
+    await platform.repair("import", ada);
+    assert.deepEqual(wrote(), []);
+    assert.deepEqual([platform.ids(), platform.waits()], [ids, null]);
+    const anew = life.store.terraformState("platform");
+    assert.notEqual(anew?.lineage, known?.lineage);
+    assert.equal(anew?.resources, 8);
+    assert.equal((await platform.look()).refused, null);
+  });
+});
