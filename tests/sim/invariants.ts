@@ -51,14 +51,22 @@ const isBare = ({ store }: Story, subject: string): boolean =>
 const isUntried = ({ world }: Story, { kind, subject, at }: Flag): boolean =>
   kind === "frozen" && subject === "cloud" && !world.builds.bought.some((bought) => bought > at);
 
-/** A serving machine shows another host key for good: its agent serves on, but only a person can let the daemon in. */
-const isLockedOut = ({ store, world }: Story, subject: string): boolean =>
-  world.servers.get(store.machine(subject as MachineName)?.serverId ?? 0)?.machine.rot === "host-key";
+/**
+ * A serving machine shows another host key for good, or the row that came back is of before its key was born: its agent
+ * serves on, but only a person can let the daemon in.
+ */
+function isLockedOut({ store, world }: Story, subject: string): boolean {
+  const row = store.machine(subject as MachineName);
+  const machine = world.servers.get(row?.serverId ?? 0)?.machine;
+  return machine !== undefined && (machine.rot === "host-key" || machine.hostKey !== row?.hostKey);
+}
 
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
-function isToBeReplaced({ store, world, installation }: Story): boolean {
-  const rotten = [...world.servers.values()].some(({ id, machine, deleting }) => {
+function isToBeReplaced(story: Story): boolean {
+  const { store, world, installation } = story;
+  const rotten = [...world.servers.values()].some(({ id, name, machine, deleting }) => {
     const state = store.machineByServerId(id)?.state;
+    if (state === "serving" && isLockedOut(story, name)) return false;
     // One that is suspended is off: it is looked at when it is to serve again.
     return (
       (crashes.some((crash) => crash === machine.rot) && !deleting && state !== "suspended") ||
@@ -128,6 +136,7 @@ export function judge(story: Story): void {
     isEntitled: (order) => world.isEntitled(order),
     bill: world.bill,
     maxTotal: world.maxTotal,
+    restored: world.restored,
     touched: touchedNeighbours(world),
     told: [],
   };

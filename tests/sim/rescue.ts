@@ -29,6 +29,7 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
   stopped.life.kill();
   await installation.records.settled();
   installation.store.rewind(kind === "lost");
+  world.restored = true;
   // A row of before its server was bought cannot know that it was, and is gone again: it may be built once more.
   for (const line of world.bill) if (line.until !== null) line.name += ", before the store came back";
   if (kind === "elsewhere") {

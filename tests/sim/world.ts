@@ -222,6 +222,8 @@ export class World {
   leased = false;
   readonly terms = new Set<number>();
   fenced = 0;
+  /** The store was lost or an older one came back. */
+  restored = false;
   /** From then on nothing fails any more. */
   calm = false;
   /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */
