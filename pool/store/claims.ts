@@ -151,6 +151,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         writeMachineChange(context, name, machine.state, lost, reason, { run: failure.run ?? null });
         const spent = charge(context, order.id, { machine: name, kind: "hand-over", failure, limit });
         if (order.endedAt !== null) {
+          clearOrderFlags(context, order.id, "it has ended");
           const change = { state: "released", machine: null } as const;
           return {
             order: writeOrder(context, order.id, change, "ended before it was served"),
@@ -198,6 +199,8 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         const order = machine.order ? findOrder(context, "id", machine.order) : null;
         if (order?.machine === name && order.state === "releasing") {
           writeOrder(context, order.id, { state: "released" }, "its machine is gone");
+          // One that ended while its hand-over waited for somebody else waits no more.
+          clearOrderFlags(context, order.id, "it has ended");
         }
       }),
   };

@@ -93,9 +93,22 @@ export function orderPromises(rig: StoreUnderTest): void {
       assert.equal(store.machine(machine)?.state, "serving");
       assert.equal(store.machine(machine)?.nextLookAt, 7_000);
       store.releaseOrder(id("o-1"), "grace over");
+      store.flag("hand-over-waits", "o-1", "told before, or just then");
       store.recordDestroyed(machine);
       assert.equal(store.machine(machine)?.state, "destroyed");
       assert.equal(store.order(id("o-1"))?.state, "released");
+      assert.deepEqual(store.flags(), []);
+    });
+
+    it("ends with its hand-over when it ended before it was served, and waits for nobody any more", () => {
+      store.createOrder(newOrder("o-1"));
+      const machine = makeReady(store, "m-1");
+      pay(store, "o-1");
+      const end = { subscription: "sub_o-1", releaseAt: 7_000, reason: "cancelled" };
+      store.endSubscription(event("evt_end"), end);
+      store.flag("hand-over-waits", "o-1", "it waits");
+      const { order } = store.recordHandOverFailure(machine, failure, limits);
+      assert.deepEqual([order.state, store.flags()], ["released", []]);
     });
 
     it("ends by none but two words: Stripe's after the grace, or a person's by the machine's name", () => {
