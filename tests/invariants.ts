@@ -13,7 +13,7 @@
  *   I9  a serving machine attested for its own order, shows the host key that was born on it, and lets us in no more
  *   I10 the audit chain is sound and tells each change of state
  */
-import { lifeOf, slackMs } from "../pool/bill/differences.ts";
+import { differencesOf, lifeOf, slackMs } from "../pool/bill/differences.ts";
 import { type Machine, type MachineState, machineName, type OrderId } from "../pool/machine/machine.ts";
 import { publicKeyOf } from "../pool/ssh/keys.ts";
 import type { Store } from "../pool/store/store.ts";
@@ -221,7 +221,10 @@ function* misbilled({ store, bill }: Facts): Generator<string> {
       continue;
     }
     const { countedFrom, countedUntil, seenUntil } = resource;
-    const life = lifeOf(resource, countedUntil ?? seenUntil ?? from);
+    const end = countedUntil ?? seenUntil ?? from;
+    // Somebody else deleted it, or Hetzner's clock is off: nobody can know, and the bill says that it does not.
+    if (differencesOf(resource, store.listedSpans(), end).length > 0) continue;
+    const life = lifeOf(resource, end);
     if (Math.abs(life.from - from) > slackMs)
       yield `I7: ${name} is charged for since ${from}, and on the bill since ${life.from}`;
     if (countedFrom !== null && (countedUntil === null) !== (until === null))
