@@ -64,7 +64,7 @@ try {
   const time: FastTime = { really: Date.now() + 60_000, shown: day.from - eveMs, speed };
   const clock = fastClock(time);
   const cloud = await startLocalCloud({
-    ...{ machines: "process", dir, clock, serverLimit: 500, profile: "realistic" },
+    ...{ machines: "process", dir, clock, serverLimit: 500 },
     onProgress: (text) => console.log(text),
   });
   cleanUps.push(() => cloud.stop());

@@ -7,7 +7,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
-import type { Clock } from "../../pool/clock.ts";
+import { type Clock, systemClock } from "../../pool/clock.ts";
 import { ensureAnsible } from "../../pool/setup/venv.ts";
 import { type Hetzner, startHetzner } from "./hetzner/hetzner.ts";
 import type { MachineBackend } from "./machines/backend.ts";
@@ -36,7 +36,7 @@ export interface LocalCloudOptions {
   readonly seed?: number;
   /** Servers that Hetzner lets the account have; its default unless told. */
   readonly serverLimit?: number;
-  /** What Hetzner and Stripe take for the time. */
+  /** What Hetzner and Stripe take for the time; Hetzner's actions last as long as they do. */
   readonly clock?: Clock;
   readonly onProgress?: (text: string) => void;
   /** For whoever wants to see the mails as they come. */
@@ -137,7 +137,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   // Before anything is built: what is built takes minutes.
   await refuseMissing(machines, dir, onProgress);
   const stops: (() => Promise<unknown>)[] = [];
-  const time = options.clock ? { clock: options.clock } : {};
+  const time = options.clock ? { clock: options.clock, actionClock: systemClock } : {};
   try {
     const { cliConfigFile, binaries, mirror } = await ingredients(machines, onProgress);
     const machineDir = join(dir, "machines");
@@ -176,7 +176,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     if (!tailscaleEarly) stops.push(() => tailscale.close());
     const model = await startModelServer({ host });
     stops.push(() => model.close());
-    const stripe = await startStripe({ prices: [price], ...time });
+    const stripe = await startStripe({ prices: [price], ...(options.clock ? { clock: options.clock } : {}) });
     stops.push(() => stripe.close());
     const mail = await startMail(options.onMail ? { onMail: options.onMail } : {});
     stops.push(() => mail.close());
