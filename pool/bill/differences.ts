@@ -3,7 +3,7 @@
  * show is what it charges for.
  */
 import type { BilledResource, ListedSpan } from "../store/store.ts";
-import { hourMs, overlapMs, type Span } from "./hours.ts";
+import { countBegun, overlapMs, type Span } from "./hours.ts";
 
 /**
  * What a list is behind or ahead of a row, and the longest that the lists leave between two looks at the same thing.
@@ -44,7 +44,7 @@ export function differencesOf(
   const { kind, id, name, price, countedFrom, countedUntil, seenFrom, seenUntil } = resource;
   const found: Difference[] = [];
   const add = (what: Difference["kind"], from: number, until: number, text: string) => {
-    const hours = Math.max(1, Math.ceil((until - from) / hourMs));
+    const hours = countBegun(from, until);
     const hourly = price?.own ? price.own.hourly.net + (price.address?.hourly.net ?? 0) : null;
     const resourceName = `${kind} ${id}`;
     found.push({

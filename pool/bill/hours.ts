@@ -20,9 +20,13 @@ export interface BegunHour {
   readonly cost: Money | null;
 }
 
+/** How many hours are charged for what exists between these moments, epoch ms. */
+export const countBegun = (from: number, until: number): number =>
+  Math.max(1, Math.ceil((until - from) / hourMs));
+
 /** The begun hours of a resource that exists during `life`, as far as they begin within `period`, oldest first. */
 export function begunHours(life: Span, price: Price | null, period: Span): BegunHour[] {
-  const count = Math.max(1, Math.ceil((life.until - life.from) / hourMs));
+  const count = countBegun(life.from, life.until);
   const first = indexFrom(life.from, period.from);
   const end = Math.min(count, indexFrom(life.from, period.until));
   return Array.from({ length: Math.max(0, end - first) }, (_, offset) => {

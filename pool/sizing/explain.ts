@@ -4,11 +4,12 @@ import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import { buildingStates } from "./budget.ts";
-import { missShareBound } from "./forecast/distributions.ts";
-import { type KeptChoice, keptChoice } from "./kept-choice.ts";
+import { claimsNeeded, missShareBound } from "./forecast/distributions.ts";
+import { askedShare, type KeptChoice, keptChoice } from "./kept-choice.ts";
 import type { LeadTime } from "./lead-time.ts";
 import type { Guarded } from "./policy/guards.ts";
 import { priceOf } from "./price.ts";
+import { monthHours } from "./replay/experiment.ts";
 import { expectedFrom } from "./reservations.ts";
 import type { Share } from "./share.ts";
 import { type Decision, poolOf, type Sizer } from "./sizer.ts";
@@ -16,8 +17,6 @@ import { type Decision, poolOf, type Sizer } from "./sizer.ts";
 const dayMs = 86_400_000;
 /** What is called measured: the payments of so long. */
 const measuredMs = 12 * 7 * dayMs;
-const monthHours = 730;
-const confidence = 0.95;
 
 /** Of the pool's payments of the last twelve weeks. */
 export interface HitShare {
@@ -80,7 +79,7 @@ export function hitShareOf(
   const own = store.demand({ since: now - measuredMs }).filter((row) => poolOf(config, row) === pool);
   const hits = own.filter((row) => row.pool !== null).length;
   const claims = own.length;
-  const atLeast = 1 - missShareBound(claims - hits, claims, confidence);
+  const atLeast = 1 - missShareBound(claims - hits, claims);
   return { claims, hits, share: claims === 0 ? null : hits / claims, atLeast };
 }
 
@@ -94,6 +93,7 @@ export function planOf(pool: PoolConfig, { store, config, clock, sizer }: Explai
   const building = live.filter(({ state, readyAt }) => readyAt === null && buildingStates.includes(state));
   const price = priceOf(store, pool);
   const { open } = decision;
+  const measured = hitShareOf(store, config, pool.name, now);
   const plan: Omit<PoolPlan, "words"> = {
     ...{ pool: pool.name, policy: pool.sizing.policy, target, keep },
     ...{ wanted: decision.wanted, share: decision.share, lead: decision.lead },
@@ -114,15 +114,12 @@ export function planOf(pool: PoolConfig, { store, config, clock, sizer }: Explai
           month: Math.min(price.price.monthly.net, price.price.hourly.net * monthHours) * target,
         }
       : { known: false, reason: price.reason },
-    measured: hitShareOf(store, config, pool.name, now),
-    promise: promiseOf(pool, hitShareOf(store, config, pool.name, now)),
+    measured,
+    promise: promiseOf(pool, measured),
     choice: choiceOf(store, pool),
   };
   return { ...plan, words: inWords(plan, pool, decision) };
 }
-
-/** As many claims without a miss are needed before a share is sure. */
-const neededFor = (share: number): number => Math.ceil(Math.log(1 - confidence) / Math.log(share));
 
 function choiceOf(store: Pick<Store, "setting">, pool: PoolConfig): PoolPlan["choice"] {
   const kept = keptChoice(store, pool);
@@ -131,10 +128,9 @@ function choiceOf(store: Pick<Store, "setting">, pool: PoolConfig): PoolPlan["ch
   return { at, policy, claims, atLeast, why };
 }
 
-function promiseOf({ sizing }: PoolConfig, { atLeast }: HitShare): PoolPlan["promise"] {
-  if (sizing.policy !== "adaptive" || "valueEur" in sizing.goal) return null;
-  const asked = sizing.goal.hitShare;
-  return { asked, kept: atLeast >= asked, claimsNeeded: neededFor(asked) };
+function promiseOf(pool: PoolConfig, { atLeast }: HitShare): PoolPlan["promise"] {
+  const asked = askedShare(pool);
+  return asked === null ? null : { asked, kept: atLeast >= asked, claimsNeeded: claimsNeeded(asked) };
 }
 
 const few = (value: number): string => String(Number(value.toPrecision(2)));

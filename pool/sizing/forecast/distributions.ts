@@ -56,6 +56,10 @@ export function missShareBound(misses: number, claims: number, confidence = 0.95
   return high;
 }
 
+/** As many claims without a miss prove a hit share (0–1) with the given confidence. */
+export const claimsNeeded = (hitShare: number, confidence = 0.95): number =>
+  Math.ceil(Math.log(1 - confidence) / Math.log(hitShare));
+
 function binomialCdf(count: number, n: number, p: number): number {
   if (p >= 1) return count >= n ? 1 : 0;
   // In logarithms: (1 - p)^n is below the smallest number soon.

@@ -4,14 +4,14 @@
  */
 import type { Calendar } from "../forecast/calendar.ts";
 import { hourMs } from "../forecast/calendar.ts";
-import { missShareBound } from "../forecast/distributions.ts";
+import { claimsNeeded, missShareBound } from "../forecast/distributions.ts";
 import { type ChosenPolicy, chosenPolicy, chosenText } from "../policy/chosen.ts";
 import { type Sized, withinGuards } from "../policy/create.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
 import { drawn, type Experiment } from "./experiment.ts";
 import { RecordedForecast } from "./recorded.ts";
-import { replay } from "./replay.ts";
+import { replay, tickMs } from "./replay.ts";
 import type { Trace } from "./trace.ts";
 
 export interface Trial {
@@ -68,8 +68,6 @@ export function choiceWithin(pool: Sized): Pick<Record, "within" | "statics" | "
   };
 }
 
-/** As the daemon looks when nothing happens. */
-const tickMs = 300_000;
 /** The pool is empty at first: so long before the scored time it begins to fill. */
 const fillMs = 24 * hourMs;
 const dayMs = 24 * hourMs;
@@ -184,7 +182,7 @@ export function chooseByReplay(trials: Trials, hitShare: number): Choice {
   }
   const best = 1 - missShareBound(0, claims);
   if (best < hitShare) {
-    const needed = Math.ceil(Math.log(0.05) / Math.log(hitShare));
+    const needed = claimsNeeded(hitShare);
     const why = `${claims} claims in ${days} days are too few to promise ${percent(hitShare)}: without a single miss they prove ${percent(best)}, it takes ${needed}`;
     return { hitShare, claims, chosen: null, bestStatic: null, why };
   }

@@ -4,7 +4,7 @@ import { hourMs } from "../forecast/calendar.ts";
 import { missShareBound } from "../forecast/distributions.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
-import { type ReplayOptions, type ReplayResult, replay } from "./replay.ts";
+import { type ReplayOptions, type ReplayResult, replay, tickMs } from "./replay.ts";
 
 export interface Experiment {
   /** Epoch ms of each claim, ascending. */
@@ -51,8 +51,6 @@ export interface Outcome {
   readonly stops: number;
 }
 
-/** As the daemon looks when nothing happens. */
-const tickMs = 300_000;
 /** Hours of an average month. */
 export const monthHours = 730;
 

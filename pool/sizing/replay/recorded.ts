@@ -6,10 +6,8 @@ import type { Calendar } from "../forecast/calendar.ts";
 import { expectedOf, isWorth, margins, type Priced } from "../forecast/miss-price.ts";
 import { Mixture } from "../forecast/mixture.ts";
 import type { Demand } from "../policy/adaptive.ts";
+import { tickMs } from "./replay.ts";
 import type { Trace } from "./trace.ts";
-
-/** As the forecast is renewed when nobody comes. */
-const tickMs = 300_000;
 
 export class RecordedForecast {
   /** Epoch ms of each news, what was expected then, and where its margins begin. */

@@ -4,10 +4,14 @@
  *
  * A claim that finds nothing ready gets the machine that is ready next. Every machine leaves the pool with its claim.
  */
+import { countBegun } from "../../bill/hours.ts";
 import { hourMs } from "../forecast/calendar.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import { steps, type WarmMachine } from "../steps.ts";
 import { Brakes, type RefillRules } from "./brakes.ts";
+
+/** How often the daemon looks when nothing happens, ms. */
+export const tickMs = 300_000;
 
 export interface ReplayOptions extends RefillRules {
   /** Epoch ms of each claim, ascending. */
@@ -106,7 +110,7 @@ export function replay(options: ReplayOptions): ReplayResult {
   const leaves = (machine: Ready, now: number) => {
     if (now < scoreFrom) return;
     score.idle += now - Math.max(machine.readyAt, scoreFrom);
-    score.paid += begunHours(machine.createdAt, now);
+    score.paid += countBegun(machine.createdAt, now);
   };
   const claim = (now: number) => {
     const machine = ready.shift();
@@ -125,7 +129,7 @@ export function replay(options: ReplayOptions): ReplayResult {
     if (build.failed) {
       if (now < scoreFrom) return;
       score.failed++;
-      score.paid += begunHours(build.begun, now);
+      score.paid += countBegun(build.begun, now);
       return;
     }
     const since = waiting.shift();
@@ -154,5 +158,3 @@ export function replay(options: ReplayOptions): ReplayResult {
     ...{ idleHours: score.idle / hourMs, paidHours: score.paid },
   };
 }
-
-const begunHours = (from: number, to: number): number => Math.max(1, Math.ceil((to - from) / hourMs));

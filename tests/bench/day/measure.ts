@@ -1,10 +1,11 @@
 /** What became of one day of customers: from the daemon's own store, and from the replay of the same day. */
 import Database from "better-sqlite3";
+import { countBegun } from "../../../pool/bill/hours.ts";
 import type { PoolConfig } from "../../../pool/config/config.ts";
 import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { assumedLeadMs, measuredLead } from "../../../pool/sizing/lead-time.ts";
 import { createPolicy } from "../../../pool/sizing/policy/create.ts";
-import { replay } from "../../../pool/sizing/replay/replay.ts";
+import { replay, tickMs } from "../../../pool/sizing/replay/replay.ts";
 import type { Store } from "../../../pool/store/store.ts";
 
 export interface Day {
@@ -54,7 +55,7 @@ export function measured(store: Store, pool: PoolConfig, { from, to }: Day): Out
     for (const [index, { at, state }] of states.entries()) {
       if (state === "ready") sum.idle += clip(states[index + 1]?.at ?? to) - clip(at);
     }
-    sum.paid += Math.max(1, Math.ceil((Math.min(end, to) - machine.createdAt) / hourMs));
+    sum.paid += countBegun(machine.createdAt, Math.min(end, to));
     if (machine.readyAt !== null && machine.readyAt >= from && machine.readyAt < to) sum.built++;
     if (leaves?.state === "retiring" && end < to) sum.wasted++;
   }
@@ -93,7 +94,7 @@ export function predicted(
   const since = claims[0] ?? from;
   let next = 0;
   const outcome = replay({
-    ...{ claims, from: since, to, scoreFrom: from, slots, leadMs: planMs, tickMs: 300_000 },
+    ...{ claims, from: since, to, scoreFrom: from, slots, leadMs: planMs, tickMs },
     nextBuild: () => ({ ms: builds[next++ % builds.length] ?? planMs, failed: false }),
     policy: createPolicy(pool, { since, eurPerHour: null }),
     maxTotal: pool.maxTotal,

@@ -1,22 +1,17 @@
 /** Finds what a policy's knob has to be set to for a hit share, and what that costs. */
 import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
-import { type ReplayResult, replay } from "../../../pool/sizing/replay/replay.ts";
+import { scoredFrom } from "../../../pool/sizing/replay/experiment.ts";
+import { type ReplayResult, replay, tickMs } from "../../../pool/sizing/replay/replay.ts";
 import type { Trace } from "../../../pool/sizing/replay/trace.ts";
 
 export const leadMs = 300_000;
 export const slots = 10;
-const tickMs = 300_000;
 
 export interface Point {
   readonly hit: number;
   /** Idle machine-hours a claim. */
   readonly idle: number;
-}
-
-/** Two weeks or a quarter of the trace, at most half, are for learning. */
-export function scoredFrom({ from, to }: Trace): number {
-  return from + Math.min(Math.max(14 * 24 * hourMs, (to - from) / 4), (to - from) / 2);
 }
 
 export function score(trace: Trace, policy: SizingPolicy): ReplayResult {

@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { scoredFrom } from "../../../pool/sizing/replay/experiment.ts";
 import { parseTrace } from "../../../pool/sizing/replay/trace.ts";
 import { isBelowBar, type Mark, marksOf } from "./marks.ts";
 import { type Asked, askedRows, hindsightRows, type Row, recordedOf } from "./rows.ts";
-import { scoredFrom } from "./sweep.ts";
 import { type Walked, walkedRows } from "./walk.ts";
 
 export interface TraceReport {

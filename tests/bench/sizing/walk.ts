@@ -4,10 +4,11 @@ import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
 import { type ChosenPolicy, chosenPolicy } from "../../../pool/sizing/policy/chosen.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
 import { chooseByReplay, replayedFrom, Trials } from "../../../pool/sizing/replay/choice.ts";
+import { scoredFrom } from "../../../pool/sizing/replay/experiment.ts";
 import type { RecordedForecast } from "../../../pool/sizing/replay/recorded.ts";
 import type { Trace } from "../../../pool/sizing/replay/trace.ts";
 import { type Asked, asked, levels } from "./rows.ts";
-import { leadMs, score, scoredFrom, slots } from "./sweep.ts";
+import { leadMs, score, slots } from "./sweep.ts";
 
 const dayMs = 24 * hourMs;
 const everyMs = 28 * dayMs;
