@@ -29,6 +29,11 @@ const killAt = values["kill-at"] === undefined ? null : positive("kill-at");
 
 /** Enough that handing them over costs nothing, few enough that all threads end together. */
 const portion = 20;
+/**
+ * Portions that one thread runs. What a killed life waits for is never over, and Node keeps every `AbortSignal.any` that
+ * somebody listens to: some 0.3 MB a schedule, and a thread has 4 GB. A new one costs a second.
+ */
+const portionsOfThread = 100;
 
 const started = performance.now();
 let [runs, events, violations, points] = [0, 0, 0, 0];
@@ -71,11 +76,18 @@ let reported = Promise.withResolvers<void>();
 
 /** Ends when there is nothing more to do, which nobody knows as long as another is at work. */
 async function work(): Promise<void> {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url));
+  const start = () => new Worker(new URL("./worker.ts", import.meta.url));
+  let worker = start();
+  let portions = 0;
   for (let batch = next(); batch.length > 0 || busy > 0; batch = next()) {
     if (batch.length === 0) {
       await reported.promise;
       continue;
+    }
+    if (portions++ === portionsOfThread) {
+      await worker.terminate();
+      worker = start();
+      portions = 1;
     }
     busy += 1;
     worker.postMessage({ tasks: batch, trace: values.trace });

@@ -28,6 +28,7 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
   const stopped = story.daemon;
   stopped.life.kill();
   await installation.records.settled();
+  const rows = new Set<string>(story.store.machines({ live: true }).map(({ name }) => name));
   installation.store.rewind(kind === "lost");
   world.restored = true;
   // A row of before its server was bought cannot know that it was, and is gone again: it may be built once more.
@@ -43,7 +44,7 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
     `the store is ${kind === "lost" ? "lost" : `as it was ${Math.round((at - backupAt) / 1000)} s ago`}`,
   );
   installation.store.enterQuarantine(`a rescue: ${kind}`, { actor });
-  const before = watchQuarantine(story, () => story.daemon === stopped);
+  const before = watchQuarantine(story, () => story.daemon === stopped, rows);
   await lookAndRelease(story);
   before();
 }
@@ -52,11 +53,16 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
  * While it lasts no server is bought and none that was there goes, unless somebody released its machine.
  *
  * @param isOver the life before is over, and only what it had sent arrives
+ * @param rows machines of the store that it had
  */
-function watchQuarantine({ world, store }: Story, isOver: () => boolean): () => void {
+function watchQuarantine(
+  { world, store }: Story,
+  isOver: () => boolean,
+  rows: ReadonlySet<string>,
+): () => void {
   const { onMade, onDelete } = world;
   world.onMade = (server) => {
-    onMade(server);
+    if (!isOver() || !rows.has(server.name)) onMade(server);
     const row = store.machines().find(({ name }) => name === server.name);
     if (!isOver() && store.quarantine() && row?.held !== null)
       world.violate("quarantine", `${server.name} is bought`);
