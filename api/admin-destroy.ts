@@ -2,8 +2,8 @@
 import Router from "@koa/router";
 import type { Middleware } from "koa";
 import { z } from "zod";
-import { type DestroyByName, DestroyRefusedError } from "../pool/confirmed-destroy.ts";
-import { BusyError } from "../pool/people.ts";
+import { type DestroyByName, DestroyRefusedError } from "../pool/people/confirmed-destroy.ts";
+import { BusyError } from "../pool/people/people.ts";
 import { checked, readJson } from "./body.ts";
 import { Problem } from "./problem.ts";
 

@@ -3,9 +3,9 @@ import Router from "@koa/router";
 import type { Middleware } from "koa";
 import { z } from "zod";
 import { BorderError } from "../pool/errors.ts";
-import { BusyError } from "../pool/people.ts";
-import type { StateRepair } from "../pool/state-repair.ts";
-import { StateRepairError } from "../pool/state-report.ts";
+import { StateRepairError } from "../pool/machine/state-report.ts";
+import { BusyError } from "../pool/people/people.ts";
+import type { StateRepair } from "../pool/people/state-repair.ts";
 import { checked, readJson } from "./body.ts";
 import { Problem } from "./problem.ts";
 

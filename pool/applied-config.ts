@@ -5,8 +5,8 @@ import { configChange } from "./config/changes.ts";
 import { type ConfigSource, fileOf } from "./config/load.ts";
 import type { ConfigListener } from "./config/watch.ts";
 import type { Releasers } from "./releasers.ts";
-import { effectOf, effectText, type PoolEffect } from "./sizing/effect.ts";
-import { replayEffect } from "./sizing/effect-in-background.ts";
+import { effectOf, effectText, type PoolEffect } from "./sizing/background/effect.ts";
+import { replayEffect } from "./sizing/background/effect-in-background.ts";
 import type { Store } from "./store/store.ts";
 import { storeFile } from "./store/store-file.ts";
 

@@ -1,3 +1,8 @@
+export const minuteMs = 60_000;
+export const hourMs = 60 * minuteMs;
+/** Not a calendar day, which has 23 to 25 hours. */
+export const dayMs = 24 * hourMs;
+
 /** Time as the daemon sees it; injected everywhere so that the simulation can run on a virtual clock. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */

@@ -29,7 +29,7 @@ import { openRecordFiles } from "./recovery/record-files.ts";
 import { createRecords } from "./recovery/records.ts";
 import { Releasers } from "./releasers.ts";
 import { createSealer } from "./secrets/seal.ts";
-import { chooseInBackground } from "./sizing/choose-in-background.ts";
+import { chooseInBackground } from "./sizing/background/choose-in-background.ts";
 import { planOf } from "./sizing/explain.ts";
 import { minReadyOf } from "./sizing/target.ts";
 import { leaseStore } from "./store/daemon-lease.ts";

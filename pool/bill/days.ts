@@ -1,9 +1,9 @@
 /** Days and months of bills. A day (UTC) is closed once its last hours are over, and then kept as it was. */
+import { dayMs, hourMs } from "../clock.ts";
 import type { Store } from "../store/store.ts";
 import { type Bill, type BillRow, type BillStore, byPoolAndPurpose, makeBill } from "./bill.ts";
-import { hourMs, type Span } from "./hours.ts";
+import type { Span } from "./hours.ts";
 
-const dayMs = 24 * hourMs;
 /** The hours that began in a day are over an hour after it; what was seen last is written down some minutes later. */
 const closedAfterMs = hourMs + 30 * 60_000;
 

@@ -3,9 +3,8 @@
  * calendar month never more than the monthly price (https://docs.hetzner.com/cloud/billing/faq). Months are UTC's; an
  * hour belongs to the day and month in which it begins. The first begins with the resource, so there is at least one.
  */
+import { hourMs } from "../clock.ts";
 import type { Money, Price } from "../cloud/prices.ts";
-
-export const hourMs = 60 * 60_000;
 
 /** Epoch ms, `until` exclusive. */
 export interface Span {

@@ -1,10 +1,9 @@
 /** Reads Hetzner's price list once a day; the store keeps the last, so that a restart without Hetzner still has prices. */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.ts";
+import { type Clock, dayMs } from "../clock.ts";
 import type { Cloud } from "../cloud/cloud.ts";
 import type { Store } from "../store/store.ts";
 
-const dayMs = 24 * 60 * 60_000;
 /** After so long without an answer a person is told; the old prices go on counting. */
 const staleMs = 3 * dayMs;
 /** While there is a list, a new one is asked for again so soon. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Bill } from "../bill/bill.ts";
 import { dayOf, periodOf } from "../bill/days.ts";
-import { hourMs } from "../bill/hours.ts";
+import { hourMs } from "../clock.ts";
 import { loadConfig } from "../config/load.ts";
 import { askDaemon } from "./admin-client.ts";
 import { table } from "./table.ts";

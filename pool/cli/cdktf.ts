@@ -11,7 +11,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join, matchesGlob } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
-import type { PeopleGrant } from "../people.ts";
+import type { PeopleGrant } from "../people/people.ts";
 import { platformName } from "../terraform/folders.ts";
 import { parseStackInputs, type ReadStackInputs, type StackInputs } from "../terraform/stack-inputs.ts";
 import { askDaemon, NoDaemonError } from "./admin-client.ts";

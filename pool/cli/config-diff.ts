@@ -7,7 +7,7 @@ import type { Config } from "../config/config.ts";
 import { type ConfigSource, configOf, fileOf, loadSource } from "../config/load.ts";
 import type { ConfigFile } from "../config/shape.ts";
 import { needsRestart } from "../config/watch.ts";
-import { effectOf, effectText, type PoolEffect } from "../sizing/effect.ts";
+import { effectOf, effectText, type PoolEffect } from "../sizing/background/effect.ts";
 import { configHistory } from "../store/configs.ts";
 import { openStoreForReading } from "../store/reading.ts";
 import { storeFile } from "../store/store-file.ts";

@@ -1,7 +1,7 @@
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import type { DestroyAnswer } from "../confirmed-destroy.ts";
+import type { DestroyAnswer } from "../people/confirmed-destroy.ts";
 import { askDaemon } from "./admin-client.ts";
 
 /** `clawpool destroy <machine> [--confirm <machine>]`. */

@@ -1,7 +1,7 @@
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import type { Resumed } from "../sizing/stop.ts";
+import type { Resumed } from "../refill/stop.ts";
 import { askDaemon } from "./admin-client.ts";
 
 /** `clawpool resume [pool]`. */

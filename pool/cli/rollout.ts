@@ -2,7 +2,7 @@ import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import type { PoolStatus } from "../observe/status.ts";
-import type { RolloutChange } from "../sizing/rollout.ts";
+import type { RolloutChange } from "../refill/rollout.ts";
 import { askDaemon } from "./admin-client.ts";
 import { age, table } from "./table.ts";
 

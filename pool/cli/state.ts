@@ -1,7 +1,7 @@
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import type { StateReport } from "../state-report.ts";
+import type { StateReport } from "../machine/state-report.ts";
 import { askDaemon } from "./admin-client.ts";
 import { table } from "./table.ts";
 

@@ -14,7 +14,7 @@
  * A server that is gone or is named otherwise fails the machine, whose end then deletes only what is its own.
  */
 import { BorderError } from "../errors.ts";
-import { isSurplus } from "../sizing/budget.ts";
+import { isSurplus } from "../refill/budget.ts";
 import { publicKeyOf } from "../ssh/keys.ts";
 import { labels } from "./labels.ts";
 import type { Machine } from "./machine.ts";

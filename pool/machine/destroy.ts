@@ -5,7 +5,7 @@
  */
 
 import { auditedRun } from "../observe/audited-run.ts";
-import { judgeFailure } from "../sizing/stop.ts";
+import { judgeFailure } from "../refill/stop.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 import { usableOrAside } from "./state.ts";

@@ -3,8 +3,8 @@
 import type { Config } from "../config/config.ts";
 import { BorderError } from "../errors.ts";
 import type { AgentSecrets } from "../order/order.ts";
+import { nextOffer, orderLimits } from "../refill/offers.ts";
 import { withoutSecrets } from "../secrets/secret.ts";
-import { nextOffer, orderLimits } from "../sizing/offers.ts";
 import { type Failure, type Freeze, StaleRowError } from "../store/store.ts";
 import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";

@@ -7,8 +7,8 @@
 import type { PoolConfig } from "../config/config.ts";
 import { BorderError } from "../errors.ts";
 import { spread } from "../random.ts";
-import { poolOf, warmMachines } from "../sizing/content.ts";
-import { isCanaryDue } from "../sizing/rollout.ts";
+import { poolOf, warmMachines } from "../refill/content.ts";
+import { isCanaryDue } from "../refill/rollout.ts";
 import { target } from "./boot.ts";
 import type { ArmedMachine } from "./hand-over-session.ts";
 import { isProvedAgain, type Machine } from "./machine.ts";

@@ -3,10 +3,10 @@
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, type Machine, type MachineState } from "../machine/machine.ts";
-import { assess, countedBuilds } from "../sizing/budget.ts";
-import { shownContent, warmMachines } from "../sizing/content.ts";
+import { assess, countedBuilds } from "../refill/budget.ts";
+import { shownContent, warmMachines } from "../refill/content.ts";
+import { replacement } from "../refill/replace.ts";
 import { leadTimeMs } from "../sizing/lead-time.ts";
-import { replacement } from "../sizing/replace.ts";
 import type { Flag, Rollout, Store } from "../store/store.ts";
 
 export interface PoolStatus {

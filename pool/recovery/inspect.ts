@@ -20,7 +20,7 @@ import {
 import type { HandedOver } from "../machine/protocol.ts";
 import { isPaid } from "../order/confirm.ts";
 import { hasEnded } from "../order/entitlement.ts";
-import { recallPlatform } from "../platform.ts";
+import { recallPlatform } from "../platform/platform.ts";
 import type { Random } from "../random.ts";
 import type { Ssh } from "../ssh/ssh.ts";
 import type { RecoveredMachine, Store } from "../store/store.ts";

@@ -1,20 +1,20 @@
 /** Why a pool has the size that it has: numbers for machines to read, and sentences for people. */
-import type { Clock } from "../clock.ts";
+import { type Clock, dayMs } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable } from "../machine/machine.ts";
+import { buildingStates } from "../refill/budget.ts";
 import type { Store } from "../store/store.ts";
-import { buildingStates } from "./budget.ts";
 import { claimsNeeded, missShareBound } from "./forecast/distributions.ts";
 import { askedShare, type KeptChoice, keptChoice } from "./kept-choice.ts";
 import type { LeadTime } from "./lead-time.ts";
 import type { Guarded } from "./policy/guards.ts";
 import { priceOf } from "./price.ts";
+import { percent } from "./replay/candidates.ts";
 import { monthHours } from "./replay/experiment.ts";
 import { expectedFrom } from "./reservations.ts";
 import type { Share } from "./share.ts";
 import { type Decision, poolOf, type Sizer } from "./sizer.ts";
 
-const dayMs = 86_400_000;
 /** What is called measured: the payments of so long. */
 const measuredMs = 12 * 7 * dayMs;
 
@@ -134,7 +134,6 @@ function promiseOf(pool: PoolConfig, { atLeast }: HitShare): PoolPlan["promise"]
 }
 
 const few = (value: number): string => String(Number(value.toPrecision(2)));
-const percent = (share: number): string => `${Number((share * 100).toFixed(2))} %`;
 const minutes = (ms: number): string => `${few(ms / 60_000)} min`;
 
 function* reasonsOf(

@@ -1,7 +1,7 @@
 /** How long a machine takes from intent to ready, as measured on this installation. */
 import type { PoolConfig } from "../config/config.ts";
+import { countedBuilds } from "../refill/budget.ts";
 import type { Build, Store } from "../store/store.ts";
-import { countedBuilds } from "./budget.ts";
 
 /** Enough to be steady, few enough to follow a new image within a day. */
 const newest = 20;

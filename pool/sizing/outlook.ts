@@ -1,5 +1,5 @@
 /** What is expected of a pool's customers, whatever policy sizes it: for people, and for sharing one budget. */
-import { hourMs } from "./forecast/calendar.ts";
+import { hourMs } from "../clock.ts";
 import { type Margin, margins } from "./forecast/miss-price.ts";
 import type { Mixture } from "./forecast/mixture.ts";
 import { openCheckouts, thinned } from "./forecast/open-checkouts.ts";

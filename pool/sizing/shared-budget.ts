@@ -2,12 +2,12 @@
 
 import { makeBill } from "../bill/bill.ts";
 import { dayOf, periodOf } from "../bill/days.ts";
+import { hourMs } from "../clock.ts";
 import { machinePrice } from "../cloud/prices.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import type { Machine } from "../machine/machine.ts";
+import { comingStates } from "../refill/budget.ts";
 import type { Store } from "../store/store.ts";
-import { comingStates } from "./budget.ts";
-import { hourMs } from "./forecast/calendar.ts";
 import type { Outlook } from "./outlook.ts";
 import type { Guarded } from "./policy/guards.ts";
 import { priceOf } from "./price.ts";

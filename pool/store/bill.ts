@@ -1,4 +1,5 @@
 /** The verbs about what machines cost: prices, what existed for how long, and the days' bills. */
+import { minuteMs } from "../clock.ts";
 import { ipv4Price, type PriceList, serverPrice } from "../cloud/prices.ts";
 import type { Machine, MachineState } from "../machine/machine.ts";
 import type { StoreContext } from "./context.ts";
@@ -23,7 +24,6 @@ type BillVerbs = Pick<
   | "closeBillDay"
 >;
 
-const minuteMs = 60_000;
 /** How exactly the end of what is counted anyway is seen: a write a minute for each server would be most of the log. */
 const seenEveryMs = 5 * minuteMs;
 /** Looks further apart than this leave a gap. */

@@ -28,7 +28,7 @@ const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND hel
 
 /**
  * A machine that missed its last proof comes last: it may serve all the same, and a hand-over that fails on it moves on
- * within seconds, where a build takes minutes. Content that no canary has lasted with (sizing/rollout.ts) comes behind what
+ * within seconds, where a build takes minutes. Content that no canary has lasted with (refill/rollout.ts) comes behind what
  * is proven; of equals the one that has waited longest.
  */
 const preference = `misses,

@@ -132,7 +132,7 @@ export interface Refill {
 }
 
 /**
- * Where a pool is on the way to another content (pool/sizing/content.ts).
+ * Where a pool is on the way to another content (pool/refill/content.ts).
  *
  *   canary    the first machine of the new content is to be built and proved
  *   soaking   it is ready, and has to last

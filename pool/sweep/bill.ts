@@ -4,8 +4,7 @@
  */
 import { type Bill, makeBill } from "../bill/bill.ts";
 import { closeDays, dayOf, periodOf } from "../bill/days.ts";
-import { hourMs } from "../bill/hours.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, hourMs } from "../clock.ts";
 import type { Store } from "../store/store.ts";
 import { type Sweep, toldOnly } from "./sweep.ts";
 import { createTelling } from "./tell.ts";

@@ -5,7 +5,7 @@ import type { Config } from "../config/config.ts";
 import { ownLabels } from "../machine/labels.ts";
 import type { Machine, MachineName } from "../machine/machine.ts";
 import { auditedRun } from "../observe/audited-run.ts";
-import { orderLimits } from "../sizing/offers.ts";
+import { orderLimits } from "../refill/offers.ts";
 import { StaleRowError, type Store } from "../store/store.ts";
 import type { Mismatch, Stray } from "./cloud-findings.ts";
 import type { Deletions } from "./deletions.ts";

@@ -1,9 +1,8 @@
 /** How much the sweeps may delete: whatever goes wrong with a comparison, it cannot take everything at once. */
 import { z } from "zod";
-import type { Clock } from "../clock.ts";
+import { type Clock, hourMs } from "../clock.ts";
 import type { Store } from "../store/store.ts";
 
-const hourMs = 3_600_000;
 const setting = "sweep/deletions";
 const shape = z.array(z.number());
 

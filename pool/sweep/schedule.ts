@@ -3,10 +3,9 @@
  * deadline, and a sweep that has not done well for too long is told to a person, because then nobody looks.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.ts";
+import { type Clock, minuteMs } from "../clock.ts";
 import type { Store } from "../store/store.ts";
 
-const minuteMs = 60_000;
 /** How often it is written down that a sweep did well: often enough for the alert, which must survive restarts. */
 const noteEveryMs = 5 * minuteMs;
 

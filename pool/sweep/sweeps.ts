@@ -1,7 +1,7 @@
 /** Every comparison with what others have, wired by hand: what looks when, and what a person may have looked at now. */
 import type { Logger } from "pino";
 import type { Borders } from "../borders.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, minuteMs } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { MachineName } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
@@ -14,8 +14,6 @@ import type { StripeSweep } from "./stripe.ts";
 import type { Sweep, SweepName, SweepReport, SweepRequest } from "./sweep.ts";
 import { createTailnetSweep } from "./tailnet.ts";
 import { createTerraformSweep } from "./terraform.ts";
-
-const minuteMs = 60_000;
 
 /** This installation has nothing of that sort. */
 export class NoSweepError extends Error {

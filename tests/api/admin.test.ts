@@ -8,8 +8,8 @@ import { adminSocket, askDaemon, NoDaemonError, RefusedError } from "../../pool/
 import { BorderError } from "../../pool/errors.ts";
 import type { OrderPage } from "../../pool/order/list.ts";
 import type { OrderStory } from "../../pool/order/story.ts";
-import { BusyError, type PeopleRequest } from "../../pool/people.ts";
-import { UnknownPoolError } from "../../pool/sizing/stop.ts";
+import { BusyError, type PeopleRequest } from "../../pool/people/people.ts";
+import { UnknownPoolError } from "../../pool/refill/stop.ts";
 import type { ReconcileRequest } from "../../pool/sweep/stripe.ts";
 import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
 import { makeReady } from "../store/rows.ts";

@@ -3,6 +3,7 @@
  * `speed` times as fast: each buys at Stripe's stand-in when the record says, the daemon builds process machines as its
  * policy wants. Beside it what the simulator makes of the same day. Writes docs/benchmarks/day.md.
  */
+
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,9 +14,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { parse, stringify } from "yaml";
 import { makeBill } from "../../pool/bill/bill.ts";
+import { hourMs } from "../../pool/clock.ts";
 import { loadConfig } from "../../pool/config/load.ts";
 import { createSealer } from "../../pool/secrets/seal.ts";
-import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
 import { parseTrace } from "../../pool/sizing/replay/trace.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import { startLocalCloud } from "../cloud/local-cloud.ts";

@@ -2,12 +2,13 @@
  * `npm run bench:simulate`: how long a year at 60 claims a day takes to replay under all of the daemon's rules, by policy.
  * Writes docs/benchmarks/simulate.md.
  */
+
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
+import { hourMs } from "../../pool/clock.ts";
 import type { SizingConfig } from "../../pool/config/config.ts";
 import { parseConfig } from "../../pool/config/load.ts";
-import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
 import { configured, policyText } from "../../pool/sizing/replay/candidates.ts";
 import { type Experiment, tryOut } from "../../pool/sizing/replay/experiment.ts";
 import { env, example } from "../config/example.ts";

@@ -3,12 +3,14 @@
  * share, on recorded claims; what comes of asking for a miss share; how long a replay takes; and which marks that meets.
  * With --choices also what choosing by replay would have come to, which takes as long again. Writes docs/benchmarks/sizing.md when it ran over the traces of the repository.
  */
+
 import { readdirSync, writeFileSync } from "node:fs";
 import { constants, cpus, setPriority } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy, forecastDemand } from "../../pool/sizing/policy/adaptive.ts";
 import { closedForms } from "../sizing/closed-form.ts";
 import { claimsToFind, isTooShort, longDays, type Mark } from "./sizing/marks.ts";

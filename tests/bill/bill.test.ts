@@ -1,8 +1,9 @@
 /** The bill of a store on its own clock. */
+
 import { strict as assert } from "node:assert";
 import { makeBill } from "../../pool/bill/bill.ts";
 import { billOf, closeDays, dayOf, periodOf } from "../../pool/bill/days.ts";
-import { hourMs } from "../../pool/bill/hours.ts";
+import { hourMs } from "../../pool/clock.ts";
 import type { MachineName, MachineState } from "../../pool/machine/machine.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { differencesOf, lifeOf, slackMs } from "../../pool/bill/differences.ts";
-import { hourMs } from "../../pool/bill/hours.ts";
+import { hourMs } from "../../pool/clock.ts";
 import { machineName } from "../../pool/machine/machine.ts";
 import type { BilledResource } from "../../pool/store/store.ts";
 

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
-import { begunHours, hourMs } from "../../pool/bill/hours.ts";
+import { begunHours } from "../../pool/bill/hours.ts";
+import { hourMs } from "../../pool/clock.ts";
 import { charge } from "../cloud/hetzner/billing.ts";
 
 const day = 24 * hourMs;

@@ -1,7 +1,8 @@
 /** Our bill against that of the emulated Hetzner, through its API, the daemon's client and the cloud's sweep. */
+
 import { strict as assert } from "node:assert";
 import { makeBill } from "../../pool/bill/bill.ts";
-import { hourMs } from "../../pool/bill/hours.ts";
+import { hourMs } from "../../pool/clock.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
 import { createCloudSweep } from "../../pool/sweep/cloud.ts";

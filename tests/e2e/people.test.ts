@@ -1,6 +1,6 @@
 /** People's `npx cdktf …` on a pool that lives: the daemon's locks, the gate's rules, and what is noticed afterwards. */
 import { strict as assert } from "node:assert";
-import type { PeopleGrant } from "../../pool/people.ts";
+import type { PeopleGrant } from "../../pool/people/people.ts";
 import { type Rig, startRig } from "./rig.ts";
 
 describe("people at work beside the daemon", function () {

@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { pino } from "pino";
 import { createBudget } from "../../pool/cloud/budget.ts";
 import { createCloud } from "../../pool/cloud/hetzner.ts";
-import { createPlatform, type Platform, recallPlatform } from "../../pool/platform.ts";
+import { createPlatform, type Platform, recallPlatform } from "../../pool/platform/platform.ts";
 import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { type Life, startLife } from "../machine/fakes.ts";

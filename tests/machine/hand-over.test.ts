@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { BorderError } from "../../pool/errors.ts";
 import { reconcile } from "../../pool/machine/lifecycle.ts";
 import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
-import { serveQueue } from "../../pool/sizing/queue.ts";
+import { serveQueue } from "../../pool/refill/queue.ts";
 import { generateKeyPair } from "../../pool/ssh/keys.ts";
 import { event, makeReady, newOrder, pay } from "../store/rows.ts";
 import { failedRun, type Life, startLife, stateOf } from "./fakes.ts";

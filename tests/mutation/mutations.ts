@@ -353,7 +353,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     id: "sell-on-after-a-stop",
-    file: "pool/sizing/refill.ts",
+    file: "pool/refill/refill.ts",
     before: "for (let wanted = Math.min(allowed(store, pool, demand, now), pace); wanted > 0; wanted--) {",
     after: "for (let wanted = Math.min(lacking, pace); wanted > 0; wanted--) {",
     why: "builds that fail too often stop the refill",

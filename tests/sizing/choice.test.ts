@@ -1,7 +1,8 @@
 import { strict as assert } from "node:assert";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import { chooseByReplay, type Record, Trials } from "../../pool/sizing/replay/choice.ts";
 
 const dayMs = 24 * hourMs;

@@ -3,8 +3,12 @@ import { strict as assert } from "node:assert";
 import { pino } from "pino";
 import type { PoolConfig, SizingConfig } from "../../pool/config/config.ts";
 import { Releasers } from "../../pool/releasers.ts";
-import { type ChoiceRequest, choiceOf, createChooser } from "../../pool/sizing/choose-by-replay.ts";
-import { chooseInBackground } from "../../pool/sizing/choose-in-background.ts";
+import {
+  type ChoiceRequest,
+  choiceOf,
+  createChooser,
+} from "../../pool/sizing/background/choose-by-replay.ts";
+import { chooseInBackground } from "../../pool/sizing/background/choose-in-background.ts";
 import { planOf } from "../../pool/sizing/explain.ts";
 import { keptChoice } from "../../pool/sizing/kept-choice.ts";
 import type { Choice } from "../../pool/sizing/replay/choice.ts";

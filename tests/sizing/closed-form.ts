@@ -1,7 +1,8 @@
 /** A base stock under Poisson claims, replayed and by theory. */
+
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
 import { poisson } from "../../pool/sizing/forecast/distributions.ts";
 import { staticPolicy } from "../../pool/sizing/policy/static.ts";
 import { replay } from "../../pool/sizing/replay/replay.ts";

@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
+import { hourMs } from "../../pool/clock.ts";
 import type { PoolConfig, SizingConfig } from "../../pool/config/config.ts";
-import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
 import { createPolicy } from "../../pool/sizing/policy/create.ts";
 
 const leadMs = 300_000;

@@ -10,7 +10,7 @@ import { configChange } from "../../pool/config/changes.ts";
 import type { PoolConfig } from "../../pool/config/config.ts";
 import { parseSource } from "../../pool/config/load.ts";
 import { Releasers } from "../../pool/releasers.ts";
-import { bounds, effectOf, effectText } from "../../pool/sizing/effect.ts";
+import { bounds, effectOf, effectText } from "../../pool/sizing/background/effect.ts";
 import { NoHistoryError, ownHistory, setting } from "../../pool/sizing/replay/setting.ts";
 import { openStoreForReading } from "../../pool/store/reading.ts";
 import type { Store } from "../../pool/store/store.ts";

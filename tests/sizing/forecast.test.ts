@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import {
   erlangB,
   missShareBound,

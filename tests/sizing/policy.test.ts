@@ -1,11 +1,12 @@
 import { strict as assert } from "node:assert";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { steps } from "../../pool/refill/steps.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy, forecastDemand } from "../../pool/sizing/policy/adaptive.ts";
 import { factorPolicy } from "../../pool/sizing/policy/factor.ts";
 import { guarded } from "../../pool/sizing/policy/guards.ts";
 import { schedulePolicy } from "../../pool/sizing/policy/schedule.ts";
 import { staticPolicy } from "../../pool/sizing/policy/static.ts";
-import { steps } from "../../pool/sizing/steps.ts";
 
 const leadMs = 300_000;
 const monday = Date.UTC(2026, 0, 5);

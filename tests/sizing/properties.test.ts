@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy, forecastDemand } from "../../pool/sizing/policy/adaptive.ts";
 import { factorPolicy } from "../../pool/sizing/policy/factor.ts";
 import { guarded } from "../../pool/sizing/policy/guards.ts";

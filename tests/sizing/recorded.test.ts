@@ -1,7 +1,8 @@
 import { strict as assert } from "node:assert";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import { createCalendar, hourMs } from "../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../pool/clock.ts";
+import { createCalendar } from "../../pool/sizing/forecast/calendar.ts";
 import { adaptivePolicy, type Demand, forecastDemand } from "../../pool/sizing/policy/adaptive.ts";
 import { RecordedForecast } from "../../pool/sizing/replay/recorded.ts";
 import { replay } from "../../pool/sizing/replay/replay.ts";

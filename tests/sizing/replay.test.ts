@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
+import { hourMs } from "../../pool/clock.ts";
 import { parseConfig } from "../../pool/config/load.ts";
-import { hourMs } from "../../pool/sizing/forecast/calendar.ts";
 import type { SizingPolicy } from "../../pool/sizing/policy/policy.ts";
 import { staticPolicy } from "../../pool/sizing/policy/static.ts";
 import { replay } from "../../pool/sizing/replay/replay.ts";

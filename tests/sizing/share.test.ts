@@ -1,8 +1,8 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import type { Config, PoolConfig, SizingConfig } from "../../pool/config/config.ts";
-import { raiseAlerts } from "../../pool/sizing/alerts.ts";
-import { refill } from "../../pool/sizing/refill.ts";
+import { raiseAlerts } from "../../pool/refill/alerts.ts";
+import { refill } from "../../pool/refill/refill.ts";
 import { type Bidder, shareOut } from "../../pool/sizing/share.ts";
 import { createSizer } from "../../pool/sizing/sizer.ts";
 import { type Life, startLife } from "../machine/fakes.ts";

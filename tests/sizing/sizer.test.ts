@@ -2,7 +2,7 @@
 import { strict as assert } from "node:assert";
 import type { PoolConfig, SizingConfig } from "../../pool/config/config.ts";
 import type { Machine } from "../../pool/machine/machine.ts";
-import { callOff, refill, trim } from "../../pool/sizing/refill.ts";
+import { callOff, refill, trim } from "../../pool/refill/refill.ts";
 import { createSizer, memoryMs } from "../../pool/sizing/sizer.ts";
 import type { Store } from "../../pool/store/store.ts";
 import { type Life, startLife } from "../machine/fakes.ts";

@@ -1,7 +1,6 @@
 /** Hours of the week as the customers' clock shows them, so that a season does not shift with daylight saving. */
+import { dayMs, hourMs } from "../../clock.ts";
 
-export const hourMs = 3_600_000;
-const dayMs = 24 * hourMs;
 const quarterMs = hourMs / 4;
 
 export interface Hour {

@@ -7,7 +7,8 @@
  * rare bins, and a burst that is forgotten in a day is paid for again at its return. What comes out is a distribution,
  * not a number: a pool is sized by its tail.
  */
-import { type Calendar, hourMs } from "./calendar.ts";
+import { hourMs } from "../../clock.ts";
+import type { Calendar } from "./calendar.ts";
 import { Season } from "./season.ts";
 
 /** A bin is what is closed at once, and judged. */

@@ -1,5 +1,5 @@
 /** Joins what is known of open checkouts to a forecast: some claims have already begun. */
-import { hourMs } from "./calendar.ts";
+import { hourMs } from "../../clock.ts";
 import type { Margin } from "./miss-price.ts";
 import type { Forecast } from "./mixture.ts";
 

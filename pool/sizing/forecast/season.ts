@@ -3,10 +3,10 @@
  * was seen, older weeks counting less, and shrunk to hour-of-day times day-of-week where a single hour of the week has
  * seen too little to say anything.
  */
-import { type Calendar, hourMs } from "./calendar.ts";
+import { dayMs, hourMs } from "../../clock.ts";
+import type { Calendar } from "./calendar.ts";
 
 const hoursOfWeek = 168;
-const dayMs = 24 * hourMs;
 
 /** After so many weeks an observation counts half: old enough to see a weekday five times, new enough to follow. */
 const halfLifeWeeks = 5;

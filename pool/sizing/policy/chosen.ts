@@ -1,5 +1,5 @@
 /** What a replay of own history can choose for a pool that is asked for a hit share, and the policy that it stands for. */
-import { hourMs } from "../forecast/calendar.ts";
+import { hourMs } from "../../clock.ts";
 import { adaptivePolicy, type Demand } from "./adaptive.ts";
 import { factorPolicy } from "./factor.ts";
 import type { SizingPolicy } from "./policy.ts";

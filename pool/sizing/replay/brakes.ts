@@ -2,11 +2,11 @@
  * What keeps a pool from building all that it lacks, in a replay: slots, caps, builds a minute, and the failure budget.
  * The arithmetic is the daemon's own; only what a person does about a stopped refill is assumed.
  */
+import { dayMs, hourMs, minuteMs } from "../../clock.ts";
 import type { FailureBudget } from "../../config/config.ts";
 import { machineName } from "../../machine/machine.ts";
+import { assess, permitted } from "../../refill/budget.ts";
 import type { Build } from "../../store/store.ts";
-import { assess, permitted } from "../budget.ts";
-import { hourMs } from "../forecast/calendar.ts";
 
 export interface RefillRules {
   /** Builds at once. */
@@ -31,8 +31,6 @@ interface Live {
 
 /** Until a person has seen that the refill stopped, and resumed it. */
 const personMs = 3_600_000;
-const minuteMs = 60_000;
-const dayMs = 24 * hourMs;
 /** As many as the daemon looks at. */
 const newest = 100;
 

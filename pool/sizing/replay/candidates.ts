@@ -1,6 +1,7 @@
 /** What a pool's policy is compared with: other policies within the pool's own bounds, each something one could configure. */
+import { hourMs } from "../../clock.ts";
 import type { PoolConfig, SizingConfig, SizingWindow } from "../../config/config.ts";
-import { createCalendar, hourMs } from "../forecast/calendar.ts";
+import { createCalendar } from "../forecast/calendar.ts";
 import { createPolicy, type Sized } from "../policy/create.ts";
 import { type Candidate, type Experiment, type Outcome, scoredFrom, tryOut } from "./experiment.ts";
 

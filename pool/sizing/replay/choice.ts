@@ -2,8 +2,8 @@
  * Which policy reaches a hit share for the least money: what each would have come to over the pool's own last weeks. The
  * share has to be proved, not only seen: with few claims a lucky setting looks as good as a safe one.
  */
+import { dayMs, hourMs } from "../../clock.ts";
 import type { Calendar } from "../forecast/calendar.ts";
-import { hourMs } from "../forecast/calendar.ts";
 import { claimsNeeded, missShareBound } from "../forecast/distributions.ts";
 import { type ChosenPolicy, chosenPolicy, chosenText } from "../policy/chosen.ts";
 import { type Sized, withinGuards } from "../policy/create.ts";
@@ -70,7 +70,6 @@ export function choiceWithin(pool: Sized): Pick<Record, "within" | "statics" | "
 
 /** The pool is empty at first: so long before the scored time it begins to fill. */
 const fillMs = 24 * hourMs;
-const dayMs = 24 * hourMs;
 /** Older claims are for learning alone: customers change. */
 const historyMs = 84 * dayMs;
 /** A shorter time has not seen each weekday often enough to be taken for the next. */
@@ -177,13 +176,13 @@ export function chooseByReplay(trials: Trials, hitShare: number): Choice {
   const days = Math.floor(scoredMs / dayMs);
   if (scoredMs < leastScoredMs) {
     const least = leastScoredMs / dayMs;
-    const why = `${days} days are too short a history to promise ${percent(hitShare)}: it takes ${least}`;
+    const why = `${days} days are too short a history to promise ${atLeastPercent(hitShare)}: it takes ${least}`;
     return { hitShare, claims, chosen: null, bestStatic: null, why };
   }
   const best = 1 - missShareBound(0, claims);
   if (best < hitShare) {
     const needed = claimsNeeded(hitShare);
-    const why = `${claims} claims in ${days} days are too few to promise ${percent(hitShare)}: without a single miss they prove ${percent(best)}, it takes ${needed}`;
+    const why = `${claims} claims in ${days} days are too few to promise ${atLeastPercent(hitShare)}: without a single miss they prove ${atLeastPercent(best)}, it takes ${needed}`;
     return { hitShare, claims, chosen: null, bestStatic: null, why };
   }
   const proved = trials.candidates.flatMap((settings) =>
@@ -192,14 +191,14 @@ export function chooseByReplay(trials: Trials, hitShare: number): Choice {
   const bestStatic = proved.find(({ setting }) => setting.kind === "static") ?? null;
   const [chosen] = [...proved].sort((a, b) => a.paidHours - b.paidHours || a.idlePerClaim - b.idlePerClaim);
   if (!chosen) {
-    const why = `no candidate proves ${percent(hitShare)} over these ${claims} claims`;
+    const why = `no candidate proves ${atLeastPercent(hitShare)} over these ${claims} claims`;
     return { hitShare, claims, chosen: null, bestStatic, why };
   }
   const other =
     bestStatic && chosen !== bestStatic
       ? `; a static number that proves it, ${chosenText(bestStatic.setting)}, pays ${Math.round(100 * (bestStatic.paidHours / chosen.paidHours - 1))} % more hours`
       : "";
-  const why = `${chosenText(chosen.setting)}: ${percent(chosen.hitShare)} of ${claims} claims, 95 % sure at least ${percent(chosen.atLeast)}${other}`;
+  const why = `${chosenText(chosen.setting)}: ${atLeastPercent(chosen.hitShare)} of ${claims} claims, 95 % sure at least ${atLeastPercent(chosen.atLeast)}${other}`;
   return { hitShare, claims, chosen, bestStatic, why };
 }
 
@@ -219,4 +218,4 @@ function firstThat<T>(settings: readonly T[], holds: (setting: T) => boolean): T
 }
 
 /** A bound is never rounded up. */
-const percent = (share: number): string => `${Number((Math.floor(share * 1e5) / 1e3).toFixed(3))} %`;
+const atLeastPercent = (share: number): string => `${Number((Math.floor(share * 1e5) / 1e3).toFixed(3))} %`;

@@ -1,6 +1,6 @@
 /** What a policy would have come to over recorded claims: hit share with its bound, idle hours, money, waits, waste. */
+import { hourMs } from "../../clock.ts";
 import { spread } from "../../random.ts";
-import { hourMs } from "../forecast/calendar.ts";
 import { missShareBound } from "../forecast/distributions.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";

@@ -1,5 +1,5 @@
 /** What a replay looked like, half hour by half hour: a few lines for a terminal, or an SVG. */
-import { hourMs } from "../forecast/calendar.ts";
+import { dayMs, hourMs } from "../../clock.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import { type Candidate, type Experiment, type Outcome, tryOut } from "./experiment.ts";
 
@@ -14,7 +14,6 @@ export interface Slot {
 }
 
 export const slotMs = hourMs / 2;
-const dayMs = 24 * hourMs;
 const slotsADay = dayMs / slotMs;
 
 /** Takes notes of a replay while it runs. */

@@ -4,10 +4,11 @@
  *
  * A claim that finds nothing ready gets the machine that is ready next. Every machine leaves the pool with its claim.
  */
+
 import { countBegun } from "../../bill/hours.ts";
-import { hourMs } from "../forecast/calendar.ts";
+import { hourMs } from "../../clock.ts";
+import { steps, type WarmMachine } from "../../refill/steps.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
-import { steps, type WarmMachine } from "../steps.ts";
 import { Brakes, type RefillRules } from "./brakes.ts";
 
 /** How often the daemon looks when nothing happens, ms. */

@@ -1,7 +1,7 @@
 /** What a replay of one pool rests on: whose claims, which lead time, which caps, which price; and what is to be said of it. */
 import type { Config, PoolConfig } from "../../config/config.ts";
+import { countedBuilds } from "../../refill/budget.ts";
 import type { ReadableStore } from "../../store/reading.ts";
-import { countedBuilds } from "../budget.ts";
 import { assumedLeadMs, measuredLead } from "../lead-time.ts";
 import { priceOf } from "../price.ts";
 import { poolOf } from "../sizer.ts";

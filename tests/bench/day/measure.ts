@@ -1,8 +1,9 @@
 /** What became of one day of customers: from the daemon's own store, and from the replay of the same day. */
+
 import Database from "better-sqlite3";
 import { countBegun } from "../../../pool/bill/hours.ts";
+import { hourMs } from "../../../pool/clock.ts";
 import type { PoolConfig } from "../../../pool/config/config.ts";
-import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { assumedLeadMs, measuredLead } from "../../../pool/sizing/lead-time.ts";
 import { createPolicy } from "../../../pool/sizing/policy/create.ts";
 import { replay, tickMs } from "../../../pool/sizing/replay/replay.ts";

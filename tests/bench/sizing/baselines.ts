@@ -1,5 +1,6 @@
 /** What sizing is compared with: what others do, each with the knob that its row sweeps. */
-import { type Calendar, hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../../pool/clock.ts";
+import type { Calendar } from "../../../pool/sizing/forecast/calendar.ts";
 import { poisson, quantile } from "../../../pool/sizing/forecast/distributions.ts";
 import { Season } from "../../../pool/sizing/forecast/season.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";

@@ -1,5 +1,6 @@
 /** The rows of one trace's table. */
-import { createCalendar, hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../../pool/clock.ts";
+import { createCalendar } from "../../../pool/sizing/forecast/calendar.ts";
 import { missShareBound } from "../../../pool/sizing/forecast/distributions.ts";
 import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
 import { factorPolicy } from "../../../pool/sizing/policy/factor.ts";

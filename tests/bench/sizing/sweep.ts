@@ -1,5 +1,5 @@
 /** Finds what a policy's knob has to be set to for a hit share, and what that costs. */
-import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../../pool/clock.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";
 import { scoredFrom } from "../../../pool/sizing/replay/experiment.ts";
 import { type ReplayResult, replay, tickMs } from "../../../pool/sizing/replay/replay.ts";

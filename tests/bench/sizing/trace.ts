@@ -1,8 +1,9 @@
 /** A thread that works through one trace. */
+
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../../pool/clock.ts";
 import { scoredFrom } from "../../../pool/sizing/replay/experiment.ts";
 import { parseTrace } from "../../../pool/sizing/replay/trace.ts";
 import { isBelowBar, type Mark, marksOf } from "./marks.ts";

@@ -1,5 +1,5 @@
 /** Choice by replay as it would have gone: every four weeks anew, by the twelve weeks before, and used until the next. */
-import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
+import { hourMs } from "../../../pool/clock.ts";
 import { adaptivePolicy } from "../../../pool/sizing/policy/adaptive.ts";
 import { type ChosenPolicy, chosenPolicy } from "../../../pool/sizing/policy/chosen.ts";
 import type { SizingPolicy } from "../../../pool/sizing/policy/policy.ts";

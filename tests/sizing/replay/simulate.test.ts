@@ -1,9 +1,9 @@
 import { strict as assert } from "node:assert";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { hourMs } from "../../../pool/clock.ts";
 import type { PoolConfig } from "../../../pool/config/config.ts";
 import { parseConfig } from "../../../pool/config/load.ts";
-import { hourMs } from "../../../pool/sizing/forecast/calendar.ts";
 import { configured } from "../../../pool/sizing/replay/candidates.ts";
 import { type Experiment, tryOut } from "../../../pool/sizing/replay/experiment.ts";
 import { drawDays, drawSvg } from "../../../pool/sizing/replay/picture.ts";

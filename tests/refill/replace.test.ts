@@ -2,9 +2,9 @@
 import { strict as assert } from "node:assert";
 import type { Config, PoolConfig } from "../../pool/config/config.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
-import { raiseAlerts } from "../../pool/sizing/alerts.ts";
-import { refill, trim } from "../../pool/sizing/refill.ts";
-import { isAged, replacement } from "../../pool/sizing/replace.ts";
+import { raiseAlerts } from "../../pool/refill/alerts.ts";
+import { refill, trim } from "../../pool/refill/refill.ts";
+import { isAged, replacement } from "../../pool/refill/replace.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { caps, makeReady } from "../store/rows.ts";
 

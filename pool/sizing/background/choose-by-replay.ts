@@ -3,19 +3,18 @@
  * weeks, and what proves the share for the fewest paid hours sizes it from then on.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.ts";
-import type { Config, PoolConfig } from "../config/config.ts";
-import type { Store } from "../store/store.ts";
-import { createCalendar } from "./forecast/calendar.ts";
-import { askedShare, basisOf, keepChoice, keptChoice } from "./kept-choice.ts";
-import type { Sized } from "./policy/create.ts";
-import { type Choice, choiceWithin, chooseByReplay, replayedFrom, Trials } from "./replay/choice.ts";
-import type { Experiment } from "./replay/experiment.ts";
-import { NoHistoryError, ownHistory, setting } from "./replay/setting.ts";
-import type { Trace } from "./replay/trace.ts";
-import { memoryMs } from "./sizer.ts";
+import { type Clock, dayMs } from "../../clock.ts";
+import type { Config, PoolConfig } from "../../config/config.ts";
+import type { Store } from "../../store/store.ts";
+import { createCalendar } from "../forecast/calendar.ts";
+import { askedShare, basisOf, keepChoice, keptChoice } from "../kept-choice.ts";
+import type { Sized } from "../policy/create.ts";
+import { type Choice, choiceWithin, chooseByReplay, replayedFrom, Trials } from "../replay/choice.ts";
+import type { Experiment } from "../replay/experiment.ts";
+import { NoHistoryError, ownHistory, setting } from "../replay/setting.ts";
+import type { Trace } from "../replay/trace.ts";
+import { memoryMs } from "../sizer.ts";
 
-const dayMs = 86_400_000;
 /** After a replay that failed the next is tried so much later. */
 const retryMs = 3_600_000;
 

@@ -4,19 +4,19 @@
  */
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
-import type { Cloud, Gate } from "./cloud/cloud.ts";
-import type { Config } from "./config/config.ts";
-import { runFacts } from "./machine/terraform-run.ts";
-import { auditedRun } from "./observe/audited-run.ts";
-import { lookAtPlatform, refusedPlatform, rememberPlatform } from "./platform-state.ts";
-import type { Random } from "./random.ts";
-import type { Sealer } from "./secrets/seal.ts";
-import { publicKeyOf } from "./ssh/keys.ts";
-import { StateRepairError, type StateReport } from "./state-report.ts";
-import type { Cause, Store } from "./store/store.ts";
-import { terraformError } from "./terraform/errors.ts";
-import { platformName } from "./terraform/folders.ts";
-import type { PlatformIds, PlatformStackInput, Terraform } from "./terraform/terraform.ts";
+import type { Cloud, Gate } from "../cloud/cloud.ts";
+import type { Config } from "../config/config.ts";
+import { StateRepairError, type StateReport } from "../machine/state-report.ts";
+import { runFacts } from "../machine/terraform-run.ts";
+import { auditedRun } from "../observe/audited-run.ts";
+import type { Random } from "../random.ts";
+import type { Sealer } from "../secrets/seal.ts";
+import { publicKeyOf } from "../ssh/keys.ts";
+import type { Cause, Store } from "../store/store.ts";
+import { terraformError } from "../terraform/errors.ts";
+import { platformName } from "../terraform/folders.ts";
+import type { PlatformIds, PlatformStackInput, Terraform } from "../terraform/terraform.ts";
+import { lookAtPlatform, refusedPlatform, rememberPlatform } from "./state.ts";
 
 /** Hetzner's spread groups take ten servers. */
 const placementGroupSize = 10;

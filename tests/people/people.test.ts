@@ -1,17 +1,17 @@
 import { strict as assert } from "node:assert";
 import { pino } from "pino";
-import { BorderError } from "../pool/errors.ts";
-import { createLedger } from "../pool/ledger.ts";
-import type { Loop } from "../pool/loop.ts";
-import type { MachineName } from "../pool/machine/machine.ts";
-import { BusyError, createPeople, type People } from "../pool/people.ts";
-import { createPlatform, type Platform } from "../pool/platform.ts";
-import { systemRandom } from "../pool/random.ts";
-import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
-import { generateKeyPair } from "../pool/ssh/keys.ts";
-import { type Life, startLife } from "./machine/fakes.ts";
-import { makeReady, newOrder, pay } from "./store/rows.ts";
-import { settled } from "./virtual-clock.ts";
+import { BorderError } from "../../pool/errors.ts";
+import { createLedger } from "../../pool/ledger.ts";
+import type { Loop } from "../../pool/loop.ts";
+import type { MachineName } from "../../pool/machine/machine.ts";
+import { BusyError, createPeople, type People } from "../../pool/people/people.ts";
+import { createPlatform, type Platform } from "../../pool/platform/platform.ts";
+import { systemRandom } from "../../pool/random.ts";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import { generateKeyPair } from "../../pool/ssh/keys.ts";
+import { type Life, startLife } from "../machine/fakes.ts";
+import { makeReady, newOrder, pay } from "../store/rows.ts";
+import { settled } from "../virtual-clock.ts";
 
 const keys = {
   controllerKey: generateKeyPair().privateKey.expose(),

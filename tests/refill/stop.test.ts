@@ -3,12 +3,12 @@ import { strict as assert } from "node:assert";
 import type { Config } from "../../pool/config/config.ts";
 import { reconcile } from "../../pool/machine/lifecycle.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
-import { recipeSetting } from "../../pool/sizing/content.ts";
-import { resume, resumeChanged, UnknownPoolError } from "../../pool/sizing/stop.ts";
+import { recipeSetting } from "../../pool/refill/content.ts";
+import { resume, resumeChanged, UnknownPoolError } from "../../pool/refill/stop.ts";
 import { generateKeyPair } from "../../pool/ssh/keys.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
+import { configWith, failBuild } from "../sizing/rows.ts";
 import { caps, newMachine, newOrder, pay } from "../store/rows.ts";
-import { configWith, failBuild } from "./rows.ts";
 
 const hour = 3_600_000;
 

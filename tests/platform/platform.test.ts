@@ -1,11 +1,18 @@
 import { strict as assert } from "node:assert";
 import { pino } from "pino";
-import { createPlatform, type Platform } from "../pool/platform.ts";
-import { systemRandom } from "../pool/random.ts";
-import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
-import type { PlatformStackInput } from "../pool/terraform/terraform.ts";
-import { resourceOf } from "./machine/fake-cloud.ts";
-import { FakeTerraform, failedRun, type Life, platformStateOf, startLife, stateOf } from "./machine/fakes.ts";
+import { createPlatform, type Platform } from "../../pool/platform/platform.ts";
+import { systemRandom } from "../../pool/random.ts";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import type { PlatformStackInput } from "../../pool/terraform/terraform.ts";
+import { resourceOf } from "../machine/fake-cloud.ts";
+import {
+  FakeTerraform,
+  failedRun,
+  type Life,
+  platformStateOf,
+  startLife,
+  stateOf,
+} from "../machine/fakes.ts";
 
 const sealer = createSealer([newSealingKey()]);
 

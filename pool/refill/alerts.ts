@@ -3,18 +3,16 @@
  * cold is the fault that customers notice first and operators last. Looked at once a minute.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.ts";
+import { type Clock, hourMs } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, isProvedAgain } from "../machine/machine.ts";
+import { leadTimeMs } from "../sizing/lead-time.ts";
+import { minReadyOf, type PoolTarget, type TargetOf } from "../sizing/target.ts";
 import type { Store } from "../store/store.ts";
 import { buildingStates, isJudged, newestBuilds } from "./budget.ts";
 import { warmMachines } from "./content.ts";
-import { leadTimeMs } from "./lead-time.ts";
 import { inStock } from "./offers.ts";
 import { replacement } from "./replace.ts";
-import { minReadyOf, type PoolTarget, type TargetOf } from "./target.ts";
-
-const hourMs = 3_600_000;
 
 /** What a build takes, before one was measured: twice what a small VM needs. */
 const assumedLeadMs = 600_000;

@@ -1,7 +1,7 @@
 /** Replays own history beside the daemon's work: it takes seconds, and a hand-over has half of one. */
-import type { Releasers } from "../releasers.ts";
+import type { Releasers } from "../../releasers.ts";
+import type { Choice } from "../replay/choice.ts";
 import type { ChoiceRequest } from "./choose-by-replay.ts";
-import type { Choice } from "./replay/choice.ts";
 import { inThread } from "./thread.ts";
 
 /** @returns what replays in a thread of its own; one at a time, which ends with the daemon */

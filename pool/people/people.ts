@@ -3,14 +3,14 @@
  * person is told when the daemon works on it), and a token of the gate, so that the same rules hold for both.
  */
 import { randomUUID } from "node:crypto";
-import type { Gate, GateRun } from "./cloud/cloud.ts";
-import type { Loop } from "./loop.ts";
-import { stackInput } from "./machine/create.ts";
-import type { MachineName } from "./machine/machine.ts";
-import type { StageContext } from "./machine/stage.ts";
-import type { Platform } from "./platform.ts";
-import type { Cause } from "./store/store.ts";
-import type { StackInputs } from "./terraform/stack-inputs.ts";
+import type { Gate, GateRun } from "../cloud/cloud.ts";
+import type { Loop } from "../loop.ts";
+import { stackInput } from "../machine/create.ts";
+import type { MachineName } from "../machine/machine.ts";
+import type { StageContext } from "../machine/stage.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { Cause } from "../store/store.ts";
+import type { StackInputs } from "../terraform/stack-inputs.ts";
 
 export interface PeopleRequest {
   readonly command: string;

@@ -2,16 +2,16 @@
  * What a person does about a terraform state that the daemon refuses to work on: look at all of them, write back what
  * the last run left, or make a new one from the server. Under the same lock as people's `cdktf`.
  */
-import type { Loop } from "./loop.ts";
-import { importServer } from "./machine/create.ts";
-import type { Machine, MachineName } from "./machine/machine.ts";
-import type { StageContext } from "./machine/stage.ts";
-import { judgeState, readState, refusal, usableState } from "./machine/state.ts";
+import type { Loop } from "../loop.ts";
+import { importServer } from "../machine/create.ts";
+import type { Machine, MachineName } from "../machine/machine.ts";
+import type { StageContext } from "../machine/stage.ts";
+import { judgeState, readState, refusal, usableState } from "../machine/state.ts";
+import { StateRepairError, type StateReport } from "../machine/state-report.ts";
+import type { Platform } from "../platform/platform.ts";
+import type { Cause } from "../store/store.ts";
+import { platformName } from "../terraform/folders.ts";
 import { BusyError } from "./people.ts";
-import type { Platform } from "./platform.ts";
-import { StateRepairError, type StateReport } from "./state-report.ts";
-import type { Cause } from "./store/store.ts";
-import { platformName } from "./terraform/folders.ts";
 
 export interface StateRepair {
   /** Every live machine's state file and, last, the platform's, compared. @throws BorderError when the cloud cannot be asked */

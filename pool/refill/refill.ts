@@ -6,15 +6,15 @@
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { isClaimable, type Machine, newName } from "../machine/machine.ts";
-import { placementGroupsFor } from "../platform.ts";
+import { placementGroupsFor } from "../platform/platform.ts";
 import { type Random, systemRandom } from "../random.ts";
+import { minReadyOf, type PoolTarget, type TargetOf } from "../sizing/target.ts";
 import type { Store } from "../store/store.ts";
 import { allowed, buildingStates, comingStates, newestBuilds } from "./budget.ts";
 import { nextOffer, oldestOffer, uncovered, waiting } from "./offers.ts";
 import { replacement } from "./replace.ts";
 import { isUnproven } from "./rollout.ts";
 import { type PoolState, steps } from "./steps.ts";
-import { minReadyOf, type PoolTarget, type TargetOf } from "./target.ts";
 
 /** What of the pool is ready or on the way, and who waits for it. */
 function stateOf(

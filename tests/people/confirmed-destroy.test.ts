@@ -1,14 +1,18 @@
 /** `clawpool destroy`: what a person's word can do to a machine, and what it takes when a customer uses it. */
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import { createDestroyByName, type DestroyByName, DestroyRefusedError } from "../pool/confirmed-destroy.ts";
-import type { Loop } from "../pool/loop.ts";
-import type { MachineName } from "../pool/machine/machine.ts";
-import { BusyError } from "../pool/people.ts";
-import { adminWith } from "./api/admin-with.ts";
-import { type CliRig, makeCliRig } from "./cli/rig.ts";
-import { type Life, startLife } from "./machine/fakes.ts";
-import { failure, limits, makeReady, newOrder, pay } from "./store/rows.ts";
+import type { Loop } from "../../pool/loop.ts";
+import type { MachineName } from "../../pool/machine/machine.ts";
+import {
+  createDestroyByName,
+  type DestroyByName,
+  DestroyRefusedError,
+} from "../../pool/people/confirmed-destroy.ts";
+import { BusyError } from "../../pool/people/people.ts";
+import { adminWith } from "../api/admin-with.ts";
+import { type CliRig, makeCliRig } from "../cli/rig.ts";
+import { type Life, startLife } from "../machine/fakes.ts";
+import { failure, limits, makeReady, newOrder, pay } from "../store/rows.ts";
 
 describe("destroying a machine by name", () => {
   let life: Life;

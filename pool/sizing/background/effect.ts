@@ -1,10 +1,10 @@
 /** What a change of the configuration means in machines and money: by its bounds, and by own history where there is enough. */
-import type { Config, PoolConfig } from "../config/config.ts";
-import type { ReadableStore } from "../store/reading.ts";
-import { priceOf } from "./price.ts";
-import { configured, percent, policyText } from "./replay/candidates.ts";
-import { monthHours, tryOut } from "./replay/experiment.ts";
-import { NoHistoryError, ownHistory, setting } from "./replay/setting.ts";
+import type { Config, PoolConfig } from "../../config/config.ts";
+import type { ReadableStore } from "../../store/reading.ts";
+import { priceOf } from "../price.ts";
+import { configured, percent, policyText } from "../replay/candidates.ts";
+import { monthHours, tryOut } from "../replay/experiment.ts";
+import { NoHistoryError, ownHistory, setting } from "../replay/setting.ts";
 
 /** Of one pool under one configuration. */
 export interface Sized {

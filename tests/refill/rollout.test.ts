@@ -2,10 +2,10 @@
 import { strict as assert } from "node:assert";
 import type { PoolConfig } from "../../pool/config/config.ts";
 import type { MachineName, MachineState } from "../../pool/machine/machine.ts";
-import { recipeSetting } from "../../pool/sizing/content.ts";
-import { refill, trim } from "../../pool/sizing/refill.ts";
-import { advanceRollouts, isCanaryDue, pauseRollout, resumeRollout } from "../../pool/sizing/rollout.ts";
-import { UnknownPoolError } from "../../pool/sizing/stop.ts";
+import { recipeSetting } from "../../pool/refill/content.ts";
+import { refill, trim } from "../../pool/refill/refill.ts";
+import { advanceRollouts, isCanaryDue, pauseRollout, resumeRollout } from "../../pool/refill/rollout.ts";
+import { UnknownPoolError } from "../../pool/refill/stop.ts";
 import type { MachineChange } from "../../pool/store/store.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { makeReady, newOrder, pay } from "../store/rows.ts";

@@ -1,20 +1,20 @@
 /** What a person does about a refused terraform state: by function, and as `clawpool state …` over the daemon's socket. */
 import { strict as assert } from "node:assert";
 import { mkdirSync } from "node:fs";
-import type { Loop } from "../pool/loop.ts";
-import { reconcile } from "../pool/machine/lifecycle.ts";
-import type { MachineName } from "../pool/machine/machine.ts";
-import { BusyError } from "../pool/people.ts";
-import { createPlatform } from "../pool/platform.ts";
-import { systemRandom } from "../pool/random.ts";
-import { createSealer, newSealingKey } from "../pool/secrets/seal.ts";
-import { generateKeyPair } from "../pool/ssh/keys.ts";
-import { createStateRepair, type StateRepair } from "../pool/state-repair.ts";
-import { StateRepairError } from "../pool/state-report.ts";
-import { adminWith } from "./api/admin-with.ts";
-import { type CliRig, makeCliRig } from "./cli/rig.ts";
-import { type Life, startLife, stateOf } from "./machine/fakes.ts";
-import { makeReady } from "./store/rows.ts";
+import type { Loop } from "../../pool/loop.ts";
+import { reconcile } from "../../pool/machine/lifecycle.ts";
+import type { MachineName } from "../../pool/machine/machine.ts";
+import { StateRepairError } from "../../pool/machine/state-report.ts";
+import { BusyError } from "../../pool/people/people.ts";
+import { createStateRepair, type StateRepair } from "../../pool/people/state-repair.ts";
+import { createPlatform } from "../../pool/platform/platform.ts";
+import { systemRandom } from "../../pool/random.ts";
+import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
+import { generateKeyPair } from "../../pool/ssh/keys.ts";
+import { adminWith } from "../api/admin-with.ts";
+import { type CliRig, makeCliRig } from "../cli/rig.ts";
+import { type Life, startLife, stateOf } from "../machine/fakes.ts";
+import { makeReady } from "../store/rows.ts";
 
 const secrets = {
   controllerKey: generateKeyPair().privateKey.expose(),

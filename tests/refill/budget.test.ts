@@ -2,12 +2,12 @@
 import { strict as assert } from "node:assert";
 import fc from "fast-check";
 import { machineName, type OrderId } from "../../pool/machine/machine.ts";
-import { assess, countedBuilds } from "../../pool/sizing/budget.ts";
-import { refill } from "../../pool/sizing/refill.ts";
+import { assess, countedBuilds } from "../../pool/refill/budget.ts";
+import { refill } from "../../pool/refill/refill.ts";
 import type { Build } from "../../pool/store/store.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
+import { configWith, failBuild, finishBuild } from "../sizing/rows.ts";
 import { caps, limits, newMachine, newOrder, pay } from "../store/rows.ts";
-import { configWith, failBuild, finishBuild } from "./rows.ts";
 
 const second = 1_000;
 const minute = 60 * second;

@@ -1,5 +1,5 @@
 /** What people are told of a terraform state, a machine's or the platform's. */
-import type { RememberedState } from "./store/store.ts";
+import type { RememberedState } from "../store/store.ts";
 
 export interface StateReport {
   /** Or `platform`. */

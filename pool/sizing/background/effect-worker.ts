@@ -1,7 +1,7 @@
 /** The thread that replays own history for a new configuration; effect-in-background.ts starts it. */
 import { parentPort, workerData } from "node:worker_threads";
-import { configOf } from "../config/load.ts";
-import { openStoreForReading } from "../store/reading.ts";
+import { configOf } from "../../config/load.ts";
+import { openStoreForReading } from "../../store/reading.ts";
 import { effectOf } from "./effect.ts";
 
 /** Both configurations as they were written; `now` in epoch ms. */

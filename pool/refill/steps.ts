@@ -2,8 +2,8 @@
  * From what a policy wants to what is done: build, call off, retire. One function for the daemon and for the replay of
  * history, so that what a replay promises is what the daemon does.
  */
-import { hourMs } from "./forecast/calendar.ts";
-import type { Wanted } from "./policy/policy.ts";
+import { hourMs } from "../clock.ts";
+import type { Wanted } from "../sizing/policy/policy.ts";
 
 export interface WarmMachine {
   /** Epoch ms of the server's creation: Hetzner bills every hour that has begun since then. */

@@ -2,10 +2,10 @@
  * A person destroys a machine by its name. One without an order just goes; one with a live order goes only when its name
  * is given twice, because with it goes everything that the customer has there.
  */
-import type { Loop } from "./loop.ts";
-import type { MachineName, MachineState } from "./machine/machine.ts";
+import type { Loop } from "../loop.ts";
+import type { MachineName, MachineState } from "../machine/machine.ts";
+import type { Cause, Store } from "../store/store.ts";
 import { BusyError } from "./people.ts";
-import type { Cause, Store } from "./store/store.ts";
 
 export interface DestroyAnswer {
   readonly machine: string;

@@ -2,14 +2,14 @@
  * The platform's terraform state: looked at before it is used, remembered after each run. Over a lost or an old one
  * terraform would make a second network, firewall and key, over another installation's it would change that one's.
  */
-import type { Cloud } from "./cloud/cloud.ts";
-import { BorderError } from "./errors.ts";
-import { ownLabels } from "./machine/labels.ts";
-import { stateFlag } from "./machine/state.ts";
-import type { Store } from "./store/store.ts";
-import { platformName } from "./terraform/folders.ts";
-import { compareState, expectation, type FoundState, type StateVerdict } from "./terraform/state-check.ts";
-import type { PlatformIds, SharedResource, StateSummary, Terraform } from "./terraform/terraform.ts";
+import type { Cloud } from "../cloud/cloud.ts";
+import { BorderError } from "../errors.ts";
+import { ownLabels } from "../machine/labels.ts";
+import { stateFlag } from "../machine/state.ts";
+import type { Store } from "../store/store.ts";
+import { platformName } from "../terraform/folders.ts";
+import { compareState, expectation, type FoundState, type StateVerdict } from "../terraform/state-check.ts";
+import type { PlatformIds, SharedResource, StateSummary, Terraform } from "../terraform/terraform.ts";
 
 export interface PlatformStates {
   readonly store: Store;

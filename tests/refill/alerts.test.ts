@@ -1,10 +1,10 @@
 /** A pool that fails or runs cold is told, and what is over is taken back. */
 import { strict as assert } from "node:assert";
 import { pino } from "pino";
-import { raiseAlerts } from "../../pool/sizing/alerts.ts";
+import { raiseAlerts } from "../../pool/refill/alerts.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
+import { configWith, failBuild, finishBuild } from "../sizing/rows.ts";
 import { caps, newMachine, newOrder, pay } from "../store/rows.ts";
-import { configWith, failBuild, finishBuild } from "./rows.ts";
 
 const minute = 60_000;
 
