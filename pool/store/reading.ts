@@ -8,7 +8,10 @@ import type { Store } from "./store.ts";
 import { openForReading } from "./store-file.ts";
 
 /** Nothing of it is sealed. */
-export type ReadableStore = Pick<Store, "prices" | "machines" | "builds" | "refill" | "demand" | "close">;
+export type ReadableStore = Pick<
+  Store,
+  "prices" | "machines" | "builds" | "refill" | "demand" | "checkouts" | "close"
+>;
 
 /** @throws Error with a sentence for the operator when the file is no store of this release */
 export function openStoreForReading(file: string): ReadableStore {

@@ -22,14 +22,14 @@ const retryMs = 3_600_000;
 export interface ChoiceRequest {
   readonly pool: Sized;
   readonly hitShare: number;
-  readonly experiment: Pick<Experiment, "claims" | "from" | "to" | "lead" | "rules">;
+  readonly experiment: Pick<Experiment, "claims" | "from" | "to" | "lead" | "rules" | "checkouts">;
 }
 
 /** Takes seconds where the history is long enough, and nothing where it is not. */
 export function choiceOf({ pool, hitShare, experiment }: ChoiceRequest): Choice {
-  const { claims, from, to, lead, rules } = experiment;
+  const { claims, from, to, lead, rules, checkouts } = experiment;
   const record = {
-    ...{ trace: { claims, from, to }, scoreFrom: replayedFrom(from, to), rules },
+    ...{ trace: { claims, from, to }, scoreFrom: replayedFrom(from, to), rules, checkouts },
     ...{ leadMs: lead.planMs, builds: lead.builds, ...choiceWithin(pool) },
   };
   return chooseByReplay(new Trials(record, { calendar: createCalendar(pool.sizing.timeZone) }), hitShare);
@@ -66,15 +66,10 @@ export function createChooser({ store, config, clock, log, choose, onChoice }: C
     tried.set(pool.name, { at: now, basis: basisOf(pool) });
     const before = keptChoice(store, pool)?.policy ?? null;
     const { minReady, maxReady, maxTotal, sizing } = pool;
-    const { claims, from, to, lead, rules } = setting(
-      pool,
-      config(),
-      historyOf(store, config(), pool, now),
-      store,
-      null,
-    ).experiment;
+    const history = historyOf(store, config(), pool, now);
+    const { experiment } = setting(pool, config(), history, store, null);
     const sized = { minReady, maxReady, maxTotal, sizing };
-    const choice = await choose({ pool: sized, hitShare, experiment: { claims, from, to, lead, rules } });
+    const choice = await choose({ pool: sized, hitShare, experiment });
     if (!choice) return;
     const { policy } = keepChoice(store, pool, choice, now);
     log.info({ pool: pool.name, why: choice.why }, "own history was replayed for the asked share");

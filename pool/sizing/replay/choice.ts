@@ -9,6 +9,7 @@ import { type ChosenPolicy, chosenPolicy, chosenText } from "../policy/chosen.ts
 import { type Sized, withinGuards } from "../policy/create.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
+import { type CheckoutRecord, readCheckouts } from "./checkouts.ts";
 import { drawn, type Experiment } from "./experiment.ts";
 import { RecordedForecast } from "./recorded.ts";
 import { replay, tickMs } from "./replay.ts";
@@ -49,8 +50,10 @@ export interface Record {
   /** Builds as they went, drawn from at random; each takes `leadMs` when absent. */
   readonly builds?: Experiment["lead"]["builds"];
   readonly rules: RefillRules;
-  /** The pool's floors, campaigns and bounds over a policy. */
-  readonly within?: (policy: SizingPolicy) => SizingPolicy;
+  /** Absent where no record of them was kept. */
+  readonly checkouts?: CheckoutRecord | undefined;
+  /** The pool's floors, campaigns and bounds over a policy of that kind. */
+  readonly within?: (policy: SizingPolicy, kind: ChosenPolicy["kind"]) => SizingPolicy;
   /** Static numbers that the pool's bounds leave; 0 to 60 when absent. */
   readonly statics?: { readonly least: number; readonly most: number };
   /** A surplus is kept so long at least, ms; 0 when absent. */
@@ -61,8 +64,8 @@ export interface Record {
 export function choiceWithin(pool: Sized): Pick<Record, "within" | "statics" | "leastHoldMs"> {
   const { minReady, maxReady, maxTotal, sizing } = pool;
   return {
-    // A record knows of no open checkouts.
-    within: (policy) => withinGuards(pool, policy, false),
+    // As the daemon has it: adaptive has the open checkouts in its forecast.
+    within: (policy, kind) => withinGuards(pool, policy, kind !== "adaptive"),
     statics: { least: minReady, most: maxReady ?? maxTotal },
     leastHoldMs: sizing.policy === "adaptive" ? sizing.holdMs : 0,
   };
@@ -95,11 +98,11 @@ export class Trials {
     forecast: { readonly calendar: Calendar } | { readonly recorded: RecordedForecast },
   ) {
     this.#record = record;
-    const { trace, leadMs } = record;
+    const { trace, leadMs, checkouts } = record;
     this.#recorded = () =>
       "recorded" in forecast
         ? forecast.recorded
-        : new RecordedForecast(trace, { calendar: forecast.calendar, leadMs, mostWorth });
+        : new RecordedForecast(trace, { calendar: forecast.calendar, leadMs, mostWorth, checkouts });
   }
 
   /** Scored, whatever the candidate. */
@@ -130,6 +133,7 @@ export class Trials {
         this.#forecast ??= this.#recorded();
         return this.#forecast.demand();
       }),
+      setting.kind,
     );
   }
 
@@ -148,7 +152,7 @@ export class Trials {
   }
 
   #run(setting: ChosenPolicy): Trial {
-    const { trace, scoreFrom, leadMs, rules, builds = [] } = this.#record;
+    const { trace, scoreFrom, leadMs, rules, checkouts, builds = [] } = this.#record;
     const from = Math.max(trace.from, this.#record.fillFrom ?? scoreFrom - fillMs);
     const first = trace.claims.findIndex((at) => at >= from);
     const result = replay({
@@ -156,6 +160,7 @@ export class Trials {
       claims: trace.claims.subarray(first < 0 ? trace.claims.length : first),
       policy: this.policy(setting),
       nextBuild: drawn({ planMs: leadMs, builds }),
+      ...(checkouts && { open: readCheckouts(checkouts) }),
     });
     const { claims, misses, idleHours, paidHours } = result;
     return {

@@ -4,6 +4,7 @@ import { spread } from "../../random.ts";
 import { missShareBound } from "../forecast/distributions.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
+import { type CheckoutRecord, readCheckouts } from "./checkouts.ts";
 import { type ReplayOptions, type ReplayResult, replay, tickMs } from "./replay.ts";
 
 export interface Experiment {
@@ -18,6 +19,8 @@ export interface Experiment {
     readonly builds: readonly { readonly ms: number; readonly failed: boolean }[];
   };
   readonly rules: RefillRules;
+  /** Absent where no record of them was kept. */
+  readonly checkouts?: CheckoutRecord;
   /** Of one machine for one hour, net; null while no price list says. */
   readonly pricePerHour: number | null;
 }
@@ -64,12 +67,13 @@ export function tryOut(
   experiment: Experiment,
   options: Pick<ReplayOptions, "hysteresis" | "observe"> & { readonly policy?: SizingPolicy } = {},
 ): Outcome {
-  const { claims, from, to, lead, rules, pricePerHour } = experiment;
+  const { claims, from, to, lead, rules, checkouts, pricePerHour } = experiment;
   const { policy = candidate.policy(), ...rest } = options;
   const scoreFrom = scoredFrom(experiment);
   const result = replay({
     ...{ claims, from, to, scoreFrom, policy, tickMs, leadMs: lead.planMs },
     ...{ ...rules, ...rest, nextBuild: drawn(lead) },
+    ...(checkouts && { open: readCheckouts(checkouts) }),
   });
   return outcome(candidate, result, (to - scoreFrom) / hourMs, pricePerHour);
 }

@@ -5,7 +5,9 @@
 import type { Calendar } from "../forecast/calendar.ts";
 import { expectedOf, isWorth, margins, type Priced } from "../forecast/miss-price.ts";
 import { Mixture } from "../forecast/mixture.ts";
+import { openCheckouts, thinned } from "../forecast/open-checkouts.ts";
 import type { Demand } from "../policy/adaptive.ts";
+import { type CheckoutRecord, type OpenAt, readCheckouts } from "./checkouts.ts";
 import { tickMs } from "./replay.ts";
 import type { Trace } from "./trace.ts";
 
@@ -17,12 +19,22 @@ export class RecordedForecast {
   /** One machine after the other, as long as one more is worth it at the highest price. */
   readonly #serves: number[] = [];
   readonly #idles: number[] = [];
+  readonly #open: OpenAt;
 
-  /** @param mostWorth a higher price gets the target of this one */
+  /**
+   * @param mostWorth a higher price gets the target of this one
+   * @param checkouts heard of when something else happens: five minutes late at most
+   */
   constructor(
     { claims, from, to }: Pick<Trace, "claims" | "from" | "to">,
-    { calendar, leadMs, mostWorth }: { calendar: Calendar; leadMs: number; mostWorth: number },
+    {
+      calendar,
+      leadMs,
+      mostWorth,
+      checkouts,
+    }: { calendar: Calendar; leadMs: number; mostWorth: number; checkouts?: CheckoutRecord | undefined },
   ) {
+    this.#open = checkouts ? readCheckouts(checkouts) : () => null;
     const mixture = new Mixture(calendar, from);
     let next = 0;
     for (let at = Math.floor(from / tickMs) * tickMs; at <= to; at += tickMs) {
@@ -37,11 +49,14 @@ export class RecordedForecast {
   }
 
   #note(mixture: Mixture, at: number, leadMs: number, mostWorth: number): void {
-    const forecast = mixture.outlook(at, leadMs);
+    const all = mixture.outlook(at, leadMs);
+    const known = this.#open(at, leadMs);
+    const forecast = known ? thinned(all, known.unseen) : all;
+    const open = known && openCheckouts(known.chances, leadMs);
     this.#at.push(at);
-    this.#expected.push(expectedOf(forecast));
+    this.#expected.push(expectedOf(forecast) + (open?.expected ?? 0));
     this.#begins.push(this.#serves.length);
-    for (const { serves, idles } of margins(forecast)) {
+    for (const { serves, idles } of margins(forecast, open)) {
       this.#serves.push(serves);
       this.#idles.push(idles);
       if (!isWorth(serves, idles, mostWorth)) return;

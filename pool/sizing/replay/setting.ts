@@ -5,6 +5,7 @@ import type { ReadableStore } from "../../store/reading.ts";
 import { assumedLeadMs, measuredLead } from "../lead-time.ts";
 import { priceOf } from "../price.ts";
 import { poolOf } from "../sizer.ts";
+import type { CheckoutRecord } from "./checkouts.ts";
 import type { Experiment } from "./experiment.ts";
 import type { Trace } from "./trace.ts";
 
@@ -29,7 +30,7 @@ export class NoHistoryError extends Error {
  * @throws NoHistoryError when there are none to speak of
  */
 export function ownHistory(
-  store: Pick<ReadableStore, "demand">,
+  store: Pick<ReadableStore, "demand" | "checkouts">,
   config: Pick<Config, "pools" | "regions">,
   pool: PoolConfig,
   { since, now }: { readonly since: number; readonly now: number },
@@ -49,7 +50,22 @@ export function ownHistory(
   if (own.some(({ at }, index) => at < (own[index - 1]?.at ?? at))) {
     notes.push("the clock was set back in between; payments were put in the order of their times");
   }
-  return { claims, from, to: Math.max(now, claims.at(-1) ?? now), notes };
+  const checkouts = ownCheckouts(store, config, pool, since);
+  return { claims, from, to: Math.max(now, claims.at(-1) ?? now), checkouts, notes };
+}
+
+function ownCheckouts(
+  store: Pick<ReadableStore, "checkouts">,
+  config: Pick<Config, "pools" | "regions">,
+  pool: PoolConfig,
+  since: number,
+): CheckoutRecord {
+  const { open, closed } = store.checkouts(Number.MAX_SAFE_INTEGER);
+  const ended = closed.filter(({ closedAt }) => (closedAt ?? 0) >= since).reverse();
+  const own = [...ended, ...open]
+    .filter((checkout) => poolOf(config, checkout) === pool.name)
+    .sort((a, b) => a.openedAt - b.openedAt);
+  return { ended, own };
 }
 
 /**
@@ -82,6 +98,7 @@ export function setting(
   }
   const experiment: Experiment = {
     ...{ claims: trace.claims, from: trace.from, to: trace.to },
+    ...(trace.checkouts && { checkouts: trace.checkouts }),
     lead: leadOf(pool, store, leadMs, notes),
     rules: {
       slots: config.maxParallelBuilds,

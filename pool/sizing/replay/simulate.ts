@@ -74,10 +74,10 @@ function choicesOf(
   pool: PoolConfig,
   experiment: Experiment,
 ): { readonly choices: readonly Choice[]; readonly chosen: readonly Candidate[] } {
-  const { claims, from, to, lead, rules } = experiment;
+  const { claims, from, to, lead, rules, checkouts } = experiment;
   const trials = new Trials(
     {
-      ...{ trace: { claims, from, to }, scoreFrom: scoredFrom(experiment), fillFrom: from, rules },
+      ...{ trace: { claims, from, to }, scoreFrom: scoredFrom(experiment), fillFrom: from, rules, checkouts },
       ...{ leadMs: lead.planMs, builds: lead.builds, ...choiceWithin(pool) },
     },
     { calendar: createCalendar(pool.sizing.timeZone) },

@@ -1,4 +1,5 @@
 /** Recorded claims as a file: CSV with the header `t,count`, `t` in Unix seconds. */
+import type { CheckoutRecord } from "./checkouts.ts";
 
 export interface Trace {
   /** Epoch ms of each claim, ascending. */
@@ -6,6 +7,8 @@ export interface Trace {
   /** Epoch ms of the first and the last row: the span that was observed. */
   readonly from: number;
   readonly to: number;
+  /** Of own history; a file tells of none. */
+  readonly checkouts?: CheckoutRecord;
   /** What was unusual about the file and how it was taken. */
   readonly notes: readonly string[];
 }
