@@ -89,11 +89,17 @@ function wantedOf({ daemon }: Story, pool: PoolConfig): WantedPool {
   return { minReady: target, maxTotal: pool.maxTotal, most: pool.maxTotal };
 }
 
+/** Also those whose row went with the store before anything was bought: the sweep puts them away after a grace. */
+const machineFolders = ({ world }: Story): MachineName[] =>
+  [...world.states.keys()].filter((folder) => folder !== "platform").map((name) => name as MachineName);
+
 /** True when there is nothing left to do: pool full, everybody served, nothing half made. */
 export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
+  if (machineFolders(story).some((name) => (store.machine(name)?.state ?? "destroyed") === "destroyed"))
+    return false;
   const [pool] = installation.config.pools;
   if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story)) return false;
   if (store.messages({ states: ["waiting"] }).length > 0) return false;
@@ -127,7 +133,7 @@ export function judge(story: Story): void {
       admin: machine.admin,
     })),
     devices: ourDevices(world),
-    folders: [...world.states.keys()].filter((folder) => folder !== "platform"),
+    folders: machineFolders(story),
     sessions: [...world.sessions.values()].map(({ id, order }) => ({
       id,
       order,
