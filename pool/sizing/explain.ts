@@ -59,7 +59,7 @@ export interface PoolPlan {
   /** Whether the history is long enough for what is asked; null where no share is asked. */
   readonly promise: { readonly asked: number; readonly kept: boolean; readonly claimsNeeded: number } | null;
   /** What a replay of own history said of the asked share; null before the first, and where no share is asked. */
-  readonly choice: Omit<KeptChoice, "basis" | "hitShare"> | null;
+  readonly choice: Omit<KeptChoice, "basis" | "hitShare" | "leadMs"> | null;
   readonly words: readonly string[];
 }
 

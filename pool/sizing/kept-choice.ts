@@ -11,6 +11,8 @@ export interface KeptChoice {
   readonly basis: string;
   /** Share that is asked, 0–1. */
   readonly hitShare: number;
+  /** The lead time that it was made for, ms. */
+  readonly leadMs: number;
   /** Null: nothing proves the share, so the price is found by own misses. */
   readonly policy: ChosenPolicy | null;
   /** Claims that were replayed, and what the share is at least, 95 % sure; null where nothing was chosen. */
@@ -30,7 +32,7 @@ const settingOf = (pool: string): string => `sizing/choice/${pool}`;
 export function basisOf(pool: PoolConfig): string {
   const { minReady, maxReady, maxTotal, maxBuildsPerMinute, sizing, serverType, locations } = pool;
   return JSON.stringify([
-    ...[1, minReady, maxReady, maxTotal, maxBuildsPerMinute, sizing, serverType, locations],
+    ...[2, minReady, maxReady, maxTotal, maxBuildsPerMinute, sizing, serverType, locations],
     pool.failureBudget,
   ]);
 }
@@ -44,16 +46,17 @@ export function keptChoice(store: Pick<Store, "setting">, pool: PoolConfig): Kep
   return kept.basis === basisOf(pool) ? kept : null;
 }
 
-/** @param claims that were replayed */
+/** @param leadMs that it was replayed with */
 export function keepChoice(
   store: Pick<Store, "putSetting">,
   pool: PoolConfig,
   choice: Choice,
+  leadMs: number,
   now: number,
 ): KeptChoice {
   const { hitShare, chosen, why, claims } = choice;
   const kept: KeptChoice = {
-    ...{ at: now, basis: basisOf(pool), hitShare, claims, why },
+    ...{ at: now, basis: basisOf(pool), hitShare, leadMs, claims, why },
     ...{ policy: chosen?.setting ?? null, atLeast: chosen?.atLeast ?? null },
   };
   const policy = kept.policy ? chosenText(kept.policy) : "price found by own misses";

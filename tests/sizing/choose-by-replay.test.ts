@@ -14,7 +14,7 @@ import { keptChoice } from "../../pool/sizing/kept-choice.ts";
 import type { Choice } from "../../pool/sizing/replay/choice.ts";
 import { createSizer } from "../../pool/sizing/sizer.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { newOrder, pay } from "../store/rows.ts";
+import { caps, newMachine, newOrder, pay } from "../store/rows.ts";
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -127,6 +127,33 @@ describe("the choice for an asked share", function () {
     await running();
     assert.equal(asked.length, 3);
     assert.equal(audited().length, 3);
+  });
+
+  it("comes again, once an hour at most, when builds take half as long again", async () => {
+    const running = start();
+    const build = async (name: string, minutes: number) => {
+      const plan = newMachine(name, { pool: pool().name });
+      const machine = life.store.planMachine(plan, caps) ?? assert.fail();
+      await life.clock.advance(minutes * 60_000);
+      const states = ["planned", "creating", "booting", "preparing", "proving", "ready"] as const;
+      for (const [index, state] of states.slice(1).entries())
+        life.store.changeMachine(machine.name, states[index] ?? assert.fail(), { state }, "test");
+    };
+    await running();
+    // Five minutes were assumed.
+    await build("claw-test-a", 7);
+    await life.clock.advance(hour);
+    await running();
+    assert.equal(asked.length, 1);
+    await build("claw-test-b", 10);
+    await running();
+    assert.equal(asked.length, 2);
+    await build("claw-test-c", 50);
+    await running();
+    assert.equal(asked.length, 2);
+    await life.clock.advance(hour);
+    await running();
+    assert.equal(asked.length, 3);
   });
 
   it("is none where the history is too short, and the plan says what is missing", async () => {

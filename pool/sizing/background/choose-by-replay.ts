@@ -3,11 +3,12 @@
  * weeks, and what proves the share for the fewest paid hours sizes it from then on.
  */
 import type { Logger } from "pino";
-import { type Clock, dayMs } from "../../clock.ts";
+import { type Clock, dayMs, hourMs } from "../../clock.ts";
 import type { Config, PoolConfig } from "../../config/config.ts";
 import type { Store } from "../../store/store.ts";
 import { createCalendar } from "../forecast/calendar.ts";
 import { askedShare, basisOf, keepChoice, keptChoice } from "../kept-choice.ts";
+import { measuredLead } from "../lead-time.ts";
 import type { Sized } from "../policy/create.ts";
 import { type Choice, choiceWithin, chooseByReplay, replayedFrom, Trials } from "../replay/choice.ts";
 import type { Experiment } from "../replay/experiment.ts";
@@ -15,8 +16,10 @@ import { NoHistoryError, ownHistory, setting } from "../replay/setting.ts";
 import type { Trace } from "../replay/trace.ts";
 import { memoryMs } from "../sizer.ts";
 
-/** After a replay that failed the next is tried so much later. */
-const retryMs = 3_600_000;
+/** After a replay that failed, or was made for another lead time, the next is tried so much later. */
+const retryMs = hourMs;
+/** What was chosen for builds that take half as long again, or two thirds of it, says too little of these. */
+const longestOf = 1.5;
 
 /** Plain data, so that a thread can be given it. */
 export interface ChoiceRequest {
@@ -55,9 +58,14 @@ export function createChooser({ store, config, clock, log, choose, onChoice }: C
     if (askedShare(pool) === null) return false;
     const last = keptChoice(store, pool);
     // A clock that was set back would otherwise wait until it is where it was.
-    if (last && Math.abs(now - last.at) < dayMs) return false;
+    if (last && Math.abs(now - last.at) < dayMs && isForLead(last.leadMs, pool)) return false;
     const trial = tried.get(pool.name);
     return trial?.basis !== basisOf(pool) || Math.abs(now - trial.at) >= retryMs;
+  }
+
+  function isForLead(leadMs: number, pool: PoolConfig): boolean {
+    const { planMs } = measuredLead(store, pool);
+    return planMs <= leadMs * longestOf && leadMs <= planMs * longestOf;
   }
 
   async function replay(pool: PoolConfig, now: number): Promise<void> {
@@ -71,7 +79,7 @@ export function createChooser({ store, config, clock, log, choose, onChoice }: C
     const sized = { minReady, maxReady, maxTotal, sizing };
     const choice = await choose({ pool: sized, hitShare, experiment });
     if (!choice) return;
-    const { policy } = keepChoice(store, pool, choice, now);
+    const { policy } = keepChoice(store, pool, choice, experiment.lead.planMs, now);
     log.info({ pool: pool.name, why: choice.why }, "own history was replayed for the asked share");
     if (JSON.stringify(policy) !== JSON.stringify(before)) onChoice();
   }
