@@ -52,9 +52,12 @@ function viewPlan(plan: PoolPlan) {
       : { unknown: price.reason },
     hit_share: {
       ...{ claims: measured.claims, hits: measured.hits, share: measured.share },
-      ...{ at_least: measured.atLeast, confidence: 0.95, weeks: 12 },
+      ...{ at_least: measured.atLeast, at_most: measured.atMost, confidence: 0.95, weeks: 12 },
     },
-    promise: promise && { asked: promise.asked, kept: promise.kept, claims_needed: promise.claimsNeeded },
+    promise: promise && {
+      ...{ asked: promise.asked, kept: promise.kept, missed: promise.missed },
+      claims_needed: promise.claimsNeeded,
+    },
     choice: choice && {
       ...{ chosen_at: new Date(choice.at).toISOString(), policy: choice.policy && chosenText(choice.policy) },
       ...{ claims: choice.claims, at_least: choice.atLeast, confidence: 0.95, why: choice.why },

@@ -26,6 +26,8 @@ export interface HitShare {
   readonly share: number | null;
   /** The true share is above this with 95 % confidence (Clopper and Pearson). */
   readonly atLeast: number;
+  /** And below this one. */
+  readonly atMost: number;
 }
 
 export interface PoolPlan {
@@ -57,7 +59,14 @@ export interface PoolPlan {
     | { readonly known: false; readonly reason: string };
   readonly measured: HitShare;
   /** Whether the history is long enough for what is asked; null where no share is asked. */
-  readonly promise: { readonly asked: number; readonly kept: boolean; readonly claimsNeeded: number } | null;
+  readonly promise: {
+    readonly asked: number;
+    /** Own payments prove it. */
+    readonly kept: boolean;
+    /** Own payments prove that it is missed. */
+    readonly missed: boolean;
+    readonly claimsNeeded: number;
+  } | null;
   /** What a replay of own history said of the asked share; null before the first, and where no share is asked. */
   readonly choice: Omit<KeptChoice, "basis" | "hitShare" | "leadMs"> | null;
   readonly words: readonly string[];
@@ -80,7 +89,8 @@ export function hitShareOf(
   const hits = own.filter((row) => row.pool !== null).length;
   const claims = own.length;
   const atLeast = 1 - missShareBound(claims - hits, claims);
-  return { claims, hits, share: claims === 0 ? null : hits / claims, atLeast };
+  const atMost = missShareBound(hits, claims);
+  return { claims, hits, share: claims === 0 ? null : hits / claims, atLeast, atMost };
 }
 
 export function planOf(pool: PoolConfig, { store, config, clock, sizer }: Explained): PoolPlan {
@@ -128,9 +138,13 @@ function choiceOf(store: Pick<Store, "setting">, pool: PoolConfig): PoolPlan["ch
   return { at, policy, claims, atLeast, why };
 }
 
-function promiseOf(pool: PoolConfig, { atLeast }: HitShare): PoolPlan["promise"] {
+function promiseOf(pool: PoolConfig, { claims, atLeast, atMost }: HitShare): PoolPlan["promise"] {
   const asked = askedShare(pool);
-  return asked === null ? null : { asked, kept: atLeast >= asked, claimsNeeded: claimsNeeded(asked) };
+  if (asked === null) return null;
+  const needed = claimsNeeded(asked);
+  // Before that the first misses are those of a pool that begins.
+  const missed = claims >= needed && atMost < asked;
+  return { asked, kept: atLeast >= asked, missed, claimsNeeded: needed };
 }
 
 const few = (value: number): string => String(Number(value.toPrecision(2)));
@@ -169,6 +183,20 @@ function choiceInWords({ promise, choice }: Omit<PoolPlan, "words">): string | n
   return `A replay of own history chose nothing: ${choice.why}. The price is found by own misses.`;
 }
 
+function promiseInWords(
+  { asked, kept, missed, claimsNeeded }: NonNullable<PoolPlan["promise"]>,
+  { atMost }: HitShare,
+): string[] {
+  if (kept) return [];
+  if (missed)
+    return [
+      `${percent(asked)} are asked and not reached: less than ${percent(atMost)} with 95 % confidence. Payments come in bursts that no forecast sees; \`min_ready\`, a floor or a campaign keeps machines for them.`,
+    ];
+  return [
+    `${percent(asked)} are asked and cannot be promised yet: that takes ${claimsNeeded} payments without a miss, or more with some.`,
+  ];
+}
+
 function inWords(plan: Omit<PoolPlan, "words">, pool: PoolConfig, decision: Decision): string[] {
   const { lead, price, measured, promise, next, openCheckouts } = plan;
   const measuredLead = lead.measured;
@@ -194,10 +222,6 @@ function inWords(plan: Omit<PoolPlan, "words">, pool: PoolConfig, decision: Deci
     measured.share === null
       ? "Nobody has paid within twelve weeks: nothing is measured."
       : `${measured.hits} of ${measured.claims} payments of twelve weeks found a machine ready (${percent(measured.share)}; more than ${percent(measured.atLeast)} with 95 % confidence).`,
-    ...(promise && !promise.kept
-      ? [
-          `${percent(promise.asked)} are asked and cannot be promised yet: that takes ${promise.claimsNeeded} payments without a miss, or more with some.`,
-        ]
-      : []),
+    ...(promise ? promiseInWords(promise, measured) : []),
   ];
 }

@@ -36,6 +36,7 @@ describe("a pool's plan at the API", () => {
       hits: 0,
       share: null,
       at_least: 0,
+      at_most: 1,
       confidence: 0.95,
       weeks: 12,
     });

@@ -58,11 +58,13 @@ async function reports(files: readonly string[], threads: number): Promise<Trace
 function section({ name, claims, days, rows, asked, walked, marks }: TraceReport): string {
   const head = ["idle h a claim at a hit share of", ...levels.map((level) => percent(level, 1))];
   const sweeps = rows.map((row) => [row.name, ...row.cells.map((each) => each?.toFixed(3) ?? "–")]);
-  const shares = asked.map(({ share, real, bound, idle }) => [
+  const shares = asked.map(({ share, real, bound, idle, isMissed }) => [
     ...[percent(share, 1), percent(real, 3), percent(bound, 3), idle.toFixed(3)],
     isTooShort(share, claims, days)
       ? `the history is too short: it takes ${claimsToFind(share)} claims and ${longDays} days`
-      : "",
+      : isMissed
+        ? "95 % sure that it is not reached: claims come in bursts"
+        : "",
   ]);
   const choices = walked.map(({ share, real, bound, idle, kinds }) => [
     ...[percent(share, 1), percent(real, 3), percent(bound, 3), idle.toFixed(3)],

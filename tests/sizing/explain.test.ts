@@ -30,7 +30,8 @@ describe("the plan of a pool", () => {
     ...{ hourly: { net, gross: net }, monthly: { net: month, gross: month } },
   });
   const buys = async (count: number) => {
-    for (let index = 0; index < count; index++) {
+    const before = life.store.orders({ limit: Number.MAX_SAFE_INTEGER }).length;
+    for (let index = before; index < before + count; index++) {
       life.store.createOrder(newOrder(`o-${index}`));
       pay(life.store, `o-${index}`);
       await life.clock.advance(10 * minute);
@@ -64,11 +65,24 @@ describe("the plan of a pool", () => {
     assert.deepEqual([ready, waiting], [0, 2]);
     assert.deepEqual([measured.claims, measured.hits, measured.share], [4, 2, 0.5]);
     assert.ok(known.known && Math.abs(known.month - 5.5 * target) < 1e-9);
-    assert.deepEqual(promise, { asked: 0.99, kept: false, claimsNeeded: 299 });
+    assert.deepEqual(promise, { asked: 0.99, kept: false, missed: false, claimsNeeded: 299 });
     const text = words.join("\n");
     assert.match(text, /2 of 4 payments of twelve weeks found a machine ready \(50 %; more than 9\.76 %/);
     assert.match(text, /99 % are asked and cannot be promised yet: that takes 299 payments without a miss/);
     assert.match(text, /One machine more would serve .* at once that now wait, and stand idle for EUR/);
+  });
+
+  it("says that what is asked is not reached, once there are payments enough to know", async () => {
+    sized({ ...common, policy: "adaptive", goal: { hitShare: 0.9 }, holdMs: 0 }, { minReady: 0 });
+    await buys(28);
+    assert.deepEqual(plan().promise, { asked: 0.9, kept: false, missed: false, claimsNeeded: 29 });
+    await buys(1);
+    const { promise, words } = plan();
+    assert.equal(promise?.missed, true);
+    assert.match(
+      words.join("\n"),
+      /^90 % are asked and not reached: less than 9\.81 % with 95 % confidence\. .*`min_ready`/m,
+    );
   });
 
   it("says what binds, what a campaign adds, and what of a value without a price", async () => {

@@ -51,14 +51,16 @@ export function marksOf(
   const said = `${idle?.toFixed(3) ?? "–"} against ${fixed?.toFixed(3) ?? "–"} of the best static number`;
   marks.push({ name: "(b) 99.9 %", passed: idle == null ? fixed == null : idle <= limit, said });
   // In between nothing was set.
-  for (const { share, real, claims } of asked.filter(({ share }) => share > 0.009 || share < 0.002)) {
+  for (const { share, real, claims, isMissed } of asked.filter(
+    ({ share }) => share > 0.009 || share < 0.002,
+  )) {
     const [least, most] = share > 0.009 ? [0.9, 1.1] : [0, 1.5];
     const off = real / share;
     const few = isTooShort(share, claims, days);
     marks.push({
       name: `(c) asked ${Number((100 * share).toFixed(1))} %`,
       passed: few || (off >= least && off <= most),
-      said: `${(100 * real).toFixed(3)} %${few ? ", with the warning that the history is too short" : ""}`,
+      said: `${(100 * real).toFixed(3)} %${few ? ", with the warning that the history is too short" : isMissed ? ", with the warning that it is not reached" : ""}`,
     });
   }
   return marks;

@@ -27,6 +27,8 @@ export interface Asked {
   readonly bound: number;
   readonly idle: number;
   readonly claims: number;
+  /** 95 % sure that the true miss share is above what was asked. */
+  readonly isMissed: boolean;
 }
 
 const calendar = createCalendar("UTC");
@@ -105,4 +107,5 @@ export const asked = (
 ): Asked => ({
   ...{ share, claims, real: misses / claims },
   ...{ bound: missShareBound(misses, claims), idle: idleHours / claims },
+  isMissed: missShareBound(claims - misses, claims) < 1 - share,
 });
