@@ -1,12 +1,10 @@
 /**
- * `npm run bench:day [-- --speed 60 --share 0.99]`: one recorded day of customers in the local cloud, on clocks that run
+ * `npm run bench:day [-- --speed 60 --share 0.99 --slots 6]`: one recorded day of customers in the local cloud, on clocks that run
  * `speed` times as fast: each buys at Stripe's stand-in when the record says, the daemon builds process machines as its
  * policy wants. Beside it what the simulator makes of the same day. Writes docs/benchmarks/day.md.
  */
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,8 +15,11 @@ import { makeBill } from "../../pool/bill/bill.ts";
 import { hourMs } from "../../pool/clock.ts";
 import { loadConfig } from "../../pool/config/load.ts";
 import { createSealer } from "../../pool/secrets/seal.ts";
+import { keptChoice } from "../../pool/sizing/kept-choice.ts";
+import { chosenText } from "../../pool/sizing/policy/chosen.ts";
 import { parseTrace } from "../../pool/sizing/replay/trace.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
+import { startDaemonProcess } from "../cloud/daemon-process.ts";
 import { startLocalCloud } from "../cloud/local-cloud.ts";
 import { openShop } from "../cloud/shop.ts";
 import { type FastTime, fastClock } from "./day/fast-clock.ts";
@@ -26,28 +27,34 @@ import { leads, measured, type Outcome, predicted, remember } from "./day/measur
 import { describeMachine, table } from "./handover/statistics.ts";
 
 const { values } = parseArgs({
-  options: { speed: { type: "string", default: "60" }, share: { type: "string", default: "0.99" } },
+  options: {
+    speed: { type: "string", default: "60" },
+    share: { type: "string", default: "0.99" },
+    slots: { type: "string", default: "6" },
+  },
 });
 const speed = Number(values.speed);
 const share = Number(values.share);
 const dayMs = 24 * hourMs;
 /** Until the first customer the pool is filled and its builds are measured. */
 const eveMs = 2 * hourMs;
-const slots = 4;
+const slots = Number(values.slots);
 
 const { claims: recorded } = parseTrace(
   readFileSync(join(import.meta.dirname, "../sizing/traces/retail-orders.csv"), "utf8"),
   "retail-orders.csv",
 );
 
-/** The last day of the record that has as many customers as the median of its last eight weeks' open days. */
+/** The last day of the record that has as many customers as the median of all days on which anybody came. */
 function ordinaryDay(): number {
-  const last = Math.floor((recorded.at(-1) ?? 0) / dayMs) * dayMs;
-  const days = Array.from({ length: 56 }, (_, index) => last - index * dayMs);
-  const count = (day: number) => recorded.filter((at) => at >= day && at < day + dayMs).length;
-  const open = days.filter((day) => count(day) > 0).sort((a, b) => count(a) - count(b));
-  const median = count(open[Math.floor(open.length / 2)] ?? last);
-  return Math.max(...open.filter((day) => count(day) === median));
+  const counts = new Map<number, number>();
+  for (const at of recorded) {
+    const day = Math.floor(at / dayMs) * dayMs;
+    counts.set(day, (counts.get(day) ?? 0) + 1);
+  }
+  const sorted = [...counts.values()].sort((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  return Math.max(...[...counts].flatMap(([day, count]) => (count === median ? [day] : [])));
 }
 
 const recordedDay = ordinaryDay();
@@ -98,43 +105,28 @@ try {
   await mkdir(operator.stateDir, { recursive: true, mode: 0o700 });
   const open = () => openSqliteStore({ file: storeFile, sealer: createSealer(config.sealingKeys), clock });
   open().close();
-  remember(storeFile, pool.plan, "eu-central", before);
+  remember(storeFile, pool, "eu-central", before);
 
   await delay(Math.max(0, time.really - Date.now()));
-  const child = spawn(
-    process.execPath,
-    [
-      "--disable-warning=ExperimentalWarning",
-      join(import.meta.dirname, "day/daemon-child.ts"),
-      operator.configFile,
-      JSON.stringify(time),
-    ],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  cleanUps.push(async () => {
-    if (child.exitCode === null) child.kill("SIGTERM");
-    if (child.exitCode === null) await once(child, "exit");
-  });
-  let log = "";
-  const url = await new Promise<string>((resolve, reject) => {
-    child.once("exit", (code) => reject(new Error(`the daemon ended with ${code}:\n${log.slice(-4_000)}`)));
-    child.stdout.on("data", (chunk: Buffer) => {
-      appendFileSync(join(dir, "daemon.log"), chunk);
-      log = (log + chunk.toString()).slice(-10_000);
-      const found = /"url":"([^"]+)".*"msg":"clawpool runs"/.exec(log);
-      if (found?.[1]) resolve(found[1]);
-    });
-  });
-  child.removeAllListeners("exit");
-  cloud.stripe.setWebhook(`${url}/webhooks/stripe`);
-  const shop = openShop(url, operator.apiToken);
+  const daemon = await startDaemonProcess(operator.configFile, join(dir, "daemon.log"), [
+    "--disable-warning=ExperimentalWarning",
+    join(import.meta.dirname, "day/daemon-child.ts"),
+    operator.configFile,
+    JSON.stringify(time),
+  ]);
+  cleanUps.push(() => daemon.stop());
+  cloud.stripe.setWebhook(`${daemon.url}/webhooks/stripe`);
+  const shop = openShop(daemon.url, operator.apiToken);
   const store = open();
   cleanUps.push(() => store.close());
   const until = (at: number) => delay(Math.max(0, at - clock.now()) / speed);
 
   await until(day.from);
   const eve = leads(store, pool);
-  const beforehand = predicted(pool, known, day, eve, slots);
+  const policy = keptChoice(store, pool)?.policy;
+  const chosen = policy ? chosenText(policy) : "a price found by own misses";
+  const span = { ...day, fillFrom: time.shown };
+  const beforehand = predicted(store, pool, { claims: known, span, lead: eve, slots });
   const loads: number[] = [];
   const served: Promise<unknown>[] = [];
   for (const [index, at] of customers.entries()) {
@@ -153,7 +145,7 @@ try {
   await until(day.to);
 
   const real = measured(store, pool, day);
-  const asBuilt = predicted(pool, known, day, leads(store, pool), slots);
+  const asBuilt = predicted(store, pool, { claims: known, span, lead: leads(store, pool), slots });
   const now = clock.now();
   const waiting = makeBill(store, { from: day.from, until: day.to }, now).rows.filter(
     ({ purpose }) => purpose !== "serving",
@@ -164,7 +156,7 @@ try {
     own,
     hetzner: cloud.hetzner.bill().total,
   };
-  const planned = `${eve.builds.length} builds on the eve, planned with ${Math.round(eve.planMs / 1_000)} s of lead time`;
+  const planned = `${eve.builds.length} builds on the eve, planned with ${Math.round(eve.planMs / 1_000)} s of lead time, sized by ${chosen}`;
   const text = report({ real, beforehand, asBuilt }, euros, planned, loads);
   console.log(text);
   writeFileSync(join(import.meta.dirname, "../../docs/benchmarks/day.md"), text);

@@ -25,11 +25,18 @@ export interface DaemonProcess {
   kill(): Promise<void>;
 }
 
-/** @throws Error with the end of the log when the daemon ended instead of starting. */
-export async function startDaemonProcess(configFile: string, logFile: string): Promise<DaemonProcess> {
+/**
+ * @param args of Node; another program than `clawpool serve` writes the same log
+ * @throws Error with the end of the log when the daemon ended instead of starting.
+ */
+export async function startDaemonProcess(
+  configFile: string,
+  logFile: string,
+  args = clawpoolArgs(configFile, "serve"),
+): Promise<DaemonProcess> {
   const fd = openSync(logFile, "a");
   const from = statSync(logFile).size;
-  const child = spawn(process.execPath, clawpoolArgs(configFile, "serve"), {
+  const child = spawn(process.execPath, args, {
     stdio: ["ignore", fd, fd],
     detached: true,
   });

@@ -4,9 +4,11 @@ import Database from "better-sqlite3";
 import { countBegun } from "../../../pool/bill/hours.ts";
 import { hourMs } from "../../../pool/clock.ts";
 import type { PoolConfig } from "../../../pool/config/config.ts";
+import { keptChoice } from "../../../pool/sizing/kept-choice.ts";
 import { assumedLeadMs, measuredLead } from "../../../pool/sizing/lead-time.ts";
 import { createPolicy } from "../../../pool/sizing/policy/create.ts";
 import { replay, tickMs } from "../../../pool/sizing/replay/replay.ts";
+import { memoryMs } from "../../../pool/sizing/sizer.ts";
 import type { Store } from "../../../pool/store/store.ts";
 
 export interface Day {
@@ -28,14 +30,17 @@ export interface Outcome {
   readonly missedWaitMs: number | null;
 }
 
-/** A store that remembers these customers, as one that had been there would. */
-export function remember(file: string, plan: string, region: string, claims: Float64Array): void {
+/** A store that remembers these customers, as one that had served them at once would. */
+export function remember(
+  file: string,
+  { name, plan }: Pick<PoolConfig, "name" | "plan">,
+  region: string,
+  claims: Float64Array,
+): void {
   const db = new Database(file);
-  const insert = db.prepare(
-    "INSERT INTO demand (order_id, at, plan, region, pool) VALUES (?, ?, ?, ?, NULL)",
-  );
+  const insert = db.prepare("INSERT INTO demand (order_id, at, plan, region, pool) VALUES (?, ?, ?, ?, ?)");
   db.transaction(() => {
-    for (const [index, at] of claims.entries()) insert.run(`before-${index}`, at, plan, region);
+    for (const [index, at] of claims.entries()) insert.run(`before-${index}`, at, plan, region, name);
   })();
   db.close();
 }
@@ -73,33 +78,47 @@ export function measured(store: Store, pool: PoolConfig, { from, to }: Day): Out
   };
 }
 
-/** How long this pool's builds took so far, in ms; what is assumed before the first. */
-export function leads(
-  store: Store,
-  pool: PoolConfig,
-): { readonly planMs: number; readonly builds: number[] } {
-  const times = store
-    .builds(pool.name)
-    .flatMap(({ ok, startedAt, endedAt }) => (ok ? [endedAt - startedAt] : []));
-  return { planMs: measuredLead(store, pool).planMs, builds: times.length > 0 ? times : [assumedLeadMs] };
+/** What the pool's builds took so far, ms. */
+export interface Lead {
+  /** What it is planned with: waits for a free slot included. */
+  readonly planMs: number;
+  /** Each build from its slot on; the replay has slots of its own. */
+  readonly builds: readonly number[];
 }
 
-/** The same pool in the simulator: same customers before and on the day, builds that last as long as those. */
+export function leads(store: Store, pool: PoolConfig): Lead {
+  const builds = store.builds(pool.name).flatMap(({ ok, machine, endedAt }) => {
+    const begun = store.machineStates(machine).find(({ state }) => state === "creating");
+    return ok && begun ? [endedAt - begun.at] : [];
+  });
+  return { planMs: measuredLead(store, pool).planMs, builds: builds.length > 0 ? builds : [assumedLeadMs] };
+}
+
+/** The same pool in the simulator: sized by what the daemon chose, told of the same customers before, filled as late. */
 export function predicted(
+  store: Store,
   pool: PoolConfig,
-  claims: Float64Array,
-  { from, to }: Day,
-  { planMs, builds }: { readonly planMs: number; readonly builds: readonly number[] },
-  slots: number,
+  record: {
+    /** Epoch ms, ascending. */
+    readonly claims: Float64Array;
+    readonly span: Day & { readonly fillFrom: number };
+    readonly lead: Lead;
+    readonly slots: number;
+  },
 ): Outcome {
-  const since = claims[0] ?? from;
+  const { claims, lead, slots } = record;
+  const { from, to, fillFrom } = record.span;
+  const first = claims.findIndex((at) => at >= fillFrom - memoryMs);
+  const since = claims[first] ?? fillFrom;
+  const chosen = keptChoice(store, pool)?.policy ?? null;
+  const policy = createPolicy(pool, { since, eurPerHour: null, chosen });
+  const later = claims.findIndex((at) => at >= fillFrom);
+  for (const at of claims.subarray(first, later)) policy.claim({ at, hit: true });
   let next = 0;
   const outcome = replay({
-    ...{ claims, from: since, to, scoreFrom: from, slots, leadMs: planMs, tickMs },
-    nextBuild: () => ({ ms: builds[next++ % builds.length] ?? planMs, failed: false }),
-    policy: createPolicy(pool, { since, eurPerHour: null }),
-    maxTotal: pool.maxTotal,
-    buildsPerMinute: pool.maxBuildsPerMinute,
+    ...{ claims: claims.subarray(later), from: fillFrom, to, scoreFrom: from, slots, tickMs, policy },
+    ...{ leadMs: lead.planMs, maxTotal: pool.maxTotal, buildsPerMinute: pool.maxBuildsPerMinute },
+    nextBuild: () => ({ ms: lead.builds[next++ % lead.builds.length] ?? lead.planMs, failed: false }),
   });
   return {
     ...{ claims: outcome.claims, hits: outcome.claims - outcome.misses },
