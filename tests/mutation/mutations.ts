@@ -325,7 +325,7 @@ export const mutations: readonly Mutation[] = [
     before: "if (state?.serverId && state.tainted) return adoptTainted(machine, state.serverId, context);",
     after: "",
     why: "a server that terraform tainted is looked at, not taken or replaced blindly",
-    caughtBy: ["machine/lifecycle"],
+    caughtBy: ["machine/creating"],
   },
   {
     id: "plan-of-another",
