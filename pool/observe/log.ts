@@ -21,9 +21,10 @@ const shapes: readonly RegExp[] = [
   // Keys of model providers and tokens of Telegram bots: the customer's own.
   new RegExp(`${begin}sk-[A-Za-z0-9_-]{16,}`, "g"),
   new RegExp(`${begin}\\d{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])`, "g"),
-  // With a capital letter: a SHA-256 in hexadecimal has 64 characters too, and audit lines are full of them.
+  // With a capital letter: a SHA-256 in hexadecimal has 64 characters too, and audit lines are full of them. A public key
+  // may have 64 letters and digits before its first slash.
   new RegExp(
-    `${begin}(?=[A-Za-z]*\\d)(?=\\d*[A-Za-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{64}(?![A-Za-z0-9])`,
+    `${begin}(?<!ssh-ed25519 )(?=[A-Za-z]*\\d)(?=\\d*[A-Za-z])(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{64}(?![A-Za-z0-9])`,
     "g",
   ),
 ];

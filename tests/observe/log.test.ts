@@ -90,6 +90,7 @@ describe("the scrubber of the log", () => {
       fc.constant(0).map(() => randomUUID()),
       fc.constantFrom(
         generateKeyPair().publicKey,
+        `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${"aB3".repeat(13)}/abc`,
         "cs_test_a1B2c3D4e5F6g7H8",
         "evt_1MqLKzLkdIwHu7ixUEgQXK3s",
         "2026-01-01T00:00:00.000Z",

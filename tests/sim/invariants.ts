@@ -47,9 +47,11 @@ const isBare = ({ store }: Story, subject: string): boolean =>
   store.order(subject as OrderId)?.state === "failed" &&
   store.agentSecrets(subject as OrderId).gatewayToken === "";
 
-/** Hetzner's refusal shows only in an order, and nothing had to be ordered since: it stays told. */
+/** Hetzner's refusal shows only in an order, and nothing had to be ordered since, by this store: it stays told. */
 const isUntried = ({ world }: Story, { kind, subject, at }: Flag): boolean =>
-  kind === "frozen" && subject === "cloud" && !world.builds.bought.some((bought) => bought > at);
+  kind === "frozen" &&
+  subject === "cloud" &&
+  !world.builds.bought.some((bought) => bought > Math.max(at, world.restoredAt ?? 0));
 
 /**
  * A serving machine shows another host key for good, or the row that came back is of before its key was born: its agent
@@ -142,7 +144,7 @@ export function judge(story: Story): void {
     isEntitled: (order) => world.isEntitled(order),
     bill: world.bill,
     maxTotal: world.maxTotal,
-    restored: world.restored,
+    restored: world.restoredAt !== null,
     touched: touchedNeighbours(world),
     told: [],
   };

@@ -30,7 +30,7 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
   await installation.records.settled();
   const rows = new Set<string>(story.store.machines({ live: true }).map(({ name }) => name));
   installation.store.rewind(kind === "lost");
-  world.restored = true;
+  world.restoredAt = world.clock.now();
   // A row of before its server was bought cannot know that it was, and is gone again: it may be built once more.
   for (const line of world.bill) if (line.until !== null) line.name += ", before the store came back";
   if (kind === "elsewhere") {

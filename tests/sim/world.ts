@@ -222,8 +222,8 @@ export class World {
   leased = false;
   readonly terms = new Set<number>();
   fenced = 0;
-  /** The store was lost or an older one came back. */
-  restored = false;
+  /** When a store came back, or was lost; null while it is the first. */
+  restoredAt: number | null = null;
   /** From then on nothing fails any more. */
   calm = false;
   /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */
