@@ -61,7 +61,7 @@ export interface Facts {
   readonly isEntitled: (order: string) => boolean;
   readonly bill: readonly BilledServer[];
   readonly maxTotal: number;
-  /** An older store came back: its pins may be of before a machine's key was born, and nobody is let in by them. */
+  /** An older store came back: its pins may be of before a machine's key was born. Nobody is let in by them, which is told. */
   readonly restored?: boolean;
   /** Words about servers of others that are gone or changed. */
   readonly touched: readonly string[];
@@ -245,13 +245,15 @@ function* missing({ store, servers }: Facts): Generator<string> {
 }
 
 function* unclean({ store, servers, restored = false }: Facts): Generator<string> {
+  const told = new Set(store.flags().map(({ subject }) => subject));
   for (const machine of store.machines({ states: ["serving"] })) {
     const server = servers.find(({ id }) => id === machine.serverId);
     if (!server) continue;
     const { name, order, hostKey } = machine;
     if (server.serves !== order) yield `I9: ${name} is order ${order}'s and attested for ${server.serves}`;
     if (server.admin) yield `I9: ${name} serves and still lets its builder in`;
-    if (!restored && hostKey === publicKeyOf(store.machineSecrets(machineName(name)).bootHostKey))
+    const isPinned = hostKey !== publicKeyOf(store.machineSecrets(machineName(name)).bootHostKey);
+    if (!isPinned && !(restored && told.has(name)))
       yield `I9: ${name} serves and shows the host key of its user_data`;
   }
 }
