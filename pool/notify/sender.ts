@@ -110,7 +110,7 @@ export function createSender({ store, courier, clock, random, config, log }: Sen
     if (!message) return;
     const failure = await deliver(channel, render(message, config().instance));
     if (failure === null) {
-      store.endMessage(id, { state: "delivered" });
+      store.endMessage(message.id, { state: "delivered" });
       const { run = 0 } = trouble.get(channel) ?? {};
       trouble.delete(channel);
       if (run >= tellFrom) store.hastenMessages(channel);

@@ -66,6 +66,11 @@ export interface Outbox {
   orderEvent(event: OrderEvent): boolean;
 }
 
+/** By the time and the content as well as by a number: numbers come again when an older database is restored. */
+function idOf(what: readonly (string | number)[]): string {
+  return `msg_${createHash("sha256").update(JSON.stringify(what)).digest("hex").slice(0, 24)}`;
+}
+
 export function createOutbox(db: Database, clock: Clock, policy: () => NoticePolicy): Outbox {
   function insert(
     channel: Channel,
@@ -78,13 +83,9 @@ export function createOutbox(db: Database, clock: Clock, policy: () => NoticePol
       .prepare<[], { seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
       .get() ?? { seq: 0 };
     const [now, text] = [clock.now(), JSON.stringify(data)];
-    // By the time and the content as well: numbers come again when an older database is restored.
-    const digest = createHash("sha256")
-      .update(JSON.stringify([seq, now, channel, type, text]))
-      .digest("hex");
     db.prepare(
       `INSERT INTO outbox (id, channel, type, subject, created_at, data, next_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    ).run(`msg_${digest.slice(0, 24)}`, channel, type, subject, now, text, dueAt);
+    ).run(idOf([seq, now, channel, type, text]), channel, type, subject, now, text, dueAt);
   }
 
   /** When a new message of alerts is due: not sooner than the window behind the one before. */
@@ -194,13 +195,16 @@ export function outboxVerbs({ db, clock, history, write }: StoreContext): Outbox
 
     beginMessage: (id, nextAt) =>
       write(() => {
-        const { changes } = db
-          .prepare(
-            `UPDATE outbox SET attempts = attempts + 1, begun_at = coalesce(begun_at, ?), next_at = ?
-             WHERE id = ? AND state = 'waiting'`,
-          )
-          .run(clock.now(), nextAt, id);
-        return changes === 1 ? find(id) : null;
+        const known = find(id);
+        if (known?.state !== "waiting") return null;
+        const now = clock.now();
+        // Alerts are gathered until now: an older database that is restored may have gathered others under the same id.
+        const isGathered = known.type === "alerts" && known.begunAt === null;
+        const sent = isGathered ? idOf([id, now, JSON.stringify(known.data)]) : id;
+        db.prepare(
+          `UPDATE outbox SET id = ?, attempts = attempts + 1, begun_at = coalesce(begun_at, ?), next_at = ? WHERE id = ?`,
+        ).run(sent, now, nextAt, id);
+        return find(sent);
       }),
 
     endMessage: (id, outcome) =>
