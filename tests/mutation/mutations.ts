@@ -393,4 +393,20 @@ export const mutations: readonly Mutation[] = [
     why: "text that is not of a label's alphabet never becomes one",
     caughtBy: ["machine/labels"],
   },
+  {
+    id: "alert-to-a-sent-message",
+    file: "pool/store/outbox.ts",
+    before: "AND state = 'waiting' AND type = 'alerts' AND begun_at IS NULL\",",
+    after: "AND state = 'waiting' AND type = 'alerts'\",",
+    why: "what was sent is not changed: nobody would hear of the rest",
+    caughtBy: ["store/sqlite"],
+  },
+  {
+    id: "one-id-for-two-texts",
+    file: "pool/store/outbox.ts",
+    before: "const sent = isGathered ?",
+    after: "const sent = !isGathered ?",
+    why: "a receiver drops what comes again by its id: other alerts are another message",
+    caughtBy: ["store/sqlite"],
+  },
 ];

@@ -103,6 +103,25 @@ export function outboxPromises(rig: {
       );
     });
 
+    it("has another id for other alerts, also where an older database gathered them from the same moment on", () => {
+      const first = rig.time.ms;
+      const sent = (subject: string): string => {
+        store.close();
+        rig.time.ms = first;
+        store = rig.open(() => policy);
+        store.flag("stuck", "m-1", "it is stuck");
+        const [gathering] = waiting();
+        pass(5_000);
+        store.flag("stuck", subject, "it is stuck, too");
+        const { id } = begin();
+        assert.ok(gathering && id !== gathering.id);
+        return id;
+      };
+      const id = sent("m-2");
+      assert.notEqual(sent("m-3"), id);
+      assert.equal(sent("m-2"), id);
+    });
+
     it("adds nothing to a message that was tried: its id may be known outside", () => {
       store.flag("stuck", "m-1", "it is stuck");
       const tried = begin();
