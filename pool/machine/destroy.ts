@@ -91,8 +91,8 @@ async function cutOff({ name, state, tailnetNode }: Machine, { tailnet, log }: S
 
 /**
  * Once the server is gone nothing can join any more: the machine's devices are deleted until Tailscale shows none. A
- * hand-over that failed after its join left one whose id never reached us; it is known by the machine's name, which no
- * other machine ever has.
+ * hand-over that failed after its join, or was begun twice, left one whose id never reached us; it is known by the machine's
+ * name, which no other machine ever has.
  */
 async function removeDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
   const { name, order, generation, tailnetNode } = machine;
@@ -101,7 +101,7 @@ async function removeDevices(machine: Machine, { tailnet, config }: StageContext
     await tailnet.deleteDevice(tailnetNode, { subject: name, why: "its server is gone" });
   const tag = config().tailnet?.tags[0];
   // One that recovery knows by its labels alone has no order any more, and may have had one.
-  if (!tag || (order === null && generation === 0) || tailnetNode !== null) return;
+  if (!tag || (order === null && generation === 0)) return;
   for (const { hostname, nodeId } of await tailnet.devices(tag)) {
     if (hostname !== name) continue;
     await tailnet.deleteDevice(nodeId, { subject: name, why: "it joined in a hand-over that failed" });

@@ -67,7 +67,8 @@ export async function watchResumed({ world, store }: Story): Promise<never> {
     await world.clock.delay(chance.between(5, 15) * 60_000);
     for (const { kind, subject } of store.flags()) {
       const server = world.servers.get(store.machine(subject as MachineName)?.serverId ?? 0);
-      if (kind !== "not-resumed" || server?.machine.rot !== "host-key") continue;
+      const isResuming = kind === "not-resumed" || kind === "stuck";
+      if (!isResuming || server?.machine.rot !== "host-key") continue;
       server.machine.rot = null;
       world.note(`a person mends the host key of ${subject}`);
     }

@@ -10,7 +10,7 @@ import { type Plot, Story } from "./story.ts";
 import { World } from "./world.ts";
 
 const minute = 60_000;
-/** How long after the last fault everything may take to be in order (I8): a build, its retries, the grace of a release. */
+/** How long after the last fault, and what people do last, everything may take to be in order (I8): a build, its retries, the grace of a release. */
 const patience = 120 * minute;
 
 export interface Outcome {
@@ -137,9 +137,12 @@ async function play(story: Story, lasts: number): Promise<boolean> {
   await world.clock.advance(lasts);
   world.calm = true;
   world.note("calm");
-  const end = world.clock.now() + patience;
+  const last = world.clock.now() + 3 * patience;
+  let end = world.clock.now() + patience;
   while (!isSettled(story) && world.clock.now() < end) {
     await world.clock.advance(20_000);
+    // What people do in between takes its time as well; they come to an end.
+    if (!story.over) end = Math.min(world.clock.now() + patience, last);
     if (story.daemon.serving) story.installation.watch.late();
   }
   return isSettled(story);

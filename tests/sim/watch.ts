@@ -27,7 +27,10 @@ export class Watch {
     this.#world = world;
     this.#store = store;
     world.isComparing = () => store.setting("sweep/cloud") !== null;
-    world.isRemembered = (name) => (store.machine(name as MachineName)?.state ?? "destroyed") !== "destroyed";
+    world.isRemembered = (name) => {
+      const row = store.machine(name as MachineName);
+      return row !== null && row.state !== "destroyed" && row.serverId === null;
+    };
     world.onMade = (server) => this.#made(server);
     world.onDelete = (server) => this.#deleted(server);
   }
@@ -115,7 +118,9 @@ export class Watch {
     if (state === "planned" && this.#store.machines({ live: true }).length > world.maxTotal)
       world.violate("I7", `more than ${world.maxTotal} machines are planned`);
     if (state === "destroyed") {
-      const left = [...world.servers.values()].find((other) => other.name === name);
+      const left = [...world.servers.values()].find(
+        (other) => other.name === name && !world.strays.has(`server ${other.id}`),
+      );
       if (left) world.violate("I3", `${name} is closed and its server ${left.id} exists`);
     }
     if (state === "serving" && server) this.#serves(name, order, server);

@@ -168,7 +168,7 @@ export class World {
   readonly strays = new Map<string, number>();
   /** What is somebody else's, as it was at the beginning. */
   neighbours: readonly string[] = [];
-  /** Whether a live row has this name. */
+  /** Whether a live row has this name and looks for its server by it; who knows an id looks for that one. */
   isRemembered: (name: string) => boolean = () => true;
   /** Whether the daemon has begun to compare the cloud with its rows. */
   isComparing: () => boolean = () => false;
