@@ -6,6 +6,7 @@
 
 import { auditedRun } from "../observe/audited-run.ts";
 import { judgeFailure } from "../refill/stop.ts";
+import type { Store } from "../store/store.ts";
 import type { Machine } from "./machine.ts";
 import { atOnce, type Stage, type StageContext } from "./stage.ts";
 import { usableOrAside } from "./state.ts";
@@ -94,19 +95,25 @@ async function cutOff({ name, state, tailnetNode }: Machine, { tailnet, log }: S
  * hand-over that failed after its join, or was begun twice, left one whose id never reached us; it is known by the machine's
  * name, which no other machine ever has.
  */
-async function removeDevices(machine: Machine, { tailnet, config }: StageContext): Promise<void> {
+async function removeDevices(machine: Machine, { store, tailnet, config }: StageContext): Promise<void> {
   const { name, order, generation, tailnetNode } = machine;
   if (!tailnet) return;
   if (tailnetNode && (await tailnet.device(tailnetNode)) !== null)
     await tailnet.deleteDevice(tailnetNode, { subject: name, why: "its server is gone" });
   const tag = config().tailnet?.tags[0];
-  // One that recovery knows by its labels alone has no order any more, and may have had one.
-  if (!tag || (order === null && generation === 0)) return;
+  // One whose row recovery made or changed has no order any more, and may have had one.
+  const wasNobodys = order === null && generation === 0 && !isRecovered(name, store);
+  if (!tag || wasNobodys) return;
   for (const { hostname, nodeId } of await tailnet.devices(tag)) {
     if (hostname !== name) continue;
     await tailnet.deleteDevice(nodeId, { subject: name, why: "it joined in a hand-over that failed" });
   }
 }
+
+const isRecovered = (name: string, store: Pick<Store, "auditRows">): boolean =>
+  store
+    .auditRows({ subject: name, limit: Number.MAX_SAFE_INTEGER })
+    .some(({ action }) => action === "machine.recovered");
 
 /** The id of the machine's server while the cloud still has one. */
 async function remaining(machine: Machine, { cloud }: StageContext): Promise<number | null> {
