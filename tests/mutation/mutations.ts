@@ -357,7 +357,7 @@ export const mutations: readonly Mutation[] = [
     before: "for (let wanted = Math.min(allowed(store, pool, demand, now), pace); wanted > 0; wanted--) {",
     after: "for (let wanted = Math.min(lacking, pace); wanted > 0; wanted--) {",
     why: "builds that fail too often stop the refill",
-    caughtBy: ["sizing"],
+    caughtBy: ["refill"],
   },
   // The bill.
   {
