@@ -100,9 +100,20 @@ async function work(): Promise<void> {
   await worker.terminate();
 }
 
+function sum(): void {
+  if (values["kill-points"])
+    console.log(`${points} points at which the daemon was killed, in ${seeds} stories`);
+  const rate = runs / ((performance.now() - started) / 1000);
+  console.log(
+    `${runs} seeds, ${events} events, ${violations} violations, ${rate.toFixed(1)} seeds per second`,
+  );
+}
+
+// An hour's work says what it came to also when somebody has enough of it.
+process.once("SIGINT", () => {
+  sum();
+  process.exit(130);
+});
 await Promise.all(Array.from({ length: jobs }, work));
-if (values["kill-points"])
-  console.log(`${points} points at which the daemon was killed, in ${seeds} stories`);
-const rate = runs / ((performance.now() - started) / 1000);
-console.log(`${runs} seeds, ${events} events, ${violations} violations, ${rate.toFixed(1)} seeds per second`);
+sum();
 process.exitCode = violations > 0 ? 1 : 0;
