@@ -30,7 +30,7 @@ interface Live {
 }
 
 /** Until a person has seen that the refill stopped, and resumed it. */
-const personMs = 3_600_000;
+const personMs = hourMs;
 /** As many as the daemon looks at. */
 const newest = 100;
 

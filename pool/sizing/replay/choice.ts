@@ -9,7 +9,7 @@ import { type ChosenPolicy, chosenPolicy, chosenText } from "../policy/chosen.ts
 import { type Sized, withinGuards } from "../policy/create.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
-import { type CheckoutRecord, readCheckouts } from "./checkouts.ts";
+import type { CheckoutRecord } from "./checkouts.ts";
 import { drawn, type Experiment } from "./experiment.ts";
 import { RecordedForecast } from "./recorded.ts";
 import { replay, tickMs } from "./replay.ts";
@@ -156,11 +156,10 @@ export class Trials {
     const from = Math.max(trace.from, this.#record.fillFrom ?? scoreFrom - fillMs);
     const first = trace.claims.findIndex((at) => at >= from);
     const result = replay({
-      ...{ ...rules, from, to: trace.to, scoreFrom, leadMs, tickMs },
+      ...{ ...rules, from, to: trace.to, scoreFrom, leadMs, tickMs, checkouts },
       claims: trace.claims.subarray(first < 0 ? trace.claims.length : first),
       policy: this.policy(setting),
       nextBuild: drawn({ planMs: leadMs, builds }),
-      ...(checkouts && { open: readCheckouts(checkouts) }),
     });
     const { claims, misses, idleHours, paidHours } = result;
     return {

@@ -4,7 +4,7 @@ import { spread } from "../../random.ts";
 import { missShareBound } from "../forecast/distributions.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import type { RefillRules } from "./brakes.ts";
-import { type CheckoutRecord, readCheckouts } from "./checkouts.ts";
+import type { CheckoutRecord } from "./checkouts.ts";
 import { type ReplayOptions, type ReplayResult, replay, tickMs } from "./replay.ts";
 
 export interface Experiment {
@@ -71,9 +71,8 @@ export function tryOut(
   const { policy = candidate.policy(), ...rest } = options;
   const scoreFrom = scoredFrom(experiment);
   const result = replay({
-    ...{ claims, from, to, scoreFrom, policy, tickMs, leadMs: lead.planMs },
+    ...{ claims, from, to, scoreFrom, policy, checkouts, tickMs, leadMs: lead.planMs },
     ...{ ...rules, ...rest, nextBuild: drawn(lead) },
-    ...(checkouts && { open: readCheckouts(checkouts) }),
   });
   return outcome(candidate, result, (to - scoreFrom) / hourMs, pricePerHour);
 }

@@ -10,7 +10,7 @@ import { hourMs } from "../../clock.ts";
 import { steps, type WarmMachine } from "../../refill/steps.ts";
 import type { SizingPolicy } from "../policy/policy.ts";
 import { Brakes, type RefillRules } from "./brakes.ts";
-import type { OpenAt } from "./checkouts.ts";
+import { type CheckoutRecord, readCheckouts } from "./checkouts.ts";
 
 /** How often the daemon looks when nothing happens, ms. */
 export const tickMs = 300_000;
@@ -28,8 +28,8 @@ export interface ReplayOptions extends RefillRules {
   readonly leadMs: number;
   readonly tickMs: number;
   readonly policy: SizingPolicy;
-  /** Open checkouts of the record; none are known when absent. */
-  readonly open?: OpenAt;
+  /** Absent where no record of them was kept. */
+  readonly checkouts?: CheckoutRecord | undefined;
   /** False retires a surplus at once, paid hour or not: only to see what waiting for the hour's end saves. */
   readonly hysteresis?: boolean;
   /** After each decision. */
@@ -72,6 +72,7 @@ interface Build {
 export function replay(options: ReplayOptions): ReplayResult {
   const { claims, leadMs, policy, scoreFrom, tickMs, to, hysteresis = true } = options;
   const brakes = new Brakes(options);
+  const openAt = options.checkouts && readCheckouts(options.checkouts);
   const ready: Ready[] = [];
   const builds: Build[] = [];
   const waiting: number[] = [];
@@ -93,7 +94,7 @@ export function replay(options: ReplayOptions): ReplayResult {
     }
   };
   const decide = (now: number) => {
-    const wanted = policy.wanted({ now, leadMs, open: options.open?.(now, leadMs) ?? null });
+    const wanted = policy.wanted({ now, leadMs, open: openAt?.(now, leadMs) ?? null });
     const state = { ready, building: builds.length, queued, waiting: waiting.length };
     const live = ready.length + builds.length + queued;
     const most = brakes.affordable(live, now);

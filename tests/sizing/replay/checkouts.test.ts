@@ -75,17 +75,16 @@ describe("open checkouts of a record", () => {
   });
 
   it("tell a policy who is about to pay", () => {
-    const run = (checkouts: CheckoutRecord | null) =>
+    const run = (checkouts: CheckoutRecord | undefined) =>
       replay({
-        ...{ claims, from, to, scoreFrom: from + 14 * dayMs, leadMs, slots: 10, tickMs: minuteMs },
+        ...{ claims, from, to, scoreFrom: from + 14 * dayMs, leadMs, slots: 10, tickMs: minuteMs, checkouts },
         nextBuild: () => ({ ms: leadMs, failed: false }),
         policy: adaptivePolicy({
           ...{ demand: forecastDemand(createCalendar("UTC"), from), holdMs: 0 },
           goal: { worthHours: 10 },
         }),
-        ...(checkouts && { open: readCheckouts(checkouts) }),
       });
-    const [told, untold] = [run(recordOf(bought)), run(null)];
+    const [told, untold] = [run(recordOf(bought)), run(undefined)];
     assert.ok(told.misses < untold.misses, `${told.misses} and ${untold.misses} misses`);
     assert.ok(told.idleHours < untold.idleHours, `${told.idleHours} and ${untold.idleHours} idle hours`);
   });
