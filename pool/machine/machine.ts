@@ -171,6 +171,10 @@ export interface Machine {
 export const isProvedAgain = ({ state, readyAt }: Machine): boolean =>
   state === "proving" && readyAt !== null;
 
+/** Its row is open: it has a server, or may get one. */
+export const isLive = <M extends Pick<Machine, "state">>(machine: M | null): machine is M =>
+  machine !== null && machine.state !== "destroyed";
+
 /** The one predicate for "claimable": count, list, claim and metrics all use it (the store has it as SQL too). */
 export function isClaimable(machine: Machine): boolean {
   return machine.state === "ready" && machine.order === null && !machine.withheld && machine.held === null;

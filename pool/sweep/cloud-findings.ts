@@ -2,7 +2,7 @@
 import type { CloudServer } from "../cloud/cloud.ts";
 import type { CloudResource, OwnedKind, ResourceKind } from "../cloud/resources.ts";
 import { ownLabels } from "../machine/labels.ts";
-import type { Machine, MachineName, MachineState } from "../machine/machine.ts";
+import { isLive, type Machine, type MachineName, type MachineState } from "../machine/machine.ts";
 import type { SeenResource, Store } from "../store/store.ts";
 import type { PlatformIds } from "../terraform/terraform.ts";
 
@@ -88,7 +88,7 @@ type Known = Pick<Store, "machine" | "machineByServerId" | "order">;
 
 function isKnown(server: Pick<CloudServer, "id" | "name">, store: Known): boolean {
   const owners = [store.machineByServerId(server.id), store.machine(server.name as MachineName)];
-  return owners.some((owner) => owner !== null && owner.state !== "destroyed");
+  return owners.some(isLive);
 }
 
 /** @param since when this database first compared (epoch ms): it cannot know the story of what is older */
@@ -158,7 +158,7 @@ export function strayResources(
       if (platformOf(ids, kind).includes(id) || server !== null) return false;
       const machine = labels["clawpool-machine"];
       const row = machine === undefined ? null : store.machine(machine as MachineName);
-      return !row || row.state === "destroyed";
+      return !isLive(row);
     })
     .map((resource) => ({ ...resource, held: held(resource, since) }));
 }

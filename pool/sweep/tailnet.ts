@@ -6,7 +6,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config, SweepsConfig } from "../config/config.ts";
-import { isOwnName, type Machine, type MachineName } from "../machine/machine.ts";
+import { isLive, isOwnName, type Machine, type MachineName } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import { isKeyOf } from "../tailnet/key-stock.ts";
 import type { AuthKeyShown, Tailnet, TailnetDevice } from "../tailnet/tailnet.ts";
@@ -69,8 +69,7 @@ export function createTailnetSweep(options: TailnetSweepOptions): Sweep {
 
   const isLeftover = ({ hostname, nodeId }: TailnetDevice): boolean => {
     if (!isOwnName(config().instance, hostname)) return false;
-    const row = store.machine(hostname as MachineName);
-    if (row && row.state !== "destroyed") return false;
+    if (isLive(store.machine(hostname as MachineName))) return false;
     return !store.machines({ live: true }).some(({ tailnetNode }) => tailnetNode === nodeId);
   };
 

@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { SweepsConfig } from "../config/config.ts";
-import type { Machine, MachineName, MachineState } from "../machine/machine.ts";
+import { isLive, type MachineName, type MachineState } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
 import type { StackFolder, Terraform } from "../terraform/terraform.ts";
 import { isDue, recall } from "./sightings.ts";
@@ -101,8 +101,6 @@ export function createTerraformSweep(options: TerraformSweepOptions): Sweep {
     },
   };
 }
-
-const isLive = (machine: Machine | null): boolean => machine !== null && machine.state !== "destroyed";
 
 function described({ content, resources }: StackFolder): string {
   switch (content) {

@@ -1,6 +1,6 @@
 /** What must hold whatever happens: at each step where it can be broken, and at the end of all trouble (tests/invariants.ts). */
 import type { PoolConfig } from "../../pool/config/config.ts";
-import type { MachineName, OrderId } from "../../pool/machine/machine.ts";
+import { isLive, type MachineName, type OrderId } from "../../pool/machine/machine.ts";
 import { isFixed } from "../../pool/sizing/policy/create.ts";
 import type { Flag } from "../../pool/store/store.ts";
 import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
@@ -100,8 +100,7 @@ export function isSettled(story: Story): boolean {
   const { store, world, installation } = story;
   if (!story.over || !story.daemon.serving || story.daemon.life.dead) return false;
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
-  if (machineFolders(story).some((name) => (store.machine(name)?.state ?? "destroyed") === "destroyed"))
-    return false;
+  if (machineFolders(story).some((name) => !isLive(store.machine(name)))) return false;
   const [pool] = installation.config.pools;
   if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story)) return false;
   if (store.messages({ states: ["waiting"] }).length > 0) return false;

@@ -2,7 +2,7 @@
  * What must hold at each step, looked at after each transaction over what it changed: the audit rows that it wrote name
  * every machine and order that moved. The end is judged over everything (tests/invariants.ts).
  */
-import type { Machine, MachineName, OrderId } from "../../pool/machine/machine.ts";
+import { isLive, type Machine, type MachineName, type OrderId } from "../../pool/machine/machine.ts";
 import { auditRow } from "../../pool/store/audit.ts";
 import { ChainCheck, type StoredAuditRow } from "../../pool/store/audit-chain.ts";
 import type { AuditRow, Store } from "../../pool/store/store.ts";
@@ -29,7 +29,7 @@ export class Watch {
     world.isComparing = () => store.setting("sweep/cloud") !== null;
     world.isRemembered = (name) => {
       const row = store.machine(name as MachineName);
-      return row !== null && row.state !== "destroyed" && row.serverId === null;
+      return isLive(row) && row.serverId === null;
     };
     world.onMade = (server) => this.#made(server);
     world.onDelete = (server) => this.#deleted(server);
@@ -138,7 +138,7 @@ export class Watch {
   /** Intent before money (I3), and no more than allowed (I7). */
   #made({ name }: SimServer): void {
     const row = this.#store.machine(name as MachineName);
-    if (!row || row.state === "destroyed") this.#world.violate("I3", `${name} is bought and has no row`);
+    if (!isLive(row)) this.#world.violate("I3", `${name} is bought and has no row`);
     const { strays, maxTotal } = this.#world;
     const bought = ourServers(this.#world).filter(({ id }) => !strays.has(`server ${id}`)).length;
     if (bought > maxTotal) this.#world.violate("I7", `${bought} servers exist, ${maxTotal} are allowed`);
