@@ -4,6 +4,7 @@
  * a tailscaled that is down is restarted, a bounded number of times; the operator is told at once, the customer when it lasts. A heartbeat never
  * destroys, and leaves alone what was switched off on purpose or is suspended.
  */
+import { hourMs } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import { createLoop, type Loop } from "../loop.ts";
 import type { Health } from "../store/store.ts";
@@ -15,7 +16,6 @@ import type { Machine, MachineName } from "./machine.ts";
 import type { RepairedUnit } from "./protocol.ts";
 import type { Next, StageContext } from "./stage.ts";
 
-const hour = 3_600_000;
 /** Behind a repair. */
 const againMs = 20_000;
 /** Behind the first repair; doubles with each of the last hour. */
@@ -76,7 +76,7 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
   /** The row behind this look. */
   function take(before: Health, { state, reason }: Diagnosis): Health {
     const now = clock.now();
-    const repairs = before.repairs.filter((at) => at > now - hour);
+    const repairs = before.repairs.filter((at) => at > now - hourMs);
     if (state === "healthy") {
       const since = before.state === "healthy" ? before.since : now;
       return { ...before, repairs, state, since, misses: 0, reason: null, told: false };

@@ -1,7 +1,7 @@
 /** Prometheus metrics, computed from the store when they are read: what a row says cannot drift from what is shown. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { makeBill } from "../bill/bill.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, dayMs } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import { healthStates } from "../machine/diagnose.ts";
 import { isClaimable, machineStates } from "../machine/machine.ts";
@@ -173,7 +173,7 @@ export function createMetrics(
     collect() {
       this.reset();
       const now = clock.now();
-      const { rows } = makeBill(store, { from: now - 24 * 3_600_000, until: now }, now);
+      const { rows } = makeBill(store, { from: now - dayMs, until: now }, now);
       for (const { name } of config().pools) {
         const ready = rows.filter(({ pool, purpose }) => pool === name && purpose === "ready");
         this.set(

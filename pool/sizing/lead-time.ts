@@ -1,4 +1,5 @@
 /** How long a machine takes from intent to ready, as measured on this installation. */
+import { hourMs } from "../clock.ts";
 import type { PoolConfig } from "../config/config.ts";
 import { countedBuilds } from "../refill/budget.ts";
 import type { Build, Store } from "../store/store.ts";
@@ -16,7 +17,7 @@ export function leadTimeMs(store: Store, plan: string): number | null {
 export const assumedLeadMs = 300_000;
 
 /** No pool is planned for longer; what a build that hung took says nothing of the next. */
-const longestLeadMs = 2 * 3_600_000;
+const longestLeadMs = 2 * hourMs;
 
 export interface Spread {
   /** Milliseconds. */

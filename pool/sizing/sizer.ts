@@ -3,7 +3,7 @@
  * order, also those of before the daemon's start. Nothing of it is kept but in the store; asked twice at the same moment
  * it says the same.
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, dayMs } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import type { Checkout, Demand, Store } from "../store/store.ts";
 import { createCalendar } from "./forecast/calendar.ts";
@@ -22,7 +22,7 @@ import { shareBetween } from "./shared-budget.ts";
 import { minReadyOf, type TargetOf } from "./target.ts";
 
 /** Older payments are forgotten: half of what the season remembers is five weeks old. */
-export const memoryMs = 26 * 7 * 86_400_000;
+export const memoryMs = 26 * 7 * dayMs;
 
 /** A clock that was set back by more than this: what was learned begins anew, with what is known at that time. */
 const longestStepBackMs = 600_000;

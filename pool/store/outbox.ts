@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Database } from "better-sqlite3";
-import type { Clock } from "../clock.ts";
+import { type Clock, dayMs } from "../clock.ts";
 import type { OrderEvent } from "../order/order.ts";
 import type { StoreContext } from "./context.ts";
 import type { AlertEntry, Channel, Message, NoticePolicy } from "./rows.ts";
@@ -54,7 +54,7 @@ const gatherMs = 10_000;
 /** Further ones are only counted: nobody reads on, and `clawpool status` has them all. */
 const mostEntries = 200;
 /** Delivered messages are kept so long to be looked at. */
-const keepMs = 7 * 24 * 3_600_000;
+const keepMs = 7 * dayMs;
 
 const columns = `id, channel, type, subject, created_at AS "createdAt", data, state, attempts, begun_at AS "begunAt", next_at AS "nextAt",
   ended_at AS "endedAt", error`;

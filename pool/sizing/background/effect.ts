@@ -1,4 +1,5 @@
 /** What a change of the configuration means in machines and money: by its bounds, and by own history where there is enough. */
+import { dayMs } from "../../clock.ts";
 import type { Config, PoolConfig } from "../../config/config.ts";
 import type { ReadableStore } from "../../store/reading.ts";
 import { priceOf } from "../price.ts";
@@ -36,10 +37,10 @@ export interface PoolEffect {
 }
 
 /** What is replayed: half of what a season remembers. */
-const historyMs = 8 * 7 * 86_400_000;
+const historyMs = 8 * 7 * dayMs;
 /** Fewer claims than this, or fewer days, foretell nothing. */
 const fewestClaims = 50;
-const fewestMs = 14 * 86_400_000;
+const fewestMs = 14 * dayMs;
 
 /**
  * Of the pools whose size or price is another.
