@@ -19,7 +19,7 @@ import { keptChoice } from "../../pool/sizing/kept-choice.ts";
 import { chosenText } from "../../pool/sizing/policy/chosen.ts";
 import { parseTrace } from "../../pool/sizing/replay/trace.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
-import { startDaemonProcess } from "../cloud/daemon-process.ts";
+import { nodeArgs, startDaemonProcess } from "../cloud/daemon-process.ts";
 import { startLocalCloud } from "../cloud/local-cloud.ts";
 import { openShop } from "../cloud/shop.ts";
 import { type FastTime, fastClock } from "./day/fast-clock.ts";
@@ -108,12 +108,12 @@ try {
   remember(storeFile, pool, "eu-central", before);
 
   await delay(Math.max(0, time.really - Date.now()));
-  const daemon = await startDaemonProcess(operator.configFile, join(dir, "daemon.log"), [
-    "--disable-warning=ExperimentalWarning",
-    join(import.meta.dirname, "day/daemon-child.ts"),
+  const program = join(import.meta.dirname, "day/daemon-child.ts");
+  const daemon = await startDaemonProcess(
     operator.configFile,
-    JSON.stringify(time),
-  ]);
+    join(dir, "daemon.log"),
+    nodeArgs(program, operator.configFile, JSON.stringify(time)),
+  );
   cleanUps.push(() => daemon.stop());
   cloud.stripe.setWebhook(`${daemon.url}/webhooks/stripe`);
   const shop = openShop(daemon.url, operator.apiToken);

@@ -1,25 +1,19 @@
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
 import { readBill } from "../../api/bill.ts";
-import { adminWith } from "../api/admin-with.ts";
 import { priceList } from "../hetzner-client/pricing.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { caps, newMachine } from "../store/rows.ts";
-import { type CliRig, makeCliRig } from "./rig.ts";
+import { type AnsweredRig, answeredRig } from "./rig.ts";
 
 describe("clawpool bill", function () {
   this.timeout(60_000);
-  let rig: CliRig;
+  let rig: AnsweredRig;
   let life: Life;
-  let socket: { close(): Promise<void> };
 
   beforeEach(async () => {
-    rig = makeCliRig();
-    rig.configure();
-    mkdirSync(rig.stateDir);
     life = startLife();
     const bill = (query: URLSearchParams) => readBill(life, query);
-    socket = await adminWith({ stateDir: rig.stateDir, store: life.store, bill }).listen();
+    rig = await answeredRig({ store: life.store, bill });
     life.store.rememberPrices(priceList);
     for (const [name, serverId, serverType] of [
       ["claw-a", 1, "cx23"],
@@ -32,7 +26,7 @@ describe("clawpool bill", function () {
     await life.clock.advance(90 * 60_000);
   });
   afterEach(async () => {
-    await socket.close();
+    await rig.hangUp();
     life.store.close();
     rig.remove();
   });

@@ -1,27 +1,21 @@
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
 import { age, table } from "../../pool/cli/table.ts";
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
 import { RetryRefusedError } from "../../pool/order/desk.ts";
 import { pauseRollout, resumeRollout } from "../../pool/refill/rollout.ts";
 import { resume } from "../../pool/refill/stop.ts";
-import { adminWith } from "../api/admin-with.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { limits, makeReady, newOrder, pay } from "../store/rows.ts";
-import { type CliRig, makeCliRig } from "./rig.ts";
+import { type AnsweredRig, answeredRig } from "./rig.ts";
 
 describe("clawpool status, machines, orders", function () {
   // A process for each command: some seconds each on a busy machine.
   this.timeout(120_000);
-  let rig: CliRig;
+  let rig: AnsweredRig;
   let life: Life;
-  let socket: { close(): Promise<void> } | null;
 
   beforeEach(async () => {
-    rig = makeCliRig();
-    rig.configure();
-    mkdirSync(rig.stateDir);
     life = startLife();
     // The desk's own half is in tests/order/desk.test.ts.
     const retry = (id: OrderId, actor: string) => {
@@ -30,8 +24,7 @@ describe("clawpool status, machines, orders", function () {
         throw new RetryRefusedError(`order ${id} is ${state}; only failed orders are started again`);
       return life.store.retryOrder(id, ["fsn1"], { actor }).order;
     };
-    const admin = adminWith({
-      stateDir: rig.stateDir,
+    rig = await answeredRig({
       store: life.store,
       status: () => poolStatus(life.store, life.config, life.clock),
       desk: { retry, hold: () => assert.fail() },
@@ -43,14 +36,13 @@ describe("clawpool status, machines, orders", function () {
           actor,
         ),
     });
-    socket = await admin.listen();
     makeReady(life.store, "claw-test-one");
     makeReady(life.store, "claw-test-two");
     life.store.createOrder(newOrder("o-1"));
     pay(life.store, "o-1");
   });
   afterEach(async () => {
-    await socket?.close();
+    await rig.hangUp();
     life.store.close();
     rig.remove();
   });
@@ -217,8 +209,7 @@ describe("clawpool status, machines, orders", function () {
   });
 
   it("say in one sentence that no daemon runs", async () => {
-    await socket?.close();
-    socket = null;
+    await rig.hangUp();
     for (const command of ["status", "machines", "orders"]) {
       const { stdout, stderr, exitCode } = await rig.run(command);
       assert.equal(exitCode, 1);

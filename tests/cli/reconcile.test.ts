@@ -1,34 +1,27 @@
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
 import { BorderError } from "../../pool/errors.ts";
 import type { ReconcileRequest, StripeReport } from "../../pool/sweep/stripe.ts";
 import type { SweepName, SweepReport, SweepRequest } from "../../pool/sweep/sweep.ts";
 import { NoSweepError } from "../../pool/sweep/sweeps.ts";
-import { adminWith } from "../api/admin-with.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { type CliRig, makeCliRig } from "./rig.ts";
+import { type AnsweredRig, answeredRig } from "./rig.ts";
 
 describe("clawpool reconcile", () => {
-  let rig: CliRig;
+  let rig: AnsweredRig;
   let life: Life;
-  let socket: { close(): Promise<void> };
   let asked: ReconcileRequest[];
   let report: StripeReport;
   let looked: [SweepName, SweepRequest][];
   let found: SweepReport;
 
   beforeEach(async () => {
-    rig = makeCliRig();
-    rig.configure();
-    mkdirSync(rig.stateDir);
     life = startLife();
     asked = [];
     looked = [];
     found = { sweep: "cloud", looked: "3 servers; 3 machines that must have one", findings: [], gaps: [] };
     const since = Date.parse("2026-11-01T09:30:00Z");
     report = { findings: [], since, sessions: 12, subscriptions: 7, gaps: [] };
-    const admin = adminWith({
-      stateDir: rig.stateDir,
+    rig = await answeredRig({
       store: life.store,
       sweeps: {
         async reconcile(name, request) {
@@ -48,10 +41,9 @@ describe("clawpool reconcile", () => {
         },
       },
     });
-    socket = await admin.listen();
   });
   afterEach(async () => {
-    await socket.close();
+    await rig.hangUp();
     life.store.close();
     rig.remove();
   });

@@ -1,8 +1,10 @@
 /** `clawpool …` as an operator runs it: a process of its own, with a config and state folder of its own. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
+import type { AdminOptions } from "../../api/admin.ts";
+import { adminWith } from "../api/admin-with.ts";
 import { clawpoolArgs } from "../cloud/daemon-process.ts";
 import { example, env as exampleEnv } from "../config/example.ts";
 
@@ -49,5 +51,28 @@ export function makeCliRig(): CliRig {
       return { stdout, stderr, exitCode };
     },
     remove: () => rmSync(dir, { recursive: true, force: true }),
+  };
+}
+
+export interface AnsweredRig extends CliRig {
+  /** The socket is gone, as when the daemon does not run. */
+  hangUp(): Promise<void>;
+}
+
+/** With the example's configuration, and the daemon's socket with these parts behind it. */
+export async function answeredRig(
+  parts: Partial<AdminOptions> & Pick<AdminOptions, "store">,
+): Promise<AnsweredRig> {
+  const rig = makeCliRig();
+  rig.configure();
+  mkdirSync(rig.stateDir);
+  const socket = await adminWith({ ...parts, stateDir: rig.stateDir }).listen();
+  let hungUp: Promise<void> | null = null;
+  return {
+    ...rig,
+    hangUp: () => {
+      hungUp ??= socket.close();
+      return hungUp;
+    },
   };
 }

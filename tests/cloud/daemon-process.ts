@@ -7,13 +7,14 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
-export const clawpoolArgs = (configFile: string, ...args: string[]): string[] => [
+/** Arguments of Node for a program of the tree. */
+export const nodeArgs = (program: string, ...args: string[]): string[] => [
   "--disable-warning=ExperimentalWarning",
-  join(root, "pool/cli/main.ts"),
-  "--config",
-  configFile,
+  program,
   ...args,
 ];
+export const clawpoolArgs = (configFile: string, ...args: string[]): string[] =>
+  nodeArgs(join(root, "pool/cli/main.ts"), "--config", configFile, ...args);
 
 export interface DaemonProcess {
   readonly url: string;

@@ -1,6 +1,5 @@
 /** `clawpool destroy`: what a person's word can do to a machine, and what it takes when a customer uses it. */
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
 import type { Loop } from "../../pool/loop.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
 import {
@@ -9,8 +8,7 @@ import {
   DestroyRefusedError,
 } from "../../pool/people/confirmed-destroy.ts";
 import { BusyError } from "../../pool/people/people.ts";
-import { adminWith } from "../api/admin-with.ts";
-import { type CliRig, makeCliRig } from "../cli/rig.ts";
+import { type AnsweredRig, answeredRig } from "../cli/rig.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
 import { failure, limits, makeReady, newOrder, pay } from "../store/rows.ts";
 
@@ -108,23 +106,12 @@ describe("destroying a machine by name", () => {
   });
 
   describe("by command", () => {
-    let rig: CliRig;
-    let socket: { close(): Promise<void> } | null = null;
-
+    let rig: AnsweredRig;
     beforeEach(async () => {
-      rig = makeCliRig();
-      rig.configure();
-      mkdirSync(rig.stateDir);
-      const admin = adminWith({
-        stateDir: rig.stateDir,
-        store: life.store,
-        destroyByName: destroy,
-      });
-      socket = await admin.listen();
+      rig = await answeredRig({ store: life.store, destroyByName: destroy });
     });
     afterEach(async () => {
-      await socket?.close();
-      socket = null;
+      await rig.hangUp();
       rig.remove();
     });
 

@@ -1,6 +1,5 @@
 /** What a person does about a refused terraform state: by function, and as `clawpool state …` over the daemon's socket. */
 import { strict as assert } from "node:assert";
-import { mkdirSync } from "node:fs";
 import type { Loop } from "../../pool/loop.ts";
 import { reconcile } from "../../pool/machine/lifecycle.ts";
 import type { MachineName } from "../../pool/machine/machine.ts";
@@ -11,8 +10,7 @@ import { createPlatform } from "../../pool/platform/platform.ts";
 import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { generateKeyPair } from "../../pool/ssh/keys.ts";
-import { adminWith } from "../api/admin-with.ts";
-import { type CliRig, makeCliRig } from "../cli/rig.ts";
+import { type AnsweredRig, answeredRig } from "../cli/rig.ts";
 import { type Life, startLife, stateOf } from "../machine/fakes.ts";
 import { makeReady } from "../store/rows.ts";
 
@@ -109,23 +107,12 @@ describe("the repair of a terraform state", () => {
   });
 
   describe("by command", () => {
-    let rig: CliRig;
-    let socket: { close(): Promise<void> } | null = null;
-
+    let rig: AnsweredRig;
     beforeEach(async () => {
-      rig = makeCliRig();
-      rig.configure();
-      mkdirSync(rig.stateDir);
-      const admin = adminWith({
-        stateDir: rig.stateDir,
-        store: life.store,
-        states: repair,
-      });
-      socket = await admin.listen();
+      rig = await answeredRig({ store: life.store, states: repair });
     });
     afterEach(async () => {
-      await socket?.close();
-      socket = null;
+      await rig.hangUp();
       rig.remove();
     });
 

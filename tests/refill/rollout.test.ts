@@ -1,14 +1,14 @@
 /** Roll-outs: one machine first, then the others, and an end to it when it goes wrong. */
 import { strict as assert } from "node:assert";
 import type { PoolConfig } from "../../pool/config/config.ts";
-import type { MachineName, MachineState } from "../../pool/machine/machine.ts";
+import type { MachineName } from "../../pool/machine/machine.ts";
 import { recipeSetting } from "../../pool/refill/content.ts";
 import { refill, trim } from "../../pool/refill/refill.ts";
 import { advanceRollouts, isCanaryDue, pauseRollout, resumeRollout } from "../../pool/refill/rollout.ts";
 import { UnknownPoolError } from "../../pool/refill/stop.ts";
 import type { MachineChange } from "../../pool/store/store.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { makeReady, newOrder, pay } from "../store/rows.ts";
+import { endBuild, makeReady, newOrder, pay } from "../store/rows.ts";
 
 const minute = 60_000;
 
@@ -28,7 +28,6 @@ describe("roll-outs", () => {
     change(name, { installed: { recipe }, provedAt: life.clock.now() });
     return name;
   };
-  const path: readonly MachineState[] = ["planned", "creating", "booting", "preparing", "proving", "ready"];
   /** As the loop's round does. @returns names of what is to be built, and of what goes. */
   const round = () => {
     advanceRollouts(context());
@@ -37,9 +36,18 @@ describe("roll-outs", () => {
     return { planned, gone };
   };
   const build = (name: MachineName, recipe: string) => {
-    for (const [index, to] of path.slice(1).entries())
-      life.store.changeMachine(name, path[index] as MachineState, { state: to }, "test");
+    endBuild(life.store, name);
     change(name, { installed: { recipe }, provedAt: life.clock.now() });
+  };
+  /** Three machines wait, the content changes, and the first of it is ready. @returns its name */
+  const beginWithCanary = (): MachineName => {
+    for (let count = 0; count < 3; count++) ready("r1");
+    round();
+    life.store.putSetting(recipeSetting, "r2");
+    const [canary = assert.fail()] = round().planned;
+    build(canary, "r2");
+    round();
+    return canary;
   };
   const fail = (name: MachineName) =>
     change(name, { state: "failed", failure: "permanent", reason: "no such package" });
@@ -242,12 +250,7 @@ describe("roll-outs", () => {
   });
 
   it("count a machine that serves as one that lasted, and never touch what has an order", async () => {
-    for (let count = 0; count < 3; count++) ready("r1");
-    round();
-    life.store.putSetting(recipeSetting, "r2");
-    const [canary = assert.fail()] = round().planned;
-    build(canary, "r2");
-    round();
+    const canary = beginWithCanary();
     const claimed: string[] = [];
     for (let order = 0; order < 4; order++) {
       life.store.createOrder(newOrder(`o-${order}`));
@@ -267,12 +270,7 @@ describe("roll-outs", () => {
   });
 
   it("take another canary when the first one went for a reason of its own", async () => {
-    for (let count = 0; count < 3; count++) ready("r1");
-    round();
-    life.store.putSetting(recipeSetting, "r2");
-    const [canary = assert.fail()] = round().planned;
-    build(canary, "r2");
-    round();
+    const canary = beginWithCanary();
     change(canary, { state: "retiring", reason: "a person's command" });
     const { planned } = round();
     assert.equal(phase(), "canary");

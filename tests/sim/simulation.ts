@@ -10,7 +10,10 @@ import { type Plot, Story } from "./story.ts";
 import { World } from "./world.ts";
 
 const minute = 60_000;
-/** How long after the last fault, and what people do last, everything may take to be in order (I8): a build, its retries, the grace of a release. */
+/**
+ * How long after the last fault, and what people do last, everything may take to be in order (I8): a build, its retries,
+ * the grace of a release.
+ */
 const patience = 120 * minute;
 
 export interface Outcome {

@@ -14,7 +14,7 @@ import { keptChoice } from "../../pool/sizing/kept-choice.ts";
 import type { Choice } from "../../pool/sizing/replay/choice.ts";
 import { createSizer } from "../../pool/sizing/sizer.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
-import { caps, newMachine, newOrder, pay } from "../store/rows.ts";
+import { caps, endBuild, newMachine, newOrder, pay } from "../store/rows.ts";
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -135,9 +135,7 @@ describe("the choice for an asked share", function () {
       const plan = newMachine(name, { pool: pool().name });
       const machine = life.store.planMachine(plan, caps) ?? assert.fail();
       await life.clock.advance(minutes * 60_000);
-      const states = ["planned", "creating", "booting", "preparing", "proving", "ready"] as const;
-      for (const [index, state] of states.slice(1).entries())
-        life.store.changeMachine(machine.name, states[index] ?? assert.fail(), { state }, "test");
+      endBuild(life.store, machine.name);
     };
     await running();
     // Five minutes were assumed.

@@ -50,12 +50,17 @@ export function makeReady(
   limits = caps,
 ): MachineName {
   const { name: made } = store.planMachine(newMachine(name, change), limits) ?? newMachine(name);
-  store.changeMachine(made, "planned", { state: "creating" }, "test");
-  store.changeMachine(made, "creating", { state: "booting", ipv4: "192.0.2.1" }, "test");
-  store.changeMachine(made, "booting", { state: "preparing" }, "test");
-  store.changeMachine(made, "preparing", { state: "proving" }, "test");
-  store.changeMachine(made, "proving", { state: "ready" }, "test");
-  return made;
+  return endBuild(store, made);
+}
+
+/** A planned machine gets ready. */
+export function endBuild(store: Store, name: MachineName): MachineName {
+  store.changeMachine(name, "planned", { state: "creating" }, "test");
+  store.changeMachine(name, "creating", { state: "booting", ipv4: "192.0.2.1" }, "test");
+  store.changeMachine(name, "booting", { state: "preparing" }, "test");
+  store.changeMachine(name, "preparing", { state: "proving" }, "test");
+  store.changeMachine(name, "proving", { state: "ready" }, "test");
+  return name;
 }
 
 /** Pays for an order that exists. */

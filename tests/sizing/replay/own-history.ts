@@ -4,7 +4,7 @@ import { systemClock } from "../../../pool/clock.ts";
 import { createSealer, newSealingKey } from "../../../pool/secrets/seal.ts";
 import { openSqliteStore } from "../../../pool/store/sqlite.ts";
 import type { Store } from "../../../pool/store/store.ts";
-import { caps, newMachine, newOrder, pay } from "../../store/rows.ts";
+import { caps, endBuild, newMachine, newOrder, pay } from "../../store/rows.ts";
 
 const price = (net: number) => ({
   hourly: { net, gross: net },
@@ -18,14 +18,6 @@ export const prices = {
 };
 
 const dayMs = 86_400_000;
-const steps = [
-  ["planned", "creating"],
-  ["creating", "booting"],
-  ["booting", "preparing"],
-  ["preparing", "proving"],
-  ["proving", "ready"],
-] as const;
-
 /** One machine that took four minutes, then `count` payments, evenly over the `days` before `until`. The caller closes it. */
 export function storeWithHistory(
   file: string,
@@ -38,7 +30,7 @@ export function storeWithHistory(
   store.rememberPrices(prices);
   const { name } = store.planMachine(newMachine("m-1", { pool }), caps) ?? assert.fail();
   time.now += 240_000;
-  for (const [from, to] of steps) store.changeMachine(name, from, { state: to }, "test");
+  endBuild(store, name);
   for (let order = 0; order < count; order++) {
     time.now = begun + Math.floor((order * days * dayMs) / count);
     store.createOrder(newOrder(`o-${order}`));
