@@ -1,8 +1,8 @@
 /**
  * Heartbeats of machines that serve: about once a minute each, a bounded number at once, one call to the machine and one
- * look at the tailnet for all of them. Two looks in a row that find the same kind of trouble make it so; a gateway or
- * a tailscaled that is down is restarted, a bounded number of times; the operator is told at once, the customer when it lasts. A heartbeat never
- * destroys, and leaves alone what was switched off on purpose or is suspended.
+ * look at the tailnet for all of them. Two looks in a row that find trouble make it so; a gateway or a tailscaled that is
+ * down is restarted, a bounded number of times; the operator is told at once, the customer when trouble of whichever kind
+ * lasts. A heartbeat never destroys, and leaves alone what was switched off on purpose or is suspended.
  */
 import { hourMs } from "../clock.ts";
 import { BorderError } from "../errors.ts";
@@ -83,9 +83,10 @@ export function createHeartbeats({ context, asker, onRepair }: HeartbeatOptions)
     }
     const tellMs = config().serving.tellCustomerAfterMs;
     if (before.state !== "healthy") {
-      const lasts = before.state === state ? now - before.since : 0;
-      const told = before.told || (state !== "stopped" && tellMs !== null && lasts >= tellMs);
-      const since = before.state === state ? before.since : now;
+      // Kinds of trouble that take turns are one trouble to whoever cannot use the agent.
+      const goesOn = (before.state === "stopped") === (state === "stopped");
+      const since = goesOn ? before.since : now;
+      const told = before.told || (state !== "stopped" && tellMs !== null && now - since >= tellMs);
       return { ...before, repairs, state, since, reason, told };
     }
     const misses = before.misses + 1;

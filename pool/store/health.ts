@@ -59,9 +59,11 @@ export function healthVerbs(context: StoreContext): HealthVerbs {
           const facts = { why, before: { health: was }, after: { health: state } };
           history.audit("daemon", `machine.${state}`, machine, facts);
         }
-        if (state === "degraded" || state === "unreachable")
-          history.flag(flagKind, machine, `${machine} is ${state}: ${reason}`);
-        else history.clearFlag(flagKind, machine, why);
+        if (state === "degraded" || state === "unreachable") {
+          // Told once until it is over: kinds of trouble that take turns would tell the operator anew each time.
+          if (!history.isFlagged(flagKind, machine))
+            history.flag(flagKind, machine, `${machine} is ${state}: ${reason}`);
+        } else history.clearFlag(flagKind, machine, why);
         if (told !== (before?.told ?? false)) tell(machine, told ? state : "healthy", since);
       }),
 

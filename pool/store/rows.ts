@@ -161,7 +161,7 @@ export interface Rollout {
 export interface Health {
   readonly machine: MachineName;
   readonly state: HealthState;
-  /** Epoch ms. */
+  /** Since when it is healthy, stopped, or in trouble of whichever kind (epoch ms). */
   readonly since: number;
   /** Looks in a row that found trouble before that became its state. */
   readonly misses: number;

@@ -247,6 +247,47 @@ describe("heartbeats", () => {
     assert.equal(life.store.machine(name)?.state, "serving");
   });
 
+  it("tell once of trouble whose kind changes all the time, since it began", async () => {
+    const name = serve("claw-test-one");
+    loop.start();
+    await pass(2 * minute);
+    const began = life.clock.now();
+    for (let passed = 0; passed < 120 * minute; passed += 6 * minute) {
+      answers.set(name, { tailnet: "NeedsLogin" });
+      await pass(3 * minute);
+      answers.set(name, unreachable);
+      await pass(3 * minute);
+    }
+    const rows = (action: string) =>
+      life.store.auditRows({ subject: name }).filter((row) => row.action === action).length;
+    assert.ok(rows("machine.unreachable") >= 19, "it was seen in turns");
+    assert.equal(told("claw-test-one").length, 1);
+    const event = life.store
+      .orderEvents("o-claw-test-one" as OrderId, 0)
+      .find(({ type }) => type === "health");
+    assert.ok(Number(event?.at) - began <= 9 * minute, "two beats, five minutes, and a beat");
+    assert.ok(Date.parse(String(event?.data.since)) - began <= 3 * minute);
+    assert.equal(rows("flag.unhealthy"), 1);
+    answers.clear();
+    await pass(2 * minute);
+    assert.equal(told("claw-test-one").at(-1), "healthy");
+    assert.deepEqual([told("claw-test-one").length, flags()], [2, []]);
+  });
+
+  it("begin to count anew behind a time in which it was switched off on purpose", async () => {
+    const name = serve("claw-test-one");
+    loop.start();
+    await pass(2 * minute);
+    for (const answer of [{ tailnet: "NeedsLogin" }, { unit: "inactive", gateway: false }, unreachable]) {
+      answers.set(name, answer);
+      await pass(4 * minute);
+    }
+    assert.equal(state(name), "unreachable");
+    assert.deepEqual(told("claw-test-one"), []);
+    await pass(4 * minute);
+    assert.deepEqual(told("claw-test-one"), ["unreachable"]);
+  });
+
   it("judge none when most do not answer at once: that is our own network", async () => {
     const names = [serve("claw-test-one"), serve("claw-test-two"), serve("claw-test-three")];
     loop.start();

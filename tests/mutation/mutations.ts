@@ -254,6 +254,14 @@ export const mutations: readonly Mutation[] = [
     why: "the host key that comes next is written down before the machine shows it",
     caughtBy: ["machine/lifecycle"],
   },
+  {
+    id: "trouble-by-kind",
+    file: "pool/machine/heartbeat.ts",
+    before: 'const goesOn = (before.state === "stopped") === (state === "stopped");',
+    after: "const goesOn = before.state === state;",
+    why: "a customer is told of trouble that lasts, also when its kind changes all the time",
+    caughtBy: ["machine/heartbeat"],
+  },
   // Money.
   {
     id: "retry-the-order",
