@@ -9,7 +9,8 @@ import { createAdmin } from "../api/admin.ts";
 import { createApi } from "../api/api.ts";
 import { readBill } from "../api/bill.ts";
 import { noteChanges, noteStart } from "./applied-config.ts";
-import { backupSource, createBackups } from "./backup/backup.ts";
+import { backupSource } from "./backup/places.ts";
+import { createBackups } from "./backup/scheduled.ts";
 import { openBorders, terraformRoot } from "./borders.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
@@ -146,6 +147,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     releasers.add("armed machines", controller.close);
     await controller.prepare();
     const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
+    releasers.add("backups", backups.stop);
     const minutely = cron("* * * * *", () => {
       void controller?.everyMinute();
       void backups.runIfDue();

@@ -12,11 +12,13 @@ export function registerBackup(program: Command): void {
     .description("write a backup of the store, terraform's states and the sealed records, and read it again")
     .option("--to <file>", "where to (default: the folder of `backup.directory`, named by the time)")
     .action(async ({ to }: { to?: string }) => {
-      const { backupFolder, backupName, backupSource, makeBackup } = await import("../backup/backup.ts");
+      const { makeBackup } = await import("../backup/backup.ts");
+      const { backupFolder, backupName, backupSource } = await import("../backup/places.ts");
       const config = loadConfig(program.opts().config);
-      const file = resolve(to ?? join(backupFolder(config), backupName(systemClock.now())));
+      const now = systemClock.now();
+      const file = resolve(to ?? join(backupFolder(config), backupName(now)));
       if (to === undefined) mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-      const { head, files, gaps, sealingKeys } = await makeBackup(backupSource(config), file, systemClock);
+      const { head, files, gaps, sealingKeys } = await makeBackup(backupSource(config), file, now);
       console.log(
         `${file}: audit log to row ${head?.seq ?? 0}, ${files.length} files beside it; read again, sound.`,
       );

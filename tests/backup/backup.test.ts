@@ -5,7 +5,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { pino } from "pino";
 import { readBackup } from "../../pool/backup/archive.ts";
-import { type BackupSource, createBackups, makeBackup } from "../../pool/backup/backup.ts";
+import { type BackupSource, makeBackup } from "../../pool/backup/backup.ts";
 import { restoreBackup } from "../../pool/backup/restore.ts";
 import type { Config } from "../../pool/config/config.ts";
 import { openRecordFiles } from "../../pool/recovery/record-files.ts";
@@ -63,7 +63,7 @@ describe("a backup", () => {
   };
 
   it("is one private file with the store, terraform's states and the sealed records, made beside the open store", async () => {
-    const { head, files, gaps, sealingKeys } = await makeBackup(source, file(), clock);
+    const { head, files, gaps, sealingKeys } = await makeBackup(source, file(), clock.now());
     assert.deepEqual(head, store.auditHead());
     assert.deepEqual(
       files.map(({ path }) => path),
@@ -84,13 +84,13 @@ describe("a backup", () => {
 
   it("says what it left out: a state that is just being written", async () => {
     writeFileSync(state("m-1"), '{"serial":');
-    const { gaps, files } = await makeBackup(source, file(), clock);
+    const { gaps, files } = await makeBackup(source, file(), clock.now());
     assert.match(gaps.join(), /terraform\/machines\/m-1\/terraform.tfstate was being written/);
     assert(!files.some(({ path }) => path.endsWith("tfstate")));
   });
 
   it("is refused when any part of it was changed", async () => {
-    await makeBackup(source, file(), clock);
+    await makeBackup(source, file(), clock.now());
     readBackup(file());
     const spoil = (sql: string) => {
       const copy = join(dir, "spoilt.backup");
@@ -114,7 +114,7 @@ describe("a backup", () => {
   });
 
   it("comes back in quarantine: every live machine held, nothing claimed or planned, and what was there is kept", async () => {
-    await makeBackup(source, file(), clock);
+    await makeBackup(source, file(), clock.now());
     pay(store, "o-1");
     store.close();
     await assert.rejects(restore(), /has gone on since the backup.*--over-newer/);
@@ -144,7 +144,7 @@ describe("a backup", () => {
   });
 
   it("brings the files back that a lost host had, the records marked as old", async () => {
-    await makeBackup(source, file(), clock);
+    await makeBackup(source, file(), clock.now());
     store.close();
     rmSync(source.stateDir, { recursive: true });
     const { files, replaced } = await restore();
@@ -159,7 +159,7 @@ describe("a backup", () => {
   });
 
   it("is not restored under a daemon, for another instance, or without its key; nothing is changed then", async () => {
-    await makeBackup(source, file(), clock);
+    await makeBackup(source, file(), clock.now());
     const lease = await leaseStore({ stateDir: source.stateDir, clock, log });
     await assert.rejects(restore(), /daemon runs on .*; stop it first/);
     lease.release();
@@ -171,36 +171,5 @@ describe("a backup", () => {
     assert(
       !readdirSync(source.stateDir).some((name) => name.includes("replaced") || name.includes("restored")),
     );
-  });
-
-  it("is made each interval, the newest are kept, and a person is told when none works", async () => {
-    const folder = join(dir, "backups");
-    const settings = { backup: { directory: folder, everyMs: 60_000, keep: 2 }, stateDir: source.stateDir };
-    const backups = await createBackups({ store, source: () => source, config: () => settings, clock, log });
-    assert.equal(backups.lastAt(), null);
-    for (let minute = 0; minute < 4; minute++) {
-      await backups.runIfDue();
-      await backups.runIfDue();
-      await clock.advance(60_000);
-    }
-    assert.deepEqual(readdirSync(folder), [
-      "clawpool-20260101T000200Z.backup",
-      "clawpool-20260101T000300Z.backup",
-    ]);
-    assert.equal(clock.now() - (backups.lastAt() ?? 0), 60_000);
-    assert.equal(statSync(folder).mode & 0o777, 0o700);
-    // A file in the folder's place.
-    rmSync(folder, { recursive: true });
-    writeFileSync(folder, "");
-    for (let minute = 0; minute < 3; minute++) {
-      await backups.runIfDue();
-      await clock.advance(60_000);
-    }
-    await backups.runIfDue();
-    const flagged = () => store.flags().find(({ kind }) => kind === "backup-old");
-    assert.match(flagged()?.text ?? "", /no good backup for 3 intervals, the newest is of 2026-01-01T00:03/);
-    rmSync(folder);
-    await backups.runIfDue();
-    assert.equal(flagged(), undefined);
   });
 });

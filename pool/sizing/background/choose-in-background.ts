@@ -1,8 +1,8 @@
 /** Replays own history beside the daemon's work: it takes seconds, and a hand-over has half of one. */
 import type { Releasers } from "../../releasers.ts";
+import { inThread } from "../../thread.ts";
 import type { Choice } from "../replay/choice.ts";
 import type { ChoiceRequest } from "./choose-by-replay.ts";
-import { inThread } from "./thread.ts";
 
 /** @returns what replays in a thread of its own; one at a time, which ends with the daemon */
 export function chooseInBackground(releasers: Releasers): (request: ChoiceRequest) => Promise<Choice | null> {
