@@ -128,8 +128,8 @@ export interface Gate {
   deleteOrphan(orphan: Orphan): Promise<"asked" | "gone">;
   /**
    * Switches a server on or off, or asks its system to shut down. Done when Hetzner took the request; whether the server is
-   * off is for the caller to see. One that is busy is left as it is.
-   * @throws BorderError as `deleteServer`
+   * off is for the caller to see.
+   * @throws BorderError as `deleteServer`; `transient` also when another action runs on the server
    */
   power(run: GateRun, serverId: number, action: PowerAction): Promise<void>;
   close(): Promise<void>;

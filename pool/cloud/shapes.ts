@@ -43,8 +43,11 @@ export const serverTypeShape = z.object({
   locations: z.array(z.object({ name: z.string(), available: z.boolean().catch(true) })).catch([]),
 });
 
+/** What of an answer says what went wrong. */
+export type ErrorAnswer = Pick<Answer, "status" | "contentType" | "body">;
+
 /** `error.code` and message of an answer; code null when the body is not Hetzner's envelope. */
-export function errorOf(answer: Answer): { code: string | null; message: string } {
+export function errorOf(answer: ErrorAnswer): { code: string | null; message: string } {
   const parsed = errorEnvelope.safeParse(json(answer));
   if (parsed.success) return parsed.data.error;
   return { code: null, message: `server responded with status code ${answer.status}` };

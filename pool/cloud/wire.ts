@@ -166,7 +166,7 @@ export async function sendRepeatedly(
 }
 
 /** The body as JSON; undefined when it is none. hcloud-go's rule: only a JSON content type counts. */
-export function json(answer: Answer): unknown {
+export function json(answer: Pick<Answer, "contentType" | "body">): unknown {
   if (!answer.contentType?.startsWith("application/json")) return undefined;
   try {
     return JSON.parse(answer.body);

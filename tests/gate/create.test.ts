@@ -1,8 +1,7 @@
 /** The lost order, try by try, on a virtual clock. */
 import { strict as assert } from "node:assert";
 import { type CreateContext, createServer } from "../../pool/cloud/gate/create.ts";
-import { replyJson } from "../../pool/cloud/gate/reply.ts";
-import type { Answer, Sent } from "../../pool/cloud/wire.ts";
+import { type Answer, json, type Sent } from "../../pool/cloud/wire.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { shapes } from "./upstream.ts";
 
@@ -89,7 +88,7 @@ describe("POST /servers through the gate", () => {
     });
     const reply = await run();
     assert.equal(reply.status, 201);
-    const value = replyJson(reply) as Record<string, unknown>;
+    const value = json(reply) as Record<string, unknown>;
     assert.deepEqual(value.server, server);
     assert.equal((value.action as { id: number }).id, 5);
     assert.deepEqual(
@@ -117,7 +116,7 @@ describe("POST /servers through the gate", () => {
       actions: [ok({ actions: [] }), ok({ error: {} }, 503), ok({ actions: [create] })],
     });
     const reply = await run();
-    assert.deepEqual((replyJson(reply) as { next_actions: unknown[] }).next_actions, []);
+    assert.deepEqual((json(reply) as { next_actions: unknown[] }).next_actions, []);
     assert.deepEqual(recorded, [77]);
   });
 

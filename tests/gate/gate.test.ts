@@ -131,6 +131,30 @@ describe("the gate", () => {
     assert.equal((await call(run, "GET", `/servers/${id}`)).status, 404);
   });
 
+  for (const [what, status, code, kind] of [
+    ["another action runs on the server", 423, "locked", "transient"],
+    ["the server changed meanwhile", 409, "conflict", "transient"],
+    ["Hetzner refuses", 422, "invalid_input", "permanent"],
+  ] as const) {
+    it(`says of a shutdown that it was not taken: ${what}`, async () => {
+      await start({ rows: { "claw-a": { state: "suspending", serverId: 7, order: "o-1" } } });
+      const asked = "POST /servers/7/actions/shutdown";
+      rig.upstream.fail(asked, { status, body: { error: { code, message: "no", details: null } } });
+      const run = rig.openRun("claw-a", { power: true });
+      await assert.rejects(rig.gate.power(run, 7, "shutdown"), { border: "cloud", kind, code });
+      assert.equal(upstreamCalls(asked), 1);
+      rig.upstream.fail(asked, { status: 201, body: { action: {} } });
+      await rig.gate.power(run, 7, "shutdown");
+    });
+  }
+
+  it("refuses by itself to switch off a server that serves, as a thing that no second try changes", async () => {
+    await start({ rows: { "claw-a": { state: "serving", serverId: 7, order: "o-1" } } });
+    const run = rig.openRun("claw-a", { power: true });
+    await assert.rejects(rig.gate.power(run, 7, "poweroff"), { kind: "permanent" });
+    assert.equal(rig.upstream.calls.length, 0);
+  });
+
   it("counts what a run asked and what went on to Hetzner for it", async () => {
     await start();
     const run = rig.openRun("claw-a");

@@ -15,6 +15,7 @@ const secrets = {
   poolToken: "pool-token-of-the-machine",
 };
 const order = "o-1" as OrderId;
+const isShutdown = ({ action }: { action: string }) => action === "machine.shutdown";
 const away = () => new BorderError("no answer", { border: "cloud", kind: "transient" });
 
 describe("a suspended machine", () => {
@@ -101,6 +102,23 @@ describe("a suspended machine", () => {
     assert.deepEqual(states(), ["suspended", "suspended"]);
     assert.deepEqual([row().serverId, row().tailnetNode, row().deadline], [server, node, null]);
     assert.deepEqual([life.tailnet.deleted, life.terraform.calls], [[], []]);
+  });
+
+  it("is asked again when another action runs on the server, and has its time only then", async () => {
+    suspend();
+    await look();
+    const locked = new BorderError("locked", { border: "cloud", kind: "transient", code: "locked" });
+    life.gate.onPower = () => {
+      throw locked;
+    };
+    await look();
+    assert.deepEqual([row().state, row().deadline, row().attempts], ["suspending", null, 1]);
+    assert.deepEqual(life.store.auditRows({ subject: name }).filter(isShutdown), []);
+    life.gate.onPower = () => {};
+    await look();
+    assert.deepEqual(life.gate.powered, [`shutdown ${server}`, `shutdown ${server}`]);
+    assert.equal(row().deadline, life.clock.now() + life.config.deadlines.suspendingMs);
+    assert.equal(life.store.auditRows({ subject: name }).filter(isShutdown).length, 1);
   });
 
   it("loses its plug when it does not obey, as often as it takes", async () => {

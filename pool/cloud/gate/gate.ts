@@ -13,7 +13,15 @@ import type { Secret } from "../../secrets/secret.ts";
 import type { Budget, Priority } from "../budget.ts";
 import type { Gate, GateLedger } from "../cloud.ts";
 import { actionShape } from "../shapes.ts";
-import { type Call, createPauses, createWire, type Deadline, sendRepeatedly, type Wire } from "../wire.ts";
+import {
+  type Call,
+  createPauses,
+  createWire,
+  type Deadline,
+  json,
+  sendRepeatedly,
+  type Wire,
+} from "../wire.ts";
 import { createServer } from "./create.ts";
 import { deleteResource, deleteServer } from "./delete.ts";
 import { deleteThroughGate } from "./delete-without-terraform.ts";
@@ -22,7 +30,7 @@ import { deleteOrphan } from "./orphan.ts";
 import { decide, type JudgedPermit, judge, type Row, unnamed } from "./permits.ts";
 import { createPolls } from "./polls.ts";
 import { powerThroughGate } from "./power.ts";
-import { errorReply, type Reply, replyJson, replyOf } from "./reply.ts";
+import { errorReply, type Reply, replyOf } from "./reply.ts";
 import { classify, type GateRequest } from "./request.ts";
 import { createRuns, type Run } from "./runs.ts";
 
@@ -219,7 +227,7 @@ export async function createGate(options: GateOptions): Promise<Gate> {
 
   /** Every action that a write answers with is known to the poller before terraform asks for it. */
   function learn(reply: Reply): Reply {
-    const parsed = writeAnswer.safeParse(reply.status < 300 ? replyJson(reply) : undefined);
+    const parsed = writeAnswer.safeParse(reply.status < 300 ? json(reply) : undefined);
     if (!parsed.success) return reply;
     const { action, actions, next_actions } = parsed.data;
     const all = [...(action ? [action] : []), ...(actions ?? []), ...(next_actions ?? [])];

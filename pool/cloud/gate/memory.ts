@@ -6,7 +6,8 @@ import { z } from "zod";
 import type { Clock } from "../../clock.ts";
 import type { RunPermit } from "../cloud.ts";
 import { serverShape } from "../shapes.ts";
-import { type Reply, replyJson } from "./reply.ts";
+import { json } from "../wire.ts";
+import type { Reply } from "./reply.ts";
 import { platformCollections } from "./request.ts";
 
 /** Changed by nobody who uses this project. */
@@ -58,7 +59,7 @@ export function createMemory({ clock, catalogueMs, serverMs, busy }: MemoryOptio
   function keepServer(id: number, reply: Reply): void {
     servers.delete(id);
     if (reply.status !== 200 || busy(id)) return;
-    const parsed = z.object({ server: serverShape }).safeParse(replyJson(reply));
+    const parsed = z.object({ server: serverShape }).safeParse(json(reply));
     if (!parsed.success || parsed.data.server.locked) return;
     if (parsed.data.server.status !== "running" && parsed.data.server.status !== "off") return;
     servers.set(id, { reply, until: clock.now() + serverMs });

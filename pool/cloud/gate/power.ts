@@ -1,15 +1,16 @@
 /** Switching a server off and on: no terraform resource does it, so the daemon asks the gate itself. */
-import { kindOf } from "../../error-kinds.ts";
 import { BorderError } from "../../errors.ts";
 import type { GateRun, PowerAction } from "../cloud.ts";
+import { borderError } from "../errors.ts";
+import { type ErrorAnswer, errorOf } from "../shapes.ts";
 
 const timeoutMs = 30_000;
 
 /**
- * Asks through the gate, so that the same permits hold as for terraform. 409 and 423 `locked` (another action runs on the
- * server) are left at that: the caller looks at the server anyway, and asks again.
+ * Asks through the gate, so that the same permits hold as for terraform.
  *
- * @throws BorderError `permanent` or `auth` when the gate or Hetzner refuses, `transient` when there was no answer.
+ * @throws BorderError `transient` when another action runs on the server (423 `locked`, 409 `conflict`) or there was no
+ * answer: asked again it does as it is told. Else `permanent` or `auth`, when the gate or Hetzner refuses.
  */
 export async function powerThroughGate(run: GateRun, serverId: number, action: PowerAction): Promise<void> {
   const what = `${action} of server ${serverId}`;
@@ -20,13 +21,11 @@ export async function powerThroughGate(run: GateRun, serverId: number, action: P
   }).catch((cause: unknown) => {
     throw new BorderError(`${what}: no answer`, { border: "cloud", kind: "transient", cause });
   });
-  const body = await answer.text();
-  judgePowerAnswer(what, answer.status, body);
+  const contentType = answer.headers.get("content-type");
+  judgePowerAnswer(what, { status: answer.status, contentType, body: await answer.text() });
 }
 
-/** @throws BorderError unless the request was taken or the server is busy */
-export function judgePowerAnswer(what: string, status: number, body: string): void {
-  if (status < 300 || status === 409 || (status === 423 && !body.includes("protected"))) return;
-  const kind = kindOf("cloud", { status });
-  throw new BorderError(`${what}: ${status} ${body.slice(0, 300)}`, { border: "cloud", kind });
+/** @throws BorderError unless the request was taken */
+export function judgePowerAnswer(what: string, answer: ErrorAnswer): void {
+  if (answer.status >= 300) throw borderError(what, { status: answer.status, ...errorOf(answer) });
 }

@@ -1,5 +1,5 @@
 /** What the gate answers to terraform: Hetzner's own answers handed on, or its envelope around ours. */
-import { type Answer, json, type Sent } from "../wire.ts";
+import type { Sent } from "../wire.ts";
 
 export interface Reply {
   readonly status: number;
@@ -34,9 +34,4 @@ export function replyOf(call: string, sent: Sent): Reply {
   if (sent.kind !== "answer") return errorReply(503, "unavailable", `${call}: ${sent.reason}`);
   const { status, contentType, correlationId, body } = sent;
   return { status, contentType, correlationId, body };
-}
-
-/** The reply's JSON, for what the gate learns from it. */
-export function replyJson(reply: Reply): unknown {
-  return json({ ...reply, kind: "answer", retryAfterMs: null } satisfies Answer);
 }

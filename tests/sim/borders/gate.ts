@@ -132,7 +132,7 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
       const reply = await life.call(() =>
         this.ask(run.token.expose(), { kind: "server-action", id: serverId, action }, ""),
       );
-      judgePowerAnswer(`${action} of server ${serverId}`, reply.status, reply.body);
+      judgePowerAnswer(`${action} of server ${serverId}`, reply);
     },
     close: async () => runs.clear(),
     async ask(token, request, body) {
