@@ -131,6 +131,7 @@ export function createController(options: ControllerOptions): Controller {
     gate,
     cloud: borders.cloud,
     config,
+    clock,
     random,
     log,
   });
@@ -253,6 +254,7 @@ export function createController(options: ControllerOptions): Controller {
     return done;
   }
   const replenish = () => chore("mint Tailscale keys", () => keys?.replenish());
+  const applyPlatform = () => chore("apply the platform stack", platform.ensure);
   const readRecipe = () => chore("read the playbook's files", noteRecipe);
 
   return {
@@ -285,7 +287,9 @@ export function createController(options: ControllerOptions): Controller {
         else await ended;
       }
       await attempt("look at what is in quarantine", lookIfHeld);
-      await platform.ensure();
+      // A first start says at once what is wrong. At a later one there are machines and customers to look after meanwhile.
+      if (!platform.isKnown() && store.machines({ live: true }).length === 0) await platform.ensure();
+      else await applyPlatform();
       // Nobody waits for Tailscale here: who needs a key before there is one has it minted.
       void replenish();
       await readRecipe();
@@ -328,7 +332,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("look whether own history is to be replayed", () => void chooseIfDue()),
         chore("look whether all sweeps do well", sweeps.raiseAlerts),
         chore("look at what is in quarantine", lookIfHeld),
-        chore("apply the platform stack", platform.ensure),
+        applyPlatform(),
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
         replenish(),
         readRecipe(),

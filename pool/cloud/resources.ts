@@ -36,6 +36,8 @@ export interface CloudResource {
   readonly type: string;
   /** Of a volume or a snapshot, else 0. */
   readonly gigabytes: number;
+  /** Of an SSH key, else null. */
+  readonly publicKey: string | null;
 }
 
 interface Collection {
@@ -79,6 +81,7 @@ export const resourceShape = z.object({
   type: z.string().nullish().catch(null),
   size: z.number().nullish().catch(null),
   image_size: z.number().nullish().catch(null),
+  public_key: z.string().nullish().catch(null),
 });
 
 export function cloudResource(kind: ResourceKind, shown: z.infer<typeof resourceShape>): CloudResource {
@@ -93,5 +96,6 @@ export function cloudResource(kind: ResourceKind, shown: z.infer<typeof resource
     location: shown.location?.name ?? null,
     type: kind === "primary_ip" ? (shown.type ?? kind) : kind,
     gigabytes: shown.size ?? shown.image_size ?? 0,
+    publicKey: shown.public_key ?? null,
   };
 }

@@ -4,8 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
+import { type Clock, minuteMs } from "../clock.ts";
 import type { Cloud, Gate } from "../cloud/cloud.ts";
+import type { ResourceKind } from "../cloud/resources.ts";
 import type { Config } from "../config/config.ts";
+import { BorderError } from "../errors.ts";
+import { ownLabels } from "../machine/labels.ts";
 import { StateRepairError, type StateReport } from "../machine/state-report.ts";
 import { runFacts } from "../machine/terraform-run.ts";
 import { auditedRun } from "../observe/audited-run.ts";
@@ -14,41 +18,34 @@ import type { Sealer } from "../secrets/seal.ts";
 import { publicKeyOf } from "../ssh/keys.ts";
 import type { Cause, Store } from "../store/store.ts";
 import { terraformError } from "../terraform/errors.ts";
-import { platformName } from "../terraform/folders.ts";
+import { platformName, sharedName } from "../terraform/folders.ts";
 import type { PlatformIds, PlatformStackInput, Terraform } from "../terraform/terraform.ts";
+import { appliedPlatform, recalledPublicKey, rememberApplied } from "./memory.ts";
+import { recallPlatform } from "./recall.ts";
 import { lookAtPlatform, refusedPlatform, rememberPlatform } from "./state.ts";
 
 /** Hetzner's spread groups take ten servers. */
 const placementGroupSize = 10;
+
+const failedFlag = "platform-failed";
+/** What passes by itself is told when it has not. */
+const toldAfterMs = 10 * minuteMs;
 
 /** How many groups so many machines need. */
 export const placementGroupsFor = (machines: number): number =>
   Math.max(1, Math.ceil(machines / placementGroupSize));
 
 const controllerKeySetting = "platform/controller-key";
-/** The setting that holds the key's public half, when the store was rebuilt and has no other. */
-const recalledKey = "platform/controller-public-key";
-/** The setting that holds the stack's ids, and of what inputs they are. */
-const appliedSetting = "platform/applied";
-
-/** Takes what all machines share from terraform's own state, when the store has forgotten it. */
-export async function recallPlatform(store: Store, terraform: Pick<Terraform, "platform">): Promise<void> {
-  if (store.setting(appliedSetting) !== null) return;
-  const found = await terraform.platform();
-  if (!found) return;
-  store.putSetting(recalledKey, found.controllerPublicKey);
-  // Without a digest it is applied again, once the quarantine is over: with what it has, that changes nothing.
-  store.putSetting(appliedSetting, JSON.stringify({ digest: "", ids: found.ids }));
-}
-
 export interface Platform {
   /**
    * Applies the stack if its inputs changed; in quarantine never, nor on a state that is not what the last run left:
-   * then a person is told, and what was made serves on.
-   * @throws BorderError as terraform's, or the cloud's
+   * then a person is told, and what was made serves on. One that the store does not know is looked for first.
+   * @throws BorderError as terraform's, or the cloud's; a person is told of it when it does not pass
    */
   ensure(): Promise<void>;
-  /** Why builds wait: the stack would have to change, and its state is refused. Else null. */
+  /** False before the first apply, and while the store has forgotten what was made. */
+  isKnown(): boolean;
+  /** Why builds wait: nothing is known yet, or the stack would have to change and does not. Else null. */
   waits(): string | null;
   /** The state file, compared. @throws BorderError when the cloud cannot be asked */
   look(): Promise<StateReport>;
@@ -64,15 +61,18 @@ export function createPlatform(options: {
   sealer: Sealer;
   terraform: Terraform;
   gate: Gate;
-  cloud: Pick<Cloud, "resource">;
+  cloud: Pick<Cloud, "resource" | "resources">;
   config: () => Config;
+  clock: Pick<Clock, "now">;
   random: Pick<Random, "keyPair">;
   log: Logger;
 }): Platform {
-  const { store, sealer, terraform, gate, random, log } = options;
+  const { store, sealer, terraform, gate, clock, random, log } = options;
   const states = { ...options, instance: () => options.config().instance };
   let ids: PlatformIds | null = null;
   let waits: string | null = null;
+  /** Since when it could not be brought about. */
+  let failingSince: number | null = null;
   let turn: Promise<unknown> = Promise.resolve();
 
   /** Nothing is applied while a person's repair is half done. */
@@ -86,20 +86,17 @@ export function createPlatform(options: {
 
   /** Hetzner wants a key with each server, or it mails a root password; no machine is ever entered with this one. */
   function controllerPublicKey(): string {
+    // Another one would make terraform delete the key of the platform that exists.
+    const recalled = recalledPublicKey(store);
+    if (recalled) return recalled;
     const sealed = store.setting(controllerKeySetting);
     if (!sealed) {
-      // Another one would make terraform delete the key of the platform that exists.
-      const recalled = store.setting(recalledKey);
-      if (recalled) return recalled;
       const pair = random.keyPair();
       store.putSetting(controllerKeySetting, sealer.seal(pair.privateKey.expose(), controllerKeySetting));
       publicKey = pair.publicKey;
     } else publicKey ??= publicKeyOf(sealer.open(sealed, controllerKeySetting));
     return publicKey;
   }
-
-  const applied = (): { digest: string; ids: PlatformIds } | null =>
-    JSON.parse(store.setting(appliedSetting) ?? "null");
 
   function inputs(): PlatformStackInput {
     const { instance, network, maxTotal } = options.config();
@@ -110,7 +107,7 @@ export function createPlatform(options: {
       networkCidr: network.cidr,
       networkZone: network.zone,
       // Never fewer than there are: a smaller max_total does not take the group away from machines that live in it.
-      placementGroups: Math.max(placementGroupsFor(maxTotal), applied()?.ids.placementGroups.length ?? 0),
+      placementGroups: Math.max(placementGroupsFor(maxTotal), appliedPlatform(store)?.ids.placementGroups.length ?? 0),
     };
   }
 
@@ -133,17 +130,23 @@ export function createPlatform(options: {
         log.warn({ err }, "the platform's state could not be read after the run"),
       );
     }
-    store.putSetting(appliedSetting, JSON.stringify({ digest, ids }));
+    rememberApplied(store, { digest, ids });
     log.info({ ids }, "platform stack applied");
   }
 
   async function ensure(): Promise<void> {
+    if (appliedPlatform(store) === null) {
+      const instance = states.instance();
+      const lacking = await recallPlatform({ ...options, instance });
+      if (lacking.length > 0) throw incomplete(lacking, instance);
+    }
     const input = inputs();
     const digest = createHash("sha256").update(JSON.stringify(input)).digest("hex");
-    const before = applied();
+    const before = appliedPlatform(store);
     ids = before?.ids ?? ids;
     // Nothing is bought or replaced meanwhile; machines that a person releases need the ids.
     if (store.quarantine()) {
+      waits = null;
       if (!before) log.warn("no platform stack is known; none is applied in quarantine");
       return;
     }
@@ -159,6 +162,22 @@ export function createPlatform(options: {
       await apply(input, digest, before ? "the platform's inputs changed" : "the platform was never applied");
   }
 
+  /** A failure is the caller's to log; that it does not pass is told here. */
+  async function ensureOrTell(): Promise<void> {
+    try {
+      await ensure();
+    } catch (error) {
+      failingSince ??= clock.now();
+      const passes = error instanceof BorderError && error.kind === "transient";
+      // A build that was begun meanwhile would wait for its group, or for its way through the firewall, and be charged for it.
+      waits = failure(error);
+      if (!passes || clock.now() - failingSince >= toldAfterMs) store.flag(failedFlag, platformName, waits);
+      throw error;
+    }
+    failingSince = null;
+    store.clearFlag(failedFlag, platformName, "it is as wanted");
+  }
+
   async function restore(): Promise<void> {
     const known = store.terraformState(platformName);
     if (known === null)
@@ -169,13 +188,13 @@ export function createPlatform(options: {
   }
 
   async function importAnew(actor: string): Promise<void> {
-    const made = applied()?.ids;
+    const made = appliedPlatform(store)?.ids;
     if (!made) throw new StateRepairError("nothing is known of the platform that could be imported");
     await terraform.replaceState(platformName, null);
     // An import that fails half way leaves a state that lacks what exists, which the next look refuses.
     store.rememberState(platformName, null);
     // The outputs come with an apply.
-    store.putSetting(appliedSetting, JSON.stringify({ digest: "", ids: made }));
+    rememberApplied(store, { digest: "", ids: made });
     const run = gate.openRun({ kind: "platform", actor, destroy: false, priority: "person" });
     try {
       const why = "a person wants its state made anew";
@@ -193,18 +212,19 @@ export function createPlatform(options: {
 
   return {
     inputs,
+    isKnown: () => appliedPlatform(store) !== null,
     ids() {
       if (!ids) throw new Error("the platform stack was not applied yet");
       return ids;
     },
-    waits: () => waits,
-    ensure: () => inTurn(ensure),
+    waits: () => waits ?? (ids === null ? "what all machines share is not there yet" : null),
+    ensure: () => inTurn(ensureOrTell),
     async look() {
       const known = store.terraformState(platformName);
       return {
         machine: platformName,
         file: terraform.stateFile(platformName),
-        refused: await lookAtPlatform(applied()?.ids ?? null, states),
+        refused: await lookAtPlatform(appliedPlatform(store)?.ids ?? null, states),
         serverId: null,
         known: known && { serial: known.serial, resources: known.resources, at: known.at },
       };
@@ -218,7 +238,20 @@ export function createPlatform(options: {
           why: "a person's command",
           run: run ?? null,
         });
-        await ensure();
+        await ensureOrTell();
       }),
   };
 }
+
+/** Terraform has lost its state of it, so it can neither go on nor begin anew. */
+function incomplete(lacking: readonly ResourceKind[], instance: string): BorderError {
+  const labels = Object.entries(ownLabels(instance)).map(([label, value]) => `${label}=${value}`);
+  const message =
+    `terraform has no state of it, and Hetzner has some of it but no ${lacking.join(", no ")} called ` +
+    `${sharedName(instance)}: make what lacks in Hetzner's console, with the labels ${labels.join(" and ")}`;
+  return new BorderError(message, { border: "cloud", kind: "permanent", code: "platform-incomplete" });
+}
+
+const failure = (error: unknown): string =>
+  `what all machines share (key, firewall, network, groups) could not be brought about: ` +
+  `${error instanceof Error ? error.message : error}; it is tried each minute; machines and claims go on, builds wait`;

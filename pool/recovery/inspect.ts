@@ -20,7 +20,6 @@ import {
 import type { HandedOver } from "../machine/protocol.ts";
 import { isPaid } from "../order/confirm.ts";
 import { hasEnded } from "../order/entitlement.ts";
-import { recallPlatform } from "../platform/platform.ts";
 import type { Random } from "../random.ts";
 import type { Ssh } from "../ssh/ssh.ts";
 import type { RecoveredMachine, Store } from "../store/store.ts";
@@ -41,7 +40,7 @@ import type { MachineRecord, Records } from "./records.ts";
 export interface InspectContext {
   readonly store: Store;
   readonly cloud: Cloud;
-  readonly terraform: Pick<Terraform, "folders" | "platform">;
+  readonly terraform: Pick<Terraform, "folders">;
   readonly ssh: Ssh;
   readonly stripe: StripeGateway;
   readonly records: Pick<Records, "machines" | "orders">;
@@ -73,7 +72,6 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
     context.records.orders(),
     askStripe(context),
   ]);
-  await recallPlatform(context.store, context.terraform);
 
   const names = new Set<string>([
     ...store.machines({ live: true }).map(({ name }) => name),

@@ -5,6 +5,9 @@ import { BorderError } from "../errors.ts";
 /** Names the folder and the stack of the platform; no machine may be called so. */
 export const platformName = "platform";
 
+/** Name at Hetzner of what all machines share: key, firewall, network; with `-0`, `-1` … behind it of each placement group. */
+export const sharedName = (instance: string): string => `clawpool-${instance}`;
+
 const namePattern = /^[a-z](?:[a-z0-9-]{0,48}[a-z0-9])?$/;
 
 export const isStackName = (name: string): boolean => name !== platformName && namePattern.test(name);

@@ -10,7 +10,7 @@ import {
   TerraformOutput,
   TerraformStack,
 } from "./cdk.ts";
-import { platformName, stackFolder, stateFileOf } from "./folders.ts";
+import { platformName, sharedName, stackFolder, stateFileOf } from "./folders.ts";
 import { configureProvider } from "./machine-stack.ts";
 import { literal, reference } from "./template.ts";
 import type { PlatformIds, PlatformStackInput } from "./terraform.ts";
@@ -23,7 +23,7 @@ export class PlatformStack extends TerraformStack {
     super(app, platformName);
     new LocalBackend(this, { path: stateFileOf(stackFolder(root, platformName)) });
     configureProvider(this);
-    const name = literal(`clawpool-${input.instance}`);
+    const name = literal(sharedName(input.instance));
     const labels = { "managed-by": "clawpool", "clawpool-instance": literal(input.instance) };
 
     new SshKey(this, "key", { name, labels, publicKey: literal(input.controllerPublicKey) });

@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { pino } from "pino";
 import { createBudget } from "../../pool/cloud/budget.ts";
 import { createCloud } from "../../pool/cloud/hetzner.ts";
-import { createPlatform, type Platform, recallPlatform } from "../../pool/platform/platform.ts";
+import { createPlatform, type Platform } from "../../pool/platform/platform.ts";
 import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
@@ -35,10 +35,10 @@ describe("the platform's lost terraform state", function () {
       gate: rig.gate,
       cloud: createCloud({ ...rig.bare, budget, clock: rig.clock }),
       config: () => life.config,
+      clock: life.clock,
       random: systemRandom,
       log: pino({ level: "silent" }),
     });
-    await recallPlatform(store, rig.terraform);
   });
   after(async () => {
     life.store.close();

@@ -69,14 +69,17 @@ export class FakeCloud extends Fallible implements Cloud {
   }
   /** Beside the platform's own. */
   readonly others: CloudResource[] = [];
+  hasPlatform = true;
   #platform(): CloudResource[] {
+    if (!this.hasPlatform) return [];
     const { sshKey, firewall, network, placementGroups } = platformIds;
-    const own = (kind: CloudResource["kind"], id: number) => resourceOf(kind, id, "clawpool-test");
+    const own = (kind: CloudResource["kind"], id: number, behind = "") =>
+      resourceOf(kind, id, `clawpool-test${behind}`);
     return [
-      own("ssh_key", sshKey),
+      { ...own("ssh_key", sshKey), publicKey: "ssh-ed25519 AAAA shared" },
       own("firewall", firewall),
       own("network", network),
-      ...placementGroups.map((id) => own("placement_group", id)),
+      ...placementGroups.map((id, place) => own("placement_group", id, `-${place}`)),
     ];
   }
   async resource(kind: CloudResource["kind"], id: number) {
@@ -122,6 +125,7 @@ export const resourceOf = (
   location: null,
   type: kind,
   gigabytes: 0,
+  publicKey: null,
   ...change,
 });
 

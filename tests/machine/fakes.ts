@@ -123,7 +123,8 @@ export class FakeTerraform extends Fallible implements Terraform {
     return [...this.states.keys()].filter((name) => name !== "platform");
   }
   async platform() {
-    return { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" };
+    const isMade = (this.states.get("platform")?.resources ?? 0) > 0;
+    return isMade ? { ids: platformIds, controllerPublicKey: "ssh-ed25519 AAAA" } : null;
   }
   async forget(name: string) {
     this.calls.push(`forget ${name}`);

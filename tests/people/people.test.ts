@@ -67,6 +67,7 @@ describe("people's commands", () => {
       gate,
       cloud,
       config: () => life.config,
+      clock: life.clock,
       random: systemRandom,
       log,
     });

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { pino } from "pino";
+import { minuteMs } from "../../pool/clock.ts";
 import { createPlatform, type Platform } from "../../pool/platform/platform.ts";
 import { systemRandom } from "../../pool/random.ts";
 import { createSealer, newSealingKey } from "../../pool/secrets/seal.ts";
@@ -19,10 +20,12 @@ const sealer = createSealer([newSealingKey()]);
 /** As terraform: makes as many groups as it is told to. */
 class PlatformTerraform extends FakeTerraform {
   readonly inputs: PlatformStackInput[] = [];
+  onApplied = () => {};
   override async applyPlatform(input?: PlatformStackInput) {
     const { result, ids } = await super.applyPlatform();
     if (!input) throw new Error("no input");
     this.inputs.push(input);
+    if (result.ok) this.onApplied();
     return {
       result,
       ids: { ...ids, placementGroups: Array.from({ length: input.placementGroups }, (_, n) => n) },
@@ -42,13 +45,18 @@ describe("the platform", () => {
       gate: life.gate,
       cloud: life.cloud,
       config: () => life.config,
+      clock: life.clock,
       random: systemRandom,
       log: pino({ level: "silent" }),
     });
 
   beforeEach(() => {
     life = startLife();
+    life.cloud.hasPlatform = false;
     terraform = new PlatformTerraform();
+    terraform.onApplied = () => {
+      life.cloud.hasPlatform = true;
+    };
     platform = start();
   });
   afterEach(() => {
@@ -101,7 +109,9 @@ describe("the platform", () => {
     assert.throws(() => platform.ids(), /not applied yet/);
     await platform.ensure();
     assert.equal(platform.ids().placementGroups.length, 2);
-    const rows = life.store.auditRows({ subject: "platform" });
+    const rows = life.store
+      .auditRows({ subject: "platform" })
+      .filter(({ action }) => action.startsWith("terraform."));
     assert.deepEqual(
       rows.map(({ action, detail }) => [action, detail.ok]),
       [
@@ -111,6 +121,117 @@ describe("the platform", () => {
         ["terraform.platform", true],
       ],
     );
+  });
+
+  describe("that cannot be brought about", () => {
+    const told = () => life.store.flags().filter(({ kind }) => kind === "platform-failed");
+    const unavailable = () => failedRun("server error (service_error, abc)");
+
+    it("is told at once when it does not pass by itself; builds wait, and what was made is known", async () => {
+      await platform.ensure();
+      life.config = { ...life.config, maxTotal: 45 };
+      terraform.nextResult = failedRun("limit exceeded (resource_limit_exceeded, abc)");
+      await assert.rejects(platform.ensure(), { kind: "quota" });
+      assert.match(told()[0]?.text ?? "", /limit exceeded.*machines and claims go on, builds wait/);
+      assert.match(platform.waits() ?? "", /could not be brought about/);
+      assert.equal(platform.ids().placementGroups.length, 2);
+      assert.ok(platform.isKnown());
+      await platform.ensure();
+      assert.deepEqual([told(), platform.waits()], [[], null]);
+      assert.equal(platform.ids().placementGroups.length, 5);
+    });
+
+    it("is told after ten minutes when each failure may pass", async () => {
+      for (let minutes = 0; minutes < 10; minutes++) {
+        terraform.nextResult = unavailable();
+        await assert.rejects(platform.ensure(), { kind: "transient" });
+        assert.deepEqual(told(), [], `${minutes} min`);
+        await life.clock.advance(minuteMs);
+      }
+      terraform.nextResult = unavailable();
+      await assert.rejects(platform.ensure());
+      assert.equal(told().length, 1);
+      await platform.ensure();
+      assert.deepEqual(told(), []);
+    });
+  });
+
+  describe("that the store has forgotten", () => {
+    const fresh = () => {
+      life.cloud.hasPlatform = true;
+      platform = start();
+    };
+    const ada = { actor: "person:ada" };
+    const keyAtHetzner = "ssh-ed25519 AAAA shared";
+
+    it("is taken from terraform's state, and then applied as it is", async () => {
+      terraform.states.set("platform", platformStateOf());
+      fresh();
+      await platform.ensure();
+      assert.deepEqual([platform.ids().network, platform.waits()], [3, null]);
+      assert.deepEqual(
+        terraform.inputs.map(({ controllerPublicKey }) => controllerPublicKey),
+        ["ssh-ed25519 AAAA"],
+      );
+    });
+
+    it("without a state either: known by Hetzner's names, not applied before a person imports it, with the key that is there", async () => {
+      fresh();
+      await platform.ensure();
+      assert.deepEqual(platform.ids(), { sshKey: 1, firewall: 2, network: 3, placementGroups: [4] });
+      assert.equal(platform.inputs().controllerPublicKey, keyAtHetzner);
+      assert.match(life.store.flags()[0]?.text ?? "", /clawpool state import platform/);
+      assert.match(platform.waits() ?? "", /refused/);
+      assert.deepEqual(terraform.calls, []);
+      await platform.repair("import", ada);
+      assert.deepEqual(terraform.calls, ["put aside platform", "import platform 3", "platform"]);
+      assert.deepEqual([life.store.flags(), platform.waits()], [[], null]);
+    });
+
+    it("in quarantine it is looked for, and nothing else is done", async () => {
+      life.store.enterQuarantine("restored");
+      fresh();
+      await platform.ensure();
+      assert.deepEqual([platform.ids().firewall, terraform.calls], [2, []]);
+    });
+
+    it("of which Hetzner has a part: a person is told what to make, and nothing is made beside it", async () => {
+      const { resources } = life.cloud;
+      life.cloud.resources = async (kind, selector) =>
+        kind === "network" ? [] : resources.call(life.cloud, kind, selector);
+      fresh();
+      await assert.rejects(platform.ensure(), { code: "platform-incomplete" });
+      assert.match(
+        life.store.flags()[0]?.text ?? "",
+        /no network called clawpool-test.*managed-by=clawpool and clawpool-instance=test/,
+      );
+      assert.ok(!platform.isKnown());
+      assert.match(platform.waits() ?? "", /builds wait/);
+      assert.deepEqual(terraform.calls, []);
+      life.cloud.resources = resources;
+      await platform.ensure();
+      assert.equal(platform.ids().network, 3);
+    });
+
+    it("is not taken for another installation's, which a list shows all the same", async () => {
+      const { resources } = life.cloud;
+      const labels = { "managed-by": "clawpool", "clawpool-instance": "other" };
+      life.cloud.resources = async (kind, selector) =>
+        (await resources.call(life.cloud, kind, selector)).map((resource) => ({ ...resource, labels }));
+      fresh();
+      await platform.ensure();
+      assert.deepEqual(terraform.calls, ["platform"]);
+    });
+
+    it("goes on from the state that a first apply left half way", async () => {
+      const { shared } = platformStateOf();
+      terraform.platform = async () => null;
+      const half = platformStateOf({ shared: shared.slice(0, 1), resources: 1 });
+      terraform.states.set("platform", half);
+      fresh();
+      await platform.ensure();
+      assert.deepEqual(terraform.calls, ["platform"]);
+    });
   });
 
   describe("whose terraform state is not what the last run left", () => {
@@ -132,6 +253,7 @@ describe("the platform", () => {
     beforeEach(async () => {
       plain();
       await platform.ensure();
+      life.cloud.hasPlatform = true;
     });
 
     it("is remembered after each run: lineage, serial, how much, and the whole of it", async () => {

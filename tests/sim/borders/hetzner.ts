@@ -8,7 +8,7 @@ import { ownLabels } from "../../../pool/machine/labels.ts";
 import { priceList } from "../../hetzner-client/pricing.ts";
 import { carryOutLate, type SimResource } from "../leftovers.ts";
 import { type SimServer, untouched, type World } from "../world.ts";
-import { platformResources } from "./terraform.ts";
+import { platformIds, platformResources } from "./terraform.ts";
 
 /** What a `POST /servers` of the simulated terraform carries. */
 export interface ServerBody {
@@ -237,11 +237,14 @@ const shown = ({ id, kind, name, labels, createdAt }: SimResource): CloudResourc
   location: "fsn1",
   type: kind === "primary_ip" ? "ipv4" : kind,
   gigabytes: 10,
+  publicKey: kind === "ssh_key" ? "ssh-ed25519 AAAA" : null,
 });
 
-const ofPlatform: readonly CloudResource[] = platformResources.map(({ kind, id }) =>
-  shown({ id, kind, name: "clawpool-test", labels: ownLabels("test"), createdAt: 0 }),
-);
+const ofPlatform: readonly CloudResource[] = platformResources.map(({ kind, id }) => {
+  const group = platformIds.placementGroups.indexOf(id);
+  const name = kind === "placement_group" ? `clawpool-test-${group}` : "clawpool-test";
+  return shown({ id, kind, name, labels: ownLabels("test"), createdAt: 0 });
+});
 
 /** The daemon's own reads. A list may be empty, short or fail. */
 export function simulatedCloud(world: World): Cloud {
@@ -255,7 +258,7 @@ export function simulatedCloud(world: World): Cloud {
       });
     }
   };
-  const known = (): CloudResource[] => [...ofPlatform, ...[...world.resources.values()].map(shown)];
+  const known = (): CloudResource[] => [...(world.platforms > 0 ? ofPlatform : []), ...[...world.resources.values()].map(shown)];
   const seen = (server: SimServer): CloudServer => cloudServer(serverShape.parse(show(world, server)));
   return {
     async server(id) {
