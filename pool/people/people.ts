@@ -10,6 +10,7 @@ import type { MachineName } from "../machine/machine.ts";
 import type { StageContext } from "../machine/stage.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { Cause } from "../store/store.ts";
+import { platformName } from "../terraform/folders.ts";
 import type { StackInputs } from "../terraform/stack-inputs.ts";
 
 export interface PeopleRequest {
@@ -101,16 +102,21 @@ export function createPeople(options: {
     const id = randomUUID();
     const live = store.machines({ live: true });
     const names = live.filter((machine) => stacks.includes(machine.name)).map((machine) => machine.name);
-    const unknown = stacks.filter((stack) => stack !== "platform" && !names.includes(stack as MachineName));
+    const unknown = stacks.filter((stack) => stack !== platformName && !names.includes(stack as MachineName));
     if (unknown.length > 0)
       throw new Error(`no live machine is named ${unknown.join(", ")}; see \`clawpool machines\``);
+    // Terraform takes the firewall off every server before it deletes it, and the network away.
+    if (command === "destroy" && stacks.includes(platformName) && live.length > 0)
+      throw new Error(
+        `${live.length} machines live on what the platform holds; destroy them first: see \`clawpool machines\``,
+      );
     const mayWrite = writing.includes(command);
     const release = mayWrite ? hold(names, { actor, run: id }) : () => {};
     const run = gate.openRun({
       kind: "people",
       actor,
       machines: names,
-      platform: stacks.includes("platform"),
+      platform: stacks.includes(platformName),
       update: mayWrite,
       destroy: command === "destroy",
       priority: "person",

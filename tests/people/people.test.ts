@@ -91,7 +91,7 @@ describe("people's commands", () => {
   });
 
   it("get all live machines with a server, a permit for the named ones alone, and an audit row", () => {
-    const grant = begin("destroy", [one as string, "platform"]);
+    const grant = begin("destroy", [one as string]);
     assert.deepEqual(
       grant.stacks.machines.map(({ name }) => name),
       [one, two],
@@ -102,7 +102,7 @@ describe("people's commands", () => {
         kind: "people",
         actor: "person:ada",
         machines: [one],
-        platform: true,
+        platform: false,
         update: true,
         destroy: true,
         priority: "person",
@@ -112,6 +112,25 @@ describe("people's commands", () => {
     const [row] = life.store.auditRows().filter(({ action }) => action === "people.destroy");
     assert.equal(row?.actor, "person:ada");
     assert.ok(!JSON.stringify(row).includes(grant.token));
+  });
+
+  it("cannot take the platform away from under machines", () => {
+    for (const stacks of [["platform"], [one as string, two as string, "platform"]])
+      assert.throws(
+        () => begin("destroy", stacks),
+        /2 machines live on what the platform holds; destroy them/,
+      );
+    assert.equal(life.gate.permits.length, 0);
+    begin("apply", ["platform"]);
+    for (const name of [one, two]) {
+      life.store.changeMachine(name as MachineName, "ready", { state: "retiring" }, "test");
+      life.store.recordDestroyed(name as MachineName);
+    }
+    begin("destroy", ["platform"]);
+    assert.deepEqual(
+      life.gate.permits.map((permit) => permit.kind === "people" && permit.platform && permit.destroy),
+      [false, true],
+    );
   });
 
   for (const command of ["list", "diff", "plan", "output"]) {
