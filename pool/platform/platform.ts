@@ -107,7 +107,10 @@ export function createPlatform(options: {
       networkCidr: network.cidr,
       networkZone: network.zone,
       // Never fewer than there are: a smaller max_total does not take the group away from machines that live in it.
-      placementGroups: Math.max(placementGroupsFor(maxTotal), appliedPlatform(store)?.ids.placementGroups.length ?? 0),
+      placementGroups: Math.max(
+        placementGroupsFor(maxTotal),
+        appliedPlatform(store)?.ids.placementGroups.length ?? 0,
+      ),
     };
   }
 

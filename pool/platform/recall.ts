@@ -68,13 +68,18 @@ async function own(kind: ResourceKind, { cloud, instance }: RecallContext): Prom
   return found.filter((resource) => labels.every(([label, value]) => resource.labels[label] === value));
 }
 
-const named = async (name: string, kind: ResourceKind, context: RecallContext): Promise<CloudResource | null> =>
+const named = async (
+  name: string,
+  kind: ResourceKind,
+  context: RecallContext,
+): Promise<CloudResource | null> =>
   (await own(kind, context)).find((resource) => resource.name === name) ?? null;
 
 /** A machine's row says its group by its place, so what is behind a gap is of no use. */
 async function groupsInOrder(name: string, context: RecallContext): Promise<number[]> {
   const groups = new Map((await own("placement_group", context)).map((group) => [group.name, group.id]));
   const ids: number[] = [];
-  for (let id = groups.get(`${name}-0`); id !== undefined; id = groups.get(`${name}-${ids.length}`)) ids.push(id);
+  for (let id = groups.get(`${name}-0`); id !== undefined; id = groups.get(`${name}-${ids.length}`))
+    ids.push(id);
   return ids;
 }

@@ -258,7 +258,10 @@ export function simulatedCloud(world: World): Cloud {
       });
     }
   };
-  const known = (): CloudResource[] => [...(world.platforms > 0 ? ofPlatform : []), ...[...world.resources.values()].map(shown)];
+  const known = (): CloudResource[] => [
+    ...(world.platforms > 0 ? ofPlatform : []),
+    ...[...world.resources.values()].map(shown),
+  ];
   const seen = (server: SimServer): CloudServer => cloudServer(serverShape.parse(show(world, server)));
   return {
     async server(id) {
