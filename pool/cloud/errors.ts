@@ -1,6 +1,7 @@
 /** Hetzner's failures as BorderErrors. */
 import { kindOf } from "../error-kinds.ts";
 import { BorderError } from "../errors.ts";
+import { type ErrorAnswer, errorOf } from "./shapes.ts";
 
 interface HetznerFailure {
   readonly status: number;
@@ -19,6 +20,11 @@ export function borderError(call: string, failure: HetznerFailure): BorderError 
     code,
     retryAfterMs: failure.retryAfterMs,
   });
+}
+
+/** @throws BorderError unless the request was taken */
+export function assertTaken(call: string, answer: ErrorAnswer): void {
+  if (answer.status >= 300) throw borderError(call, { status: answer.status, ...errorOf(answer) });
 }
 
 /** No answer at all: cut connection, time-out, or no budget to ask. */

@@ -1,8 +1,7 @@
 /** Switching a server off and on: no terraform resource does it, so the daemon asks the gate itself. */
 import { BorderError } from "../../errors.ts";
 import type { GateRun, PowerAction } from "../cloud.ts";
-import { borderError } from "../errors.ts";
-import { type ErrorAnswer, errorOf } from "../shapes.ts";
+import { assertTaken } from "../errors.ts";
 
 const timeoutMs = 30_000;
 
@@ -22,10 +21,5 @@ export async function powerThroughGate(run: GateRun, serverId: number, action: P
     throw new BorderError(`${what}: no answer`, { border: "cloud", kind: "transient", cause });
   });
   const contentType = answer.headers.get("content-type");
-  judgePowerAnswer(what, { status: answer.status, contentType, body: await answer.text() });
-}
-
-/** @throws BorderError unless the request was taken */
-export function judgePowerAnswer(what: string, answer: ErrorAnswer): void {
-  if (answer.status >= 300) throw borderError(what, { status: answer.status, ...errorOf(answer) });
+  assertTaken(what, { status: answer.status, contentType, body: await answer.text() });
 }

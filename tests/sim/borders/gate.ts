@@ -3,15 +3,14 @@
  * between terraform and gate is left out. It dies with its daemon, and terraform then finds nobody to talk to.
  */
 import type { Gate, GateLedger, RunPermit } from "../../../pool/cloud/cloud.ts";
+import { assertTaken } from "../../../pool/cloud/errors.ts";
 import { createServer } from "../../../pool/cloud/gate/create.ts";
 import { deleteServer } from "../../../pool/cloud/gate/delete.ts";
 import { deleteOrphan } from "../../../pool/cloud/gate/orphan.ts";
 import { decide, judge, unnamed } from "../../../pool/cloud/gate/permits.ts";
-import { judgePowerAnswer } from "../../../pool/cloud/gate/power.ts";
 import { errorReply, type Reply } from "../../../pool/cloud/gate/reply.ts";
 import type { GateRequest } from "../../../pool/cloud/gate/request.ts";
 import type { Wire } from "../../../pool/cloud/wire.ts";
-import { BorderError } from "../../../pool/errors.ts";
 import { Secret } from "../../../pool/secrets/secret.ts";
 import { type Incarnation, Killed } from "../incarnation.ts";
 import type { World } from "../world.ts";
@@ -111,9 +110,7 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
       const reply = await life.call(() =>
         this.ask(run.token.expose(), { kind: "delete-server", id: serverId }, ""),
       );
-      if (reply.status < 300 || reply.status === 404) return;
-      const kind = reply.status === 423 && reply.body.includes("locked") ? "transient" : "permanent";
-      throw new BorderError(`DELETE server ${serverId}: ${reply.body}`, { border: "cloud", kind });
+      if (reply.status !== 404) assertTaken(`DELETE server ${serverId}`, reply);
     },
     deleteOrphan: (orphan) =>
       life.call(() => {
@@ -132,7 +129,7 @@ export function simulatedGate(world: World, life: Incarnation, ledger: GateLedge
       const reply = await life.call(() =>
         this.ask(run.token.expose(), { kind: "server-action", id: serverId, action }, ""),
       );
-      judgePowerAnswer(`${action} of server ${serverId}`, reply);
+      assertTaken(`${action} of server ${serverId}`, reply);
     },
     close: async () => runs.clear(),
     async ask(token, request, body) {
