@@ -4,7 +4,7 @@
  *   transient   the same again after 2, 4, 8, 16 … s, or when the other side says; at a hand-over at once, twice, for a
  *               customer waits. The state's deadline ends it. Of Stripe and Tailscale it is no fault of the machine: that
  *               waits as long as they are away
- *   capacity    the next type or location of the pool
+ *   capacity    the next type or location of the pool; for a server that is bought already the same again, as above
  *   quota, auth of our account: nothing is bought until a probe succeeds or a person resumes; a machine that exists waits.
  *               Of one machine (it refuses our key): that machine is given up
  *   permanent   the machine is given up at once, and whatever exists of it is removed
@@ -89,7 +89,8 @@ export function verdict(
       if (machine.state !== "handing-over") return { do: "retry", afterMs };
       return machine.attempts + 1 < handOverTries ? { do: "retry", afterMs: handOverPauseMs } : fail;
     case "capacity":
-      return { do: "next-offer" };
+      // One that is bought is where it is, and what it is.
+      return machine.serverId === null ? { do: "next-offer" } : { do: "retry", afterMs };
     case "quota":
     case "auth": {
       const account = accountOf(border);

@@ -6,9 +6,11 @@
  *
  *   suspending   asked to shut down once; behind the deadline the plug is pulled, until the server is `off`. It is always
  *                seen through, also when the order may be served again: a shutdown under way cannot be called off.
+ *                A person is told when the server runs on all the same
  *   suspended    looked at now and then: somebody may have switched it on in Hetzner's console
  *   resuming     switched on, until unit, gateway and tailnet are proved; a person is told when that takes too long
  */
+import { minuteMs } from "../clock.ts";
 import { BorderError } from "../errors.ts";
 import type { Order } from "../order/order.ts";
 import { target } from "./boot.ts";
@@ -19,10 +21,14 @@ import { withPermit } from "./terraform-run.ts";
 
 /** Between two looks at a server whose power changes. */
 const powerLookMs = 2_000;
+/** Between two tries on a server that does not go off. */
+const stuckLookMs = minuteMs;
 /** Between two looks at a server that should stay off. */
-const offLookMs = 30 * 60_000;
+const offLookMs = 30 * minuteMs;
 /** Between two tries to bring a gateway back that did not come by itself; a restart takes up to 80 s. */
-const repairLookMs = 3 * 60_000;
+const repairLookMs = 3 * minuteMs;
+
+const notSuspended = "not-suspended";
 
 export const suspending: Stage = async (machine, context) => {
   const { store, clock, config, armed } = context;
@@ -30,6 +36,7 @@ export const suspending: Stage = async (machine, context) => {
   if (isDue(order, context)) return release(order, context);
   if ((await serverOf(machine, context)).status === "off") {
     armed.drop(machine.name);
+    store.clearFlag(notSuspended, machine.name, "the server is off");
     store.recordPower(machine.name, "suspending", { state: "suspended" }, "the server is off");
     return atOnce;
   }
@@ -39,9 +46,18 @@ export const suspending: Stage = async (machine, context) => {
     store.changeMachine(machine.name, "suspending", { deadline }, "asked to shut down");
     return { againInMs: powerLookMs };
   }
-  if (clock.now() >= machine.deadline) {
+  const lateMs = clock.now() - machine.deadline;
+  if (lateMs >= 0) {
+    // Pulling the plug takes seconds: what still runs after the same time again, a person should look at.
+    const isStuck = lateMs >= config().deadlines.suspendingMs;
+    if (isStuck)
+      store.flag(
+        notSuspended,
+        machine.name,
+        `${machine.name} still runs though ${order.suspendedWhy ?? "it was told to switch off"}; its plug is pulled again each minute`,
+      );
     await power("poweroff", "it did not shut down in time", machine, context);
-    return { againInMs: powerLookMs };
+    return { againInMs: isStuck ? stuckLookMs : powerLookMs };
   }
   return { againInMs: Math.min(powerLookMs, machine.deadline - clock.now()) };
 };

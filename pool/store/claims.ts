@@ -21,7 +21,7 @@ type ClaimVerbs = Pick<
 >;
 
 /** Flags that end with their machine. */
-const machineFlags = ["stuck", "not-enrolled"];
+const machineFlags = ["stuck", "not-enrolled", "not-suspended", "not-resumed"];
 
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
 const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND held IS NULL";

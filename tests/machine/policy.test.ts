@@ -48,6 +48,8 @@ describe("the policy for errors", () => {
 
   it("goes to the next offer when there is no capacity", () => {
     assert.deepEqual(verdict(error("capacity"), machine(0), half), { do: "next-offer" });
+    const bought = { ...machine(0), serverId: 7 };
+    assert.equal(verdict(error("capacity"), bought, half).do, "retry", "a server is where it is");
   });
 
   it("tries a hand-over three times, at once, for a customer waits", () => {

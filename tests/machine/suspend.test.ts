@@ -132,6 +132,21 @@ describe("a suspended machine", () => {
     assert.equal(row().state, "suspending");
   });
 
+  it("is shown to a person when it runs on without its plug, until it is off", async () => {
+    suspend();
+    await look();
+    await look();
+    await life.clock.advance(2 * life.config.deadlines.suspendingMs - 1);
+    await look();
+    assert.deepEqual(life.store.flags(), []);
+    await life.clock.advance(1);
+    assert.equal((await look()).againInMs, minute);
+    assert.match(life.store.flags()[0]?.text ?? "", /still runs though the subscription is paused/);
+    status("off");
+    await look();
+    assert.deepEqual([states(), life.store.flags()], [["suspended", "suspended"], []]);
+  });
+
   it("goes on after each error, behind its deadline too, and tells a person in the end", async () => {
     suspend();
     await look();
