@@ -242,6 +242,8 @@ export function createController(options: ControllerOptions): Controller {
       log.error({ err }, `could not ${what}`);
     }
   }
+  /** Then no chore is begun: the minute may come round while terraform finishes. */
+  let stopping = false;
   /** What of the minutes' work is under way. */
   const chores = new Map<string, { readonly since: number; readonly done: Promise<void> }>();
 
@@ -249,6 +251,7 @@ export function createController(options: ControllerOptions): Controller {
   function chore(what: string, work: () => unknown): Promise<void> {
     const running = chores.get(what);
     if (running) return running.done;
+    if (stopping) return Promise.resolve();
     const done = attempt(what, work).finally(() => chores.delete(what));
     chores.set(what, { since: clock.now(), done });
     return done;
@@ -344,6 +347,7 @@ export function createController(options: ControllerOptions): Controller {
       return { ...loop.progress(), minuteSince: since.length === 0 ? null : Math.min(...since) };
     },
     async stop() {
+      stopping = true;
       sweeps.stop();
       stripeSweep.stop();
       const rest = [...chores.values()].map(({ done }) => done);

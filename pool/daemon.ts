@@ -48,6 +48,8 @@ export interface DaemonOptions {
   readonly cron?: (expression: string, run: () => void) => { destroy(): unknown };
   /** Another daemon has taken over; nothing can be written any more, so the process should end. */
   readonly onFenced?: () => void;
+  /** Ends the start: at once while it waits for another daemon, else when what it has begun is done. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Daemon {
@@ -64,14 +66,18 @@ export interface Daemon {
   standstill(): string | null;
 }
 
-/** Starts everything or nothing, once no other daemon runs on the state folder. @throws Error naming what could not be started. */
+/**
+ * Starts everything or nothing, once no other daemon runs on the state folder.
+ *
+ * @throws Error naming what could not be started; the signal's reason when it was aborted
+ */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { log, clock = systemClock, answerClock = clock, cron = schedule, source } = options;
+  const { log, clock = systemClock, answerClock = clock, cron = schedule, source, signal } = options;
   const { stateDir } = source.config;
   const releasers = new Releasers();
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    const lease = await leaseStore({ stateDir, clock, log });
+    const lease = await leaseStore({ stateDir, clock, log, ...(signal ? { signal } : {}) });
     releasers.add("lease", lease.release);
     const onFenced = () => {
       log.fatal(
@@ -146,6 +152,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       controller;
     releasers.add("armed machines", controller.close);
     await controller.prepare();
+    if (signal?.aborted) {
+      await controller.stop();
+      throw signal.reason;
+    }
     const backups = await createBackups({ store, source: () => backupSource(config()), config, clock, log });
     releasers.add("backups", backups.stop);
     const minutely = cron("* * * * *", () => {

@@ -417,4 +417,28 @@ export const mutations: readonly Mutation[] = [
     why: "a receiver drops what comes again by its id: other alerts are another message",
     caughtBy: ["store/sqlite"],
   },
+  {
+    id: "work-while-stopping",
+    file: "pool/controller.ts",
+    before: "    if (stopping) return Promise.resolve();\n",
+    after: "",
+    why: "who was told to stop begins no terraform that nobody waits for",
+    caughtBy: ["sim/shutdown"],
+  },
+  {
+    id: "forget-the-platform",
+    file: "pool/platform/platform.ts",
+    before: "if (appliedPlatform(store) === null) {",
+    after: "if (store.quarantine() !== null && appliedPlatform(store) === null) {",
+    why: "a platform that exists is known by its names before one is made",
+    caughtBy: ["platform"],
+  },
+  {
+    id: "tell-no-overdue-suspension",
+    file: "pool/machine/suspend.ts",
+    before: "const isStuck = lateMs >= config().deadlines.suspendingMs;",
+    after: "const isStuck = lateMs >= Number.POSITIVE_INFINITY;",
+    why: "a person hears of a server that does not go off",
+    caughtBy: ["machine/suspend"],
+  },
 ];

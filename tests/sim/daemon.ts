@@ -86,6 +86,8 @@ export interface SimDaemon {
   readonly life: Incarnation;
   /** Null until it takes requests. */
   serving: Controller | null;
+  /** Runs of terraform that were under way when it was started. */
+  readonly inherited: ReadonlySet<Promise<unknown>>;
 }
 
 /** What the daemon logs is read for secrets (I6) with each such seed only: writing it takes a third of the time. */
@@ -100,7 +102,7 @@ export function startDaemon(world: World, installation: Installation, killAt: nu
   };
   const onDeath = () => world.note(`the daemon is killed at point ${life.points}`);
   const life = new Incarnation(world.clock, killAt, count, onDeath);
-  const daemon: SimDaemon = { life, serving: null };
+  const daemon: SimDaemon = { life, serving: null, inherited: new Set(world.processes.values()) };
   void run(daemon, world, installation);
   return daemon;
 }

@@ -63,10 +63,13 @@ export function plotOf(world: World): Plot {
   const sized = isSized(seed);
   // What was told with a store that is lost is not to be judged by the next one.
   const notify = seed % 8 === 5 && rescue === null;
+  // By the seed's number as well.
+  const stops = seed % 4 === 1;
   return {
     buyers,
     lasts,
     kills,
+    stops,
     spell,
     strays,
     rots,

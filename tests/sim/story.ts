@@ -8,6 +8,7 @@ import { changeRecipe, crashOne, rotOne, watchResumed, watchRollout } from "./id
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
 import { type Rescue, rescue } from "./rescue.ts";
+import { shutDown } from "./shutdown.ts";
 import { resize, watchTargets } from "./sizings.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
 import { type StateMishap, spoilPlatform, spoilState, watchStates } from "./states.ts";
@@ -50,6 +51,8 @@ export interface Plot {
   readonly hangs?: boolean;
   /** What happens to terraform's state files; nothing unless told otherwise. */
   readonly states?: readonly StateMishap[];
+  /** It is told to stop, and started again. */
+  readonly stops?: boolean;
   /** What becomes of the platform's state file. */
   readonly platform?: StateMishap | null;
   /** The pool is sized by more than `min_ready`, and otherwise on the way; not unless told. */
@@ -89,6 +92,7 @@ export class Story {
     // Before the daemon's first look: there is no moment in which it is sized otherwise.
     if (plot.sized) this.#act(resize(this, plot.lasts));
     if (plot.hangs) this.#act(this.#hang(plot.lasts));
+    if (plot.stops) this.#act(shutDown(this, plot.lasts));
     for (let i = 0; i < plot.buyers; i++) this.another(plot.lasts);
     if (plot.script) this.#act(plot.script(this));
     else if (world.chance.happens(0.5)) this.#act(this.#operator(plot.lasts));
