@@ -62,6 +62,9 @@ export const toldOfOrders = (Object.keys(orderColumns) as (keyof Order)[]).filte
   (field) => !["customer", "agentName", "checkoutUrl"].includes(field),
 );
 
+/** The kind of the flag; its subject is the checkout session. */
+const unknownPayment = "payment-for-unknown-order";
+
 const place = (id: string) => `order/${id}/secrets`;
 
 /** The rows under the order's own names for its fields. */
@@ -284,7 +287,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           findOrder(context, "checkout_session", payment.checkoutSession);
         if (!order) {
           history.flag(
-            "payment-for-unknown-order",
+            unknownPayment,
             payment.checkoutSession,
             `checkout session ${payment.checkoutSession} was paid, but no order has this session or reference; ` +
               "refund it in Stripe or make the order by hand",
@@ -296,8 +299,13 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
           });
           return { kind: "unknown-order" };
         }
+        // Its order came behind it. Not where that has ended before it was served: then the money is still to be given back.
+        const takeBack = () =>
+          history.clearFlag(unknownPayment, payment.checkoutSession, `it paid for order ${order.id}`);
         if (order.paidAt !== null) {
-          if (order.checkoutSession !== payment.checkoutSession) {
+          if (order.checkoutSession === payment.checkoutSession) {
+            if (order.endedAt === null) takeBack();
+          } else {
             history.flag(
               "paid-twice",
               order.id,
@@ -326,6 +334,7 @@ export function orderVerbs(context: StoreContext): OrderVerbs {
             order: writeOrder(context, order.id, change, "the subscription ended before", stripe(event)),
           };
         }
+        takeBack();
         const change = { ...paid, state: "queued", reason: null } as const;
         const queued = writeOrder(context, order.id, change, "paid", stripe(event));
         // Whoever waits already comes first: the queue is served as soon as a machine gets ready.

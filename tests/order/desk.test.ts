@@ -119,9 +119,12 @@ describe("OrderDesk.create", () => {
     });
     await rig.stripe.console.buy(session).sent;
     assert.equal(rig.outcomes[0]?.kind, "unknown-order");
+    const told = () => rig.store.flags().map(({ kind, subject }) => [kind, subject]);
+    assert.deepEqual(told(), [["payment-for-unknown-order", session]]);
     const order = await rig.desk.create(orderBody({ checkout_session: session }));
     assert.equal(order.state, "provisioning");
     assert.deepEqual(rig.claimed, [["claw-a", order.id]]);
+    assert.deepEqual(told(), [], "nobody refunds a customer who is served");
   });
 
   it("estimates the wait by place in the queue, parallel builds and measured build time", async () => {

@@ -55,6 +55,29 @@ export function orderPromises(rig: StoreUnderTest): void {
       assert.equal(store.flags()[0]?.kind, "payment-for-unknown-order");
     });
 
+    it("takes that back when the order comes behind it, queued or claimed or paid already, not when it is over", () => {
+      const unknown = () => {
+        const flags = store.flags().filter(({ kind }) => kind === "payment-for-unknown-order");
+        return flags.map(({ subject }) => subject);
+      };
+      for (const order of ["o-1", "o-2", "o-3", "o-4"]) pay(store, order);
+      assert.deepEqual(unknown(), ["cs_o-1", "cs_o-2", "cs_o-3", "cs_o-4"]);
+      for (const order of ["o-1", "o-2", "o-3"]) store.createOrder(newOrder(order));
+      assert.equal(pay(store, "o-1").kind, "queued");
+      assert.deepEqual(unknown(), ["cs_o-2", "cs_o-3", "cs_o-4"]);
+      const end = { subscription: "sub_o-1", releaseAt: 5, reason: "cancelled" };
+      store.endSubscription(null, end);
+      makeReady(store, "m-1");
+      assert.equal(pay(store, "o-2").kind, "claimed");
+      assert.deepEqual(unknown(), ["cs_o-3", "cs_o-4"]);
+      store.flag("payment-for-unknown-order", "cs_o-2", "told by an older release");
+      assert.equal(pay(store, "o-2", "evt_again").kind, "duplicate");
+      assert.deepEqual(unknown(), ["cs_o-3", "cs_o-4"]);
+      store.endSubscription(null, { ...end, subscription: "sub_o-3" });
+      assert.deepEqual([pay(store, "o-3").kind, pay(store, "o-3", "evt_later").kind], ["ended", "duplicate"]);
+      assert.deepEqual(unknown(), ["cs_o-3", "cs_o-4"], "the money is still to be given back");
+    });
+
     it("queues in the order of payment and serves the queue before a new payment", () => {
       for (const order of ["o-1", "o-2", "o-3"]) store.createOrder(newOrder(order));
       assert.equal(pay(store, "o-1").kind, "queued");
