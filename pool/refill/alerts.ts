@@ -1,6 +1,7 @@
 /**
- * Tells a person when a pool is below its floor or its builds fail, and takes it back when that is over: a pool that goes
- * cold is the fault that customers notice first and operators last. Looked at once a minute.
+ * Tells a person when a pool is below its floor, its builds fail or an order waits for too long (waits.ts), and takes it
+ * back when that is over: a pool that goes cold is the fault that customers notice first and operators last. Looked at once
+ * a minute.
  */
 import type { Logger } from "pino";
 import { type Clock, hourMs } from "../clock.ts";
@@ -13,6 +14,7 @@ import { buildingStates, isJudged, newestBuilds } from "./budget.ts";
 import { warmMachines } from "./content.ts";
 import { inStock } from "./offers.ts";
 import { replacement } from "./replace.ts";
+import { raiseWaits } from "./waits.ts";
 
 /** What a build takes, before one was measured: twice what a small VM needs. */
 const assumedLeadMs = 600_000;
@@ -77,6 +79,7 @@ export function raiseAlerts({
       }
     }
   }
+  raiseWaits({ store, config, clock, log });
   const doubt = store.quarantine()?.why ?? null;
   const isTold = store.flags().some(({ kind }) => kind === quarantined);
   if (doubt === null && isTold) store.clearFlag(quarantined, config.instance, "it was released");

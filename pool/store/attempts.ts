@@ -6,7 +6,7 @@ import { readOrder, writeOrder } from "./orders.ts";
 import type { Attempt, Failure } from "./store.ts";
 
 /** Flags that end when their order goes on. */
-const orderFlags = ["order-failed", "payment-disagreed", "hand-over-waits"];
+const orderFlags = ["order-failed", "payment-disagreed", "hand-over-waits", "order-waits"];
 
 export function attemptsOf(context: StoreContext, order: string): Attempt[] {
   return context.db
@@ -73,6 +73,7 @@ export function chargeBuild(
 /** The order is given to a person: it uses up no more machines until somebody starts it again. */
 export function deadLetter(context: StoreContext, id: string, text: string, failure: Failure): Order {
   const { run = null } = failure;
+  clearWait(context, id, "a person is to look at it");
   context.history.flag(
     "order-failed",
     id,
@@ -84,4 +85,9 @@ export function deadLetter(context: StoreContext, id: string, text: string, fail
 export function clearOrderFlags(context: StoreContext, id: OrderId, why: string, actor?: string): void {
   const cause = actor === undefined ? {} : { actor };
   for (const kind of orderFlags) context.history.clearFlag(kind, id, why, cause);
+}
+
+/** The order waits in line no more: what was told of its wait (pool/refill/waits.ts) is over. */
+export function clearWait(context: StoreContext, id: string, why: string): void {
+  context.history.clearFlag("order-waits", id, why);
 }

@@ -2,7 +2,7 @@
 import { keyToDestroy } from "../machine/destroy-keys.ts";
 import { type Machine, type MachineName, machineName } from "../machine/machine.ts";
 import type { Order } from "../order/order.ts";
-import { charge, chargeBuild, clearOrderFlags, deadLetter } from "./attempts.ts";
+import { charge, chargeBuild, clearOrderFlags, clearWait, deadLetter } from "./attempts.ts";
 import type { StoreContext } from "./context.ts";
 import { readMachine, writeMachineChange } from "./machines.ts";
 import { findOrder, nextOrders, openAgent, readOrder, sealAgent, writeOrder } from "./orders.ts";
@@ -62,6 +62,7 @@ export function claimMachine(
     const machine = writeMachineChange(context, name, "ready", change, `claimed for order ${order.id}`);
     context.db.prepare("UPDATE orders SET hand_overs = ? WHERE id = ?").run(generation, order.id);
     const why = `machine ${name} is claimed for it`;
+    clearWait(context, order.id, why);
     const provisioning = writeOrder(context, order.id, { state: "provisioning", machine: name }, why);
     return { order: provisioning, machine };
   }

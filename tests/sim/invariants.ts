@@ -40,7 +40,7 @@ const poolFlags: readonly string[] = [
 ];
 
 /** Flags that end when what they tell of is over, or when a person starts the order again. */
-const orderFlags: readonly string[] = ["order-failed", "hand-over-waits", "frozen", "stuck"];
+const orderFlags: readonly string[] = ["order-failed", "order-waits", "hand-over-waits", "frozen", "stuck"];
 
 /** An order whose environment was lost with the database: nobody but its customer can help. */
 const isBare = ({ store }: Story, subject: string): boolean =>
