@@ -218,7 +218,7 @@ function retryRoutes(desk: Pick<OrderDesk, "retry">): Middleware {
   const router = new Router();
   router.post("/orders/:id/retry", async (context) => {
     const { actor } = checked(retryShape, await readJson(context, 4 * 1024));
-    context.body = desk.retry(context.params.id as OrderId, actor);
+    context.body = await desk.retry(context.params.id as OrderId, actor);
   });
   return router.routes() as Middleware;
 }

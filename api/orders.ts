@@ -50,7 +50,7 @@ export function orderRoutes(options: {
   router.post("/:id/retry", async (context) => {
     const actor = operatorOf(context);
     const { id } = order(context.params.id);
-    context.body = viewOrder(desk.retry(id, actor), { store, desk });
+    context.body = viewOrder(await desk.retry(id, actor), { store, desk });
   });
 
   router.get("/:id", (context) => {

@@ -2,9 +2,9 @@
 import type { Middleware, ParameterizedContext } from "koa";
 import type { Logger } from "pino";
 import { BorderError } from "../pool/errors.ts";
-import { RetryRefusedError } from "../pool/order/desk.ts";
 import { OrderQueryError } from "../pool/order/list.ts";
 import { type FieldProblem, OrderRequestError } from "../pool/order/request.ts";
+import { RetryRefusedError } from "../pool/order/retry.ts";
 import { InvalidWebhookError } from "../pool/stripe/stripe.ts";
 
 export interface ProblemDetails {

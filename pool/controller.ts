@@ -335,6 +335,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("look whether own history is to be replayed", () => void chooseIfDue()),
         chore("look whether all sweeps do well", sweeps.raiseAlerts),
         chore("look at what is in quarantine", lookIfHeld),
+        chore("review orders that were started again", desk.reviewRetried),
         applyPlatform(),
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),
         replenish(),

@@ -46,10 +46,14 @@ export function registerOrders(program: Command): void {
     .description("start a failed order again: no second payment, machines anew")
     .action(async (order: string) => {
       const actor = `person:${userInfo().username}`;
-      const { state, machine } = await askDaemon<Order>(stateDir(), "POST", `${path(order)}/retry`, {
-        actor,
-      });
-      console.log(`${order} is ${state}${machine ? ` on ${machine}` : ""}`);
+      const { state, machine, suspendedFor, suspendedWhy } = await askDaemon<Order>(
+        stateDir(),
+        "POST",
+        `${path(order)}/retry`,
+        { actor },
+      );
+      const suspended = suspendedFor === null ? "" : `, and not served: ${suspendedWhy ?? suspendedFor}`;
+      console.log(`${order} is ${state}${machine ? ` on ${machine}` : ""}${suspended}`);
     });
 }
 

@@ -21,6 +21,7 @@ import {
   type WebhookOutcome,
 } from "./payments.ts";
 import { type OrderRequest, OrderRequestError, readOrderRequest } from "./request.ts";
+import { createRetryOrder, type RetryOrder } from "./retry.ts";
 import { createReviewer, type ReviewContext, type Reviewer } from "./review.ts";
 
 export interface OrderDeskOptions {
@@ -75,19 +76,11 @@ export interface OrderDesk {
    * wait; asked anew after a restart. @throws BorderError when Stripe cannot be asked now.
    */
   confirmation(id: OrderId): Promise<"agreed" | "disagreed">;
-  /**
-   * Starts a failed order again, by the will of a person: no second payment, its old place in the queue, machines anew.
-   * @param actor `person:<name>`
-   * @throws RetryRefusedError when it is not failed, or its subscription has ended
-   */
-  retry(id: OrderId, actor: string): Order;
+  /** A person starts a failed order again. @throws RetryRefusedError */
+  retry: RetryOrder["retry"];
+  reviewRetried: RetryOrder["reviewRetried"];
   /** Place in the queue (1 is next) and expected wait in milliseconds; null when the order does not queue. */
   estimate(order: Order): { position: number; waitMs: number | null } | null;
-}
-
-/** The order is not one that can be started again. */
-export class RetryRefusedError extends Error {
-  override readonly name = "RetryRefusedError";
 }
 
 /** How long an answer of Stripe's serves those who ask for it: the hand-over that it was fetched for, not the next. */
@@ -231,6 +224,13 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     return found;
   };
 
+  const { retry, reviewRetried } = createRetryOrder({
+    ...{ store, clock, review, locationsOf: payments.locationsOf, log },
+    forget: (id) => void confirmations.delete(id),
+    onClaimed: options.onClaimed,
+    onQueued: options.onQueued,
+  });
+
   return {
     create,
     confirmation,
@@ -282,27 +282,8 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
       announce(outcome);
       return outcome;
     },
-    retry(id, actor) {
-      const order = store.order(id);
-      if (!order) throw new RetryRefusedError(`there is no order ${id}`);
-      if (order.endedAt !== null) throw new RetryRefusedError(`the subscription of order ${id} has ended`);
-      if (order.state !== "failed") {
-        throw new RetryRefusedError(`order ${id} is ${order.state}; only failed orders are started again`);
-      }
-      // An order that was rebuilt after its database was lost: what its agent needs is the customer's to give again.
-      if (store.agentSecrets(id).gatewayToken === "") {
-        throw new RetryRefusedError(
-          `the environment of order ${id} was lost with the database: ask the customer for it, and make a new order`,
-        );
-      }
-      // Stripe is asked anew: that it disagreed may have been the reason.
-      confirmations.delete(id);
-      const retried = store.retryOrder(id, payments.locationsOf(order.region), { actor });
-      log.info({ order: id, actor, machine: retried.machine?.name ?? null }, "order started again");
-      if (retried.machine) options.onClaimed(retried.machine.name, id);
-      else options.onQueued(id);
-      return retried.order;
-    },
+    retry,
+    reviewRetried,
     estimate(order) {
       const position = store.queuePosition(order.id);
       if (position === null) return null;

@@ -30,11 +30,14 @@ export interface ReviewContext extends PaymentContext {
 
 export interface Reviewer {
   /**
-   * Fetches, judges and writes; with `dryRun` writes nothing.
-   * @returns null when no order has this subscription, or it has ended already
+   * Fetches, judges and writes; with `dryRun` writes nothing, `evenFailed` is for an order that is to be started again.
+   * @returns null when no order has this subscription, or it has ended already, or failed
    * @throws BorderError when Stripe cannot be asked; then nothing is changed
    */
-  review(subscription: string, options?: { event?: InboxEvent; dryRun?: boolean }): Promise<Review | null>;
+  review(
+    subscription: string,
+    options?: { event?: InboxEvent; dryRun?: boolean; evenFailed?: boolean },
+  ): Promise<Review | null>;
   /** Reviews all that the event may be about: of disputes and refunds all that the same customer has. Throws as `review`. */
   reviewEvent(event: InboxEvent): Promise<Order[]>;
 }
@@ -48,13 +51,14 @@ export function createReviewer(context: ReviewContext): Reviewer {
   async function look(
     subscription: string,
     event: InboxEvent | null,
-    dryRun: boolean,
+    { dryRun, evenFailed }: { dryRun: boolean; evenFailed: boolean },
   ): Promise<Review | null> {
-    if (!isOpen(store.orderBySubscription(subscription))) return null;
+    const isReviewed = evenFailed ? isLiving : isOpen;
+    if (!isReviewed(store.orderBySubscription(subscription))) return null;
     const standing = await stripe.fetchStanding(subscription);
     // Read again: a machine or a person may have moved it while Stripe was asked.
     const order = store.orderBySubscription(subscription);
-    if (!isOpen(order)) return null;
+    if (!isReviewed(order)) return null;
     const { overdueSince } = order;
     const verdict = entitlement(standing, { terms: context.terms(), now: context.clock.now(), overdueSince });
     const change = changeOf(order, verdict);
@@ -109,9 +113,9 @@ export function createReviewer(context: ReviewContext): Reviewer {
     }
   }
 
-  const review: Reviewer["review"] = (subscription, { event, dryRun = false } = {}) => {
+  const review: Reviewer["review"] = (subscription, { event, dryRun = false, evenFailed = false } = {}) => {
     const before = turns.get(subscription) ?? Promise.resolve();
-    const turn = before.then(() => look(subscription, event ?? null, dryRun));
+    const turn = before.then(() => look(subscription, event ?? null, { dryRun, evenFailed }));
     const settled = turn.catch(() => {});
     turns.set(subscription, settled);
     void settled.then(() => turns.get(subscription) === settled && turns.delete(subscription));
@@ -139,9 +143,11 @@ export function createReviewer(context: ReviewContext): Reviewer {
   };
 }
 
+const isLiving = (order: Order | null): order is Order =>
+  order !== null && order.endedAt === null && order.paidAt !== null;
+
 /** Nobody's order, or one that is over, is not suspended any more. */
-const isOpen = (order: Order | null): order is Order =>
-  order !== null && order.endedAt === null && order.paidAt !== null && order.state !== "failed";
+const isOpen = (order: Order | null): order is Order => isLiving(order) && order.state !== "failed";
 
 function changeOf(order: Order, verdict: Entitlement): Review["change"] {
   if (verdict.do === "end") return { kind: "end", text: `${verdict.text}, and its order is ${order.state}` };

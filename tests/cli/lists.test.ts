@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { age, table } from "../../pool/cli/table.ts";
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { poolStatus } from "../../pool/observe/status.ts";
-import { RetryRefusedError } from "../../pool/order/desk.ts";
+import { RetryRefusedError } from "../../pool/order/retry.ts";
 import { pauseRollout, resumeRollout } from "../../pool/refill/rollout.ts";
 import { resume } from "../../pool/refill/stop.ts";
 import { type Life, startLife } from "../machine/fakes.ts";
@@ -18,7 +18,7 @@ describe("clawpool status, machines, orders", function () {
   beforeEach(async () => {
     life = startLife();
     // The desk's own half is in tests/order/desk.test.ts.
-    const retry = (id: OrderId, actor: string) => {
+    const retry = async (id: OrderId, actor: string) => {
       const { state } = life.store.order(id) ?? assert.fail();
       if (state !== "failed")
         throw new RetryRefusedError(`order ${id} is ${state}; only failed orders are started again`);
@@ -124,9 +124,15 @@ describe("clawpool status, machines, orders", function () {
     assert.match(again.stdout, /^o-1 is provisioning on claw-test-\w+$/);
     const [row] = life.store.auditRows({ subject: id }).filter(({ why }) => why === "started again");
     assert.match(row?.actor ?? "", /^person:./);
+    const paused = { reason: "paused", text: "a pause was requested" } as const;
+    const second = life.store.order(id)?.machine ?? assert.fail();
+    life.store.recordHandOverFailure(second, failure, { ...limits, again: false });
+    life.store.recordStanding(id, { suspension: paused, overdueSince: null }, "test");
+    const kept = await rig.run("orders", "retry", id);
+    assert.equal(kept.stdout, "o-1 is queued, and not served: a pause was requested");
     const refused = await rig.run("orders", "retry", id);
     assert.deepEqual([refused.exitCode, refused.stdout], [1, ""]);
-    assert.match(refused.stderr, /order o-1 is provisioning; only failed orders are started again/);
+    assert.match(refused.stderr, /order o-1 is queued; only failed orders are started again/);
     assert.equal((await rig.run("orders", "show", "o-none")).exitCode, 1);
   });
 
