@@ -51,6 +51,22 @@ export const mutations: readonly Mutation[] = [
     caughtBy: ["store", "kills"],
   },
   {
+    id: "retry-unasked",
+    file: "pool/order/retry.ts",
+    before: "await reviewFirst(failedOrder(id));",
+    after: "failedOrder(id);",
+    why: "who paused while the order was failed is not served when it is started again",
+    caughtBy: ["order/retry"],
+  },
+  {
+    id: "keep-wait-told",
+    file: "pool/store/claims.ts",
+    before: "    clearWait(context, order.id, why);\n",
+    after: "",
+    why: "an order that has a machine waits no more",
+    caughtBy: ["refill/waits"],
+  },
+  {
     id: "newest-order-first",
     file: "pool/store/orders.ts",
     before: "ORDER BY paid_at, id`,",
