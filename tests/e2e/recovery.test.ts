@@ -82,8 +82,32 @@ describe("a daemon that is stopped, and one that has lost its database", functio
     await ready(2);
   });
 
+  it("starts and serves though what all machines share cannot be changed, and says so", async () => {
+    const { faults } = rig.cloud.hetzner;
+    const told = async () => (await clawpool("status")).all ?? "";
+    await rig.daemon.stop();
+    faults.add({
+      method: "POST",
+      path: "/placement_groups",
+      times: 1_000,
+      effect: { kind: "error", code: "resource_limit_exceeded" },
+    });
+    // Another group is needed for more than ten.
+    await rig.cloud.writeConfig({ minReady: 2, maxTotal: 12 });
+    await rig.restart();
+    const { id, checkout_session: session } = await rig.shop.order();
+    await rig.cloud.stripe.console.buy(session ?? "").sent;
+    await rig.shop.follow(id, ["running"]);
+    assert.match(await told(), /what all machines share .* could not be brought about/);
+    faults.clear();
+    await rig.daemon.stop();
+    await rig.restart();
+    assert.doesNotMatch(await told(), /could not be brought about/);
+    await ready(2);
+  });
+
   it("does not begin anew when its database is gone, and says what to do", async () => {
-    await rig.cloud.writeConfig({ minReady: 3, maxTotal: 8 });
+    await rig.cloud.writeConfig({ minReady: 3, maxTotal: 12 });
     await rig.until("one more is half built", async () =>
       (await rig.machines()).some(({ state }) => ["booting", "preparing", "proving"].includes(state)),
     );
