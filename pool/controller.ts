@@ -53,7 +53,7 @@ export interface ControllerOptions {
   /** The `root` of terraform's folders. */
   readonly terraformRoot: string;
   /** What of the rows is kept outside of the store. */
-  readonly records: Pick<Records, "machines" | "orders">;
+  readonly records: Pick<Records, "machines" | "orders" | "retry">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -335,6 +335,7 @@ export function createController(options: ControllerOptions): Controller {
         chore("look whether own history is to be replayed", () => void chooseIfDue()),
         chore("look whether all sweeps do well", sweeps.raiseAlerts),
         chore("look at what is in quarantine", lookIfHeld),
+        chore("write records again", options.records.retry),
         chore("review orders that were started again", desk.reviewRetried),
         applyPlatform(),
         chore("ask Tailscale again", () => probeTailnet(store, borders.tailnet, config())),

@@ -2,6 +2,8 @@
  * What of the rows is kept outside of the database, sealed: one file for each live machine and each open order, written
  * behind each commit that changes it. Nothing else can bring back the key by which a machine is entered, the host key that
  * it is believed by, or the environment that a paying customer waits with. `docs/recovery.md` says when they are used.
+ *
+ * A file that could not be written is tried again each minute, and a person is told: recovery takes what it says for current.
  */
 import type { Logger } from "pino";
 import { z } from "zod";
@@ -34,9 +36,16 @@ export interface Records {
   /** The row changed: its file follows, as soon as those before it are written. Never throws. */
   machineChanged(machine: Pick<Machine, "name">): void;
   orderChanged(order: OrderId): void;
-  /** Writes what the files lack of the store's rows; nothing that only the files have is removed. */
+  /**
+   * Writes what the files lack of the store's rows; nothing that only the files have is removed. In quarantine it is put off
+   * until that is over. What could not be written makes it no failure: `retry` tries it again.
+   */
   catchUp(): Promise<void>;
+  /** Tries again what could not be written, and catches up where that was put off; to be called each minute. */
+  retry(): Promise<void>;
+  /** @throws Error when a file cannot be read; one that does not open is logged and left out */
   machines(): Promise<Map<string, MachineRecord>>;
+  /** @throws Error as `machines` */
   orders(): Promise<Map<string, OrderRecord>>;
   /** Resolves when all that was asked for is written. */
   settled(): Promise<void>;
@@ -46,6 +55,12 @@ export interface Records {
 const closed: readonly Order["state"][] = ["released", "expired"];
 
 const envelope = z.strictObject({ v: z.literal(1), fromBackup: z.boolean(), sealed: z.string() });
+
+const flagKind = "record-not-written";
+/** Stands for all records where the folder cannot be listed. */
+const listing = "every record";
+/** More names say nothing more. */
+const mostNamed = 5;
 
 export const machineFile = (name: string): string => `machine-${name}`;
 export const orderFile = (id: string): string => `order-${id}`;
@@ -58,7 +73,15 @@ export function asFromBackup(text: string): string {
 export function createRecords(options: {
   readonly store: Pick<
     Store,
-    "machine" | "machines" | "machineSecrets" | "order" | "orders" | "agentSecrets" | "quarantine"
+    | "machine"
+    | "machines"
+    | "machineSecrets"
+    | "order"
+    | "orders"
+    | "agentSecrets"
+    | "quarantine"
+    | "flag"
+    | "clearFlag"
   >;
   readonly sealer: Sealer;
   readonly files: RecordFiles;
@@ -66,6 +89,10 @@ export function createRecords(options: {
 }): Records {
   const { store, sealer, files, log } = options;
   const pending = new Set<string>();
+  /** Why each could not be written when it was tried last. */
+  const failed = new Map<string, string>();
+  /** Rows may have changed of which no name is known here. */
+  let behind = true;
   let writing: Promise<void> | null = null;
 
   const place = (name: string) => `record/${name}`;
@@ -86,15 +113,44 @@ export function createRecords(options: {
     return seal(name, { order, secrets: store.agentSecrets(order.id) });
   }
 
-  async function writeAll(): Promise<void> {
-    for (const name of pending) {
-      pending.delete(name);
-      try {
+  /** What came out of a backup, or was rebuilt, may be older than what the file says. */
+  function isDoubtful(name: string): boolean {
+    if (name.startsWith("machine-")) {
+      const machine = store.machine(name.slice("machine-".length) as MachineName);
+      return machine !== null && machine.held !== null;
+    }
+    if (!store.quarantine()) return false;
+    behind = true;
+    return true;
+  }
+
+  async function write(name: string): Promise<void> {
+    pending.delete(name);
+    try {
+      if (!isDoubtful(name)) {
         const content = text(name);
         await (content === null ? files.remove(name) : files.write(name, content));
-      } catch (err) {
-        log.error({ record: name, err }, "a record outside of the database could not be written");
       }
+      failed.delete(name);
+    } catch (err) {
+      failed.set(name, reasonOf(err));
+      log.error({ record: name, err }, "a record outside of the database could not be written");
+    }
+  }
+
+  async function writeAll(): Promise<void> {
+    for (const name of pending) await write(name);
+    tell();
+  }
+
+  function tell(): void {
+    try {
+      const [first] = failed.values();
+      if (first !== undefined) store.flag(flagKind, "records", lackText([...failed.keys()].sort(), first));
+      else if (!behind) store.clearFlag(flagKind, "records", "all records are written");
+    } catch (err) {
+      // The disk that takes no record may take no flag.
+      log.error({ err }, "nobody could be told how the records outside of the database do");
     }
   }
 
@@ -113,10 +169,13 @@ export function createRecords(options: {
     const found = new Map<string, T>();
     for (const name of await files.list()) {
       if (!name.startsWith(prefix)) continue;
+      // A disk that fails just now must not make an order of unknown environment out of one that is written down.
+      const content = await files.read(name);
+      if (content === null) continue;
       try {
-        const { sealed, fromBackup } = envelope.parse(JSON.parse((await files.read(name)) ?? ""));
-        const content = JSON.parse(sealer.open(sealed, place(name)));
-        found.set(name.slice(prefix.length), { ...content, fromBackup });
+        const { sealed, fromBackup } = envelope.parse(JSON.parse(content));
+        const record = JSON.parse(sealer.open(sealed, place(name)));
+        found.set(name.slice(prefix.length), { ...record, fromBackup });
       } catch (err) {
         log.warn({ record: name, err }, "a record outside of the database cannot be read");
       }
@@ -128,31 +187,52 @@ export function createRecords(options: {
     while (writing) await writing;
   };
 
+  async function catchUp(): Promise<void> {
+    behind = true;
+    if (store.quarantine()) return;
+    let there: ReadonlySet<string>;
+    try {
+      there = new Set(await files.list());
+      failed.delete(listing);
+    } catch (err) {
+      failed.set(listing, reasonOf(err));
+      log.error({ err }, "the records outside of the database cannot be listed");
+      tell();
+      return;
+    }
+    behind = false;
+    for (const { name } of store.machines({ live: true })) changed(machineFile(name));
+    for (const { id, state } of store.orders({ limit: 1_000_000 })) {
+      if (!closed.includes(state) || there.has(orderFile(id))) changed(orderFile(id));
+    }
+    for (const { name, state } of store.machines()) {
+      if (state === "destroyed" && there.has(machineFile(name))) changed(machineFile(name));
+    }
+    await settled();
+  }
+
   return {
-    machineChanged({ name }) {
-      // What is held may be older than what the file says.
-      if (store.machine(name)?.held == null) changed(machineFile(name));
-    },
-    orderChanged(id) {
-      if (!store.quarantine()) changed(orderFile(id));
-    },
-    async catchUp() {
-      if (store.quarantine()) return;
-      const there = new Set(await files.list());
-      const gone = (name: string) => there.has(name);
-      const machines = store.machines({ live: true }).filter(({ held }) => held === null);
-      const orders = store.orders({ limit: 1_000_000 });
-      for (const { name } of machines) changed(machineFile(name));
-      for (const { id, state } of orders) {
-        if (!closed.includes(state) || gone(orderFile(id))) changed(orderFile(id));
-      }
-      for (const { name, state } of store.machines()) {
-        if (state === "destroyed" && gone(machineFile(name))) changed(machineFile(name));
-      }
+    machineChanged: ({ name }) => changed(machineFile(name)),
+    orderChanged: (id) => changed(orderFile(id)),
+    catchUp,
+    async retry() {
+      if (behind) return catchUp();
+      for (const name of failed.keys()) changed(name);
       await settled();
     },
     machines: () => open<MachineRecord>("machine-"),
     orders: () => open<OrderRecord>("order-"),
     settled,
   };
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+function lackText(names: readonly string[], reason: string): string {
+  const more = names.length > mostNamed ? ` and ${names.length - mostNamed} more` : "";
+  return (
+    `not up to date: ${names.slice(0, mostNamed).join(", ")}${more} (${reason}). ` +
+    "What they lack is lost when the database is. Make room in `records` of state_dir, or mend its disk; " +
+    "they are tried again each minute"
+  );
 }
