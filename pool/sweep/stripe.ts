@@ -12,11 +12,11 @@ import type { OrderId } from "../machine/machine.ts";
 import { isPaid } from "../order/confirm.ts";
 import type { OrderDesk } from "../order/desk.ts";
 import { hasEnded } from "../order/entitlement.ts";
-import { isForeign, uncollectedOrder, unservedFlag } from "../order/payments.ts";
+import { isForeign, uncollectedOrder } from "../order/payments.ts";
 import type { Store } from "../store/store.ts";
-import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
+import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
+import { createEvidence } from "./stripe-evidence.ts";
 import {
-  endFinding,
   type Known,
   openStates,
   type StripeFinding,
@@ -99,12 +99,6 @@ const memoryShape = z.object({
 type Memory = z.output<typeof memoryShape>;
 const memoryKey = "stripe-sweep";
 
-/** A fetched object, and what is to be made of it. */
-interface Evidence {
-  readonly finding: (known: Known) => StripeFinding | null;
-  readonly repair: (finding: StripeFinding) => void;
-}
-
 class Stopped extends Error {}
 
 export function createStripeSweep(options: {
@@ -118,6 +112,7 @@ export function createStripeSweep(options: {
   onRepair: (kind: StripeFinding["kind"]) => void;
 }): StripeSweep {
   const { store, stripe, desk, clock, instance, log } = options;
+  const { ofSession, ofEnd, ofUnserved } = createEvidence({ store, desk });
   const stopping = new AbortController();
   let dueAt = Number.NEGATIVE_INFINITY;
   let last: Promise<unknown> = Promise.resolve();
@@ -232,10 +227,10 @@ export function createStripeSweep(options: {
       asked: { session: asked.last, subscription: last, standing: standings.last },
     };
     const evidence = [
-      ...subscriptions.map(endOf),
-      ...seen.map((session) => ofSession(session, subscriptions, alive)).filter((one) => one !== null),
+      ...subscriptions.map(ofEnd),
+      ...seen.map((session) => ofSession(session, subscriptions, alive)),
       // Last: what was found to be paid is served.
-      ...subscriptions.filter(({ id }) => unserved.includes(id)).map(unservedOf),
+      ...subscriptions.filter(({ id }) => unserved.includes(id)).map(ofUnserved),
     ];
     const changed = standings.found.flatMap(
       ({ review }) => (review?.differs ? review.order.subscription : null) ?? [],
@@ -287,45 +282,6 @@ export function createStripeSweep(options: {
     }
     return Object.fromEntries([...pending].filter(([, at]) => now - at < clearingMs));
   }
-
-  function ofSession(
-    session: CheckoutSession,
-    fetched: readonly Subscription[],
-    alive: ReadonlySet<string>,
-  ): Evidence | null {
-    const subscription = fetched.find(({ id }) => id === session.subscription) ?? null;
-    const uncertain = session.subscription !== null && !alive.has(session.subscription);
-    // Its subscription could not be asked for: paid or over, the next look says.
-    if (isPaid(session) && uncertain && subscription === null) return unknownAlone(session);
-    return {
-      finding: (facts) => sessionFinding(session, facts),
-      repair() {
-        if (subscription && hasEnded(subscription)) desk.endFound(subscription);
-        desk.sessionFound(session);
-      },
-    };
-  }
-
-  /** No order is served by it, so its subscription does not matter. */
-  function unknownAlone(session: CheckoutSession): Evidence {
-    return {
-      finding(facts) {
-        const finding = sessionFinding(session, facts);
-        return finding?.kind === "unknown-payment" ? finding : null;
-      },
-      repair: () => void desk.sessionFound(session),
-    };
-  }
-
-  const endOf = (subscription: Subscription): Evidence => ({
-    finding: (facts) => endFinding(subscription, facts),
-    repair: () => void desk.endFound(subscription),
-  });
-
-  const unservedOf = (subscription: Subscription): Evidence => ({
-    finding: (facts) => unservedFinding(subscription, facts),
-    repair: ({ text }) => store.flag(unservedFlag, subscription.id, text),
-  });
 
   async function run(request: ReconcileRequest): Promise<StripeReport> {
     if (stopping.signal.aborted) throw new Stopped("the daemon stops");
