@@ -15,6 +15,7 @@ import { hasEnded } from "../order/entitlement.ts";
 import { isForeign, uncollectedOrder } from "../order/payments.ts";
 import type { Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway } from "../stripe/stripe.ts";
+import { type Asking, createAsking, isRefusal, nothingSettled, tellRefusal } from "./stripe-asking.ts";
 import { createEvidence } from "./stripe-evidence.ts";
 import {
   type Known,
@@ -36,7 +37,7 @@ const day = 24 * hour;
  * repaired within 15.
  */
 const everyMs = 13.5 * minute;
-/** After a look that failed. */
+/** After a look that failed, or that did not get all it asked for. */
 const againMs = minute;
 /** A session is open for 24 hours at most (Stripe's API reference, `expires_at`), so what ended since was made since. */
 const sessionLifeMs = 25 * hour;
@@ -46,10 +47,6 @@ const clearingMs = 30 * day;
 const onItsWayMs = 15 * second;
 /** Objects of one list, so 100 calls at most. */
 const mostListed = 10_000;
-/** Calls for single objects of a kind in one look; those that are left come next. One at a time: far below 100 a second. */
-const mostAsked = 200;
-/** Failures in a row after which no more is asked. */
-const mostFailures = 3;
 const all = 1_000_000;
 /** A bank tells of most disputes within 120 days of the payment, and decides about them within 90 (Stripe, "Disputes"). */
 const disputedMs = 120 * day;
@@ -66,7 +63,8 @@ export interface StripeReport {
 
 export interface StripeSweep {
   /**
-   * A look and its repairs, when one is due. Never throws: what failed is logged and due again in a minute.
+   * A look and its repairs, when one is due. Never throws: what failed is logged and due again in a minute, and so is a
+   * look that left something unasked; it goes on with that.
    *
    * @returns whether the last look did well
    */
@@ -117,12 +115,14 @@ export function createStripeSweep(options: {
   let dueAt = Number.NEGATIVE_INFINITY;
   let last: Promise<unknown> = Promise.resolve();
   let busy = false;
+  let settled = nothingSettled;
   let didWell = false;
 
   async function answered<T>(call: Promise<T>): Promise<T> {
-    const answer = await call;
+    const [answer] = await Promise.allSettled([call]);
     if (stopping.signal.aborted) throw new Stopped("the daemon stops");
-    return answer;
+    if (answer.status === "rejected") throw answer.reason;
+    return answer.value;
   }
 
   function remembered(): Memory {
@@ -139,42 +139,9 @@ export function createStripeSweep(options: {
 
   const known = (memory: Memory): Known => ({ store, instance, flags: store.flags(), since: memory.since });
 
-  /** Asks for each id in turn, from behind `after` on and around; what fails is left for the next look. */
-  async function askFor<T>(
-    ids: readonly string[],
-    after: string,
-    fetch: (id: string) => Promise<T | null>,
-    gaps: string[],
-  ): Promise<{ found: T[]; last: string }> {
-    const sorted = [...new Set(ids)].sort();
-    const turn = [...sorted.filter((id) => id > after), ...sorted.filter((id) => id <= after)];
-    const asked = turn.slice(0, mostAsked);
-    if (asked.length < turn.length)
-      gaps.push(`${turn.length - asked.length} objects are asked for next time`);
-    const found: T[] = [];
-    let failures = 0;
-    let position = after;
-    for (const id of asked) {
-      try {
-        const object = await answered(fetch(id));
-        failures = 0;
-        if (object === null)
-          log.warn({ object: id }, "Stripe does not have this object; nothing is concluded");
-        else found.push(object);
-      } catch (error) {
-        if (error instanceof Stopped) throw error;
-        log.warn({ object: id, err: error }, "Stripe could not be asked for an object; nothing is concluded");
-        gaps.push(`${id} could not be asked for`);
-        if (++failures === mostFailures) break;
-      }
-      position = id;
-    }
-    return { found, last: position };
-  }
-
-  async function look(before: Memory, since: number) {
+  async function look(before: Memory, since: number, asking: Asking) {
     const startedAt = clock.now();
-    const gaps: string[] = [];
+    const { gaps } = asking;
     // Before anything else, so that an order which is paid meanwhile is not taken for one without a subscription.
     const live = await answered(stripe.subscriptions(mostListed));
     if (!live.complete) gaps.push(`more than ${mostListed} subscriptions: the oldest were not listed`);
@@ -187,14 +154,13 @@ export function createStripeSweep(options: {
       const { order, session } = uncollectedOrder(one, { store, instance }) ?? {};
       return session && (unpaid.has(session) || order?.state === "expired") ? [session] : [];
     });
-    const asked = await askFor(
+    const asked = await asking.askFor(
+      "session",
       [...unlistedSessions(before, listed, startedAt), ...collected],
-      before.asked.session,
-      stripe.fetchSession,
-      gaps,
+      (id) => answered(stripe.fetchSession(id)),
     );
-    const fetched = new Set(asked.found.map(({ id }) => id));
-    const seen = [...sessions.found.filter(({ id }) => !fetched.has(id)), ...asked.found];
+    const fetched = new Set(asked.map(({ id }) => id));
+    const seen = [...sessions.found.filter(({ id }) => !fetched.has(id)), ...asked];
     const facts = known(before);
     const alive = new Set(live.found.filter((one) => !hasEnded(one)).map(({ id }) => id));
     // What is paid may have ended already; it must not be served for that long.
@@ -207,24 +173,18 @@ export function createStripeSweep(options: {
     );
     // The order was over when Stripe is asked once more: then it is no order that ends at this moment.
     const unserved = live.found.filter((one) => unservedFinding(one, facts) !== null).map(({ id }) => id);
-    const { found: subscriptions, last } = await askFor(
-      [...unlisted, ...unserved],
-      before.asked.subscription,
-      stripe.fetchSubscription,
-      gaps,
+    const subscriptions = await asking.askFor("subscription", [...unlisted, ...unserved], (id) =>
+      answered(stripe.fetchSubscription(id)),
     );
     const claimants = await claimantsSince(since, startedAt, gaps);
-    const standings = await askFor(
-      suspects(bound, live.found, claimants),
-      before.asked.standing,
-      async (id) => ({ review: await desk.review(id, { dryRun: true }) }),
-      gaps,
-    );
+    const standings = await asking.askFor("standing", suspects(bound, live.found, claimants), async (id) => ({
+      review: await answered(desk.review(id, { dryRun: true })),
+    }));
     const after: Memory = {
       since: before.since,
       seenUntil: sessions.complete ? Math.max(before.seenUntil, startedAt) : before.seenUntil,
       pending: pendingAfter(before, seen, startedAt),
-      asked: { session: asked.last, subscription: last, standing: standings.last },
+      asked: asking.lastAsked(),
     };
     const evidence = [
       ...subscriptions.map(ofEnd),
@@ -232,10 +192,10 @@ export function createStripeSweep(options: {
       // Last: what was found to be paid is served.
       ...subscriptions.filter(({ id }) => unserved.includes(id)).map(ofUnserved),
     ];
-    const changed = standings.found.flatMap(
+    const changed = standings.flatMap(
       ({ review }) => (review?.differs ? review.order.subscription : null) ?? [],
     );
-    return { evidence, changed, after, gaps, sessions: seen.length, subscriptions: live.found.length };
+    return { evidence, changed, after, sessions: seen.length, subscriptions: live.found.length };
   }
 
   /** Customers who dispute a payment, or got one back. */
@@ -283,13 +243,20 @@ export function createStripeSweep(options: {
     return Object.fromEntries([...pending].filter(([, at]) => now - at < clearingMs));
   }
 
-  async function run(request: ReconcileRequest): Promise<StripeReport> {
+  /** @returns with the report whether nothing is left to be asked for soon */
+  async function run(request: ReconcileRequest): Promise<{ report: StripeReport; isWhole: boolean }> {
     if (stopping.signal.aborted) throw new Stopped("the daemon stops");
     const before = remembered();
+    const asking = createAsking({
+      lastAsked: before.asked,
+      settled,
+      log,
+      rethrow: (error) => error instanceof Stopped,
+    });
     const now = clock.now();
     const usual = Math.max(before.seenUntil - sessionLifeMs, now - clearingMs);
     const since = request.sinceMs === undefined ? usual : now - request.sinceMs;
-    const { evidence, changed, after, gaps, ...counts } = await look(before, since);
+    const { evidence, changed, after, ...counts } = await look(before, since, asking);
     let facts = known(before);
     const candidates = evidence.filter(({ finding }) => finding(facts) !== null);
     if (candidates.length + changed.length > 0) await answered(clock.delay(onItsWayMs, stopping.signal));
@@ -306,20 +273,25 @@ export function createStripeSweep(options: {
       // Nobody looked at what it was paid for; it may be paused by now.
       if (found.kind === "payment") changed.push(...subscriptionsOf(found));
     }
-    for (const subscription of changed) {
+    await asking.askForAll(changed, async (subscription) => {
       if (stopping.signal.aborted) throw new Stopped("the daemon stops");
-      const found = standingFinding(await answered(desk.review(subscription, { dryRun: request.dryRun })));
+      const review = await answered(desk.review(subscription, { dryRun: request.dryRun }));
+      const found = standingFinding(review);
       if (!found || findings.some(({ kind, subject }) => kind === found.kind && subject === found.subject))
-        continue;
+        return { review };
       findings.push(found);
       if (!request.dryRun) tell(found, request.actor);
-    }
+      return { review };
+    });
     if (!request.dryRun) {
       const seenUntil = since <= usual ? after.seenUntil : before.seenUntil;
       store.putSetting(memoryKey, JSON.stringify({ ...after, seenUntil } satisfies Memory));
+      settled = asking.settled();
+      asking.tell(store, request.actor);
     }
+    const { gaps } = asking;
     if (gaps.length > 0) log.warn({ gaps }, "Stripe was not compared in full");
-    return { findings, since, gaps, ...counts };
+    return { report: { findings, since, gaps, ...counts }, isWhole: asking.isWhole() };
   }
 
   const subscriptionsOf = ({ order }: StripeFinding): string[] =>
@@ -338,10 +310,14 @@ export function createStripeSweep(options: {
   }
 
   /** One look at a time. */
-  function inTurn(request: ReconcileRequest): Promise<StripeReport> {
+  function inTurn(request: ReconcileRequest) {
     const turn = last.then(() => run(request));
     last = turn.catch(() => {});
-    return turn;
+    return turn.catch((error: unknown) => {
+      // A list was refused: there is nothing to go on with.
+      if (isRefusal(error) && !request.dryRun) tellRefusal(store, error);
+      throw error;
+    });
   }
 
   return {
@@ -350,8 +326,9 @@ export function createStripeSweep(options: {
       busy = true;
       dueAt = clock.now() + everyMs;
       try {
-        await inTurn({ dryRun: false, actor: "daemon" });
-        didWell = true;
+        const { isWhole } = await inTurn({ dryRun: false, actor: "daemon" });
+        didWell = isWhole;
+        if (!isWhole) dueAt = clock.now() + againMs;
       } catch (error) {
         didWell = false;
         if (stopping.signal.aborted) return didWell;
@@ -362,7 +339,7 @@ export function createStripeSweep(options: {
       }
       return didWell;
     },
-    reconcile: inTurn,
+    reconcile: async (request) => (await inTurn(request)).report,
     stop: () => stopping.abort(),
   };
 }
