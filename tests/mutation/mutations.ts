@@ -165,6 +165,30 @@ export const mutations: readonly Mutation[] = [
   },
   // What Stripe says.
   {
+    id: "well-with-gaps",
+    file: "pool/sweep/stripe.ts",
+    before: "didWell = isWhole;",
+    after: "didWell = true;",
+    why: "a look of Stripe that left something unasked did not do well",
+    caughtBy: ["sweep/stripe-asking"],
+  },
+  {
+    id: "starve-the-rest",
+    file: "pool/sweep/stripe-asking.ts",
+    before: "lastAsked[kind] = last ?? after;",
+    after: "lastAsked[kind] = after;",
+    why: "subscriptions that cannot be asked for keep no others from being asked for",
+    caughtBy: ["sweep/stripe-asking"],
+  },
+  {
+    id: "refused-in-silence",
+    file: "pool/sweep/stripe-asking.ts",
+    before: "for (const refusal of refusals) tellRefusal(store, refusal);",
+    after: "refusals.splice(0);",
+    why: "a person is told when Stripe's key may not read what decides who is served",
+    caughtBy: ["sweep/stripe-asking"],
+  },
+  {
     id: "any-age",
     file: "pool/stripe/webhook.ts",
     before: "const tolerance = 300;",
