@@ -6,7 +6,7 @@
  *   I2  no machine ever had two orders, no order has two machines
  *   I3  nothing of ours is left that no row knows (servers, devices, folders), and nothing of others was touched
  *   I4  a payment that was acknowledged is known
- *   I5  no machine of a customer who pays was destroyed, unless a person said so
+ *   I5  no machine that served an order was let go while that lived, unless a person said so, whoever serves it now
  *   I6  no secret was told
  *   I7  never more servers than allowed, never one bought twice, and the bill knows for how long each was charged for
  *   I8  everything is in order again: pools full, nothing half made, every server that a row names exists
@@ -14,7 +14,13 @@
  *   I10 the audit chain is sound and tells each change of state
  */
 import { differencesOf, lifeOf, slackMs } from "../pool/bill/differences.ts";
-import { type Machine, type MachineState, machineName, type OrderId } from "../pool/machine/machine.ts";
+import {
+  customersStates,
+  type Machine,
+  type MachineState,
+  machineName,
+  type OrderId,
+} from "../pool/machine/machine.ts";
 import { publicKeyOf } from "../pool/ssh/keys.ts";
 import type { Store } from "../pool/store/store.ts";
 import { assertAudited } from "./store/audited.ts";
@@ -77,7 +83,7 @@ export function broken(facts: Facts): string[] {
     ...exclusive(facts),
     ...forgotten(facts),
     ...touched.map((what) => `I3: ${what}`),
-    ...destroyedWhilePaid(facts),
+    ...letGoWhilePaid(facts),
     ...told.map((where) => `I6: ${where}`),
     ...overspent(facts),
     ...misbilled(facts),
@@ -161,16 +167,48 @@ function* forgotten({ store, servers, devices, folders }: Facts): Generator<stri
   for (const name of folders) if (!names.has(name)) yield `I3: terraform folder ${name} is left`;
 }
 
-function* destroyedWhilePaid({ store, isEntitled }: Facts): Generator<string> {
-  for (const { name, order: id } of store.machines({ states: ["releasing", "destroyed"] })) {
-    const order = id && store.order(id);
-    if (!order || order.machine !== name || order.servingAt === null || !isEntitled(order.id)) continue;
-    const ends = store
-      .auditRows({ subject: name, limit: Number.MAX_SAFE_INTEGER })
-      .filter(({ after }) => after?.state === "releasing");
-    if (ends.some(({ actor }) => actor.startsWith("person:"))) continue;
-    yield `I5: ${name} served ${order.id}, which is paid for, and was destroyed`;
+/** A machine in one of these is nobody's any more. */
+const gone: readonly unknown[] = ["failed", "retiring", "releasing", "destroyed"];
+
+/**
+ * By the log, not by what the order's row says now: whoever lets a customer's machine go can give the order another one.
+ * Stripe's objects tell of the end of all trouble only; whether an order had ended when its machine went, the log tells.
+ */
+function* letGoWhilePaid({ store, isEntitled }: Facts): Generator<string> {
+  const told = new Map<string, Readonly<Record<string, unknown>>>();
+  const served = new Map<string, OrderId>();
+  const settled = new Set<string>();
+  for (const row of store.auditRows({ limit: Number.MAX_SAFE_INTEGER })) {
+    const { subject, actor, action, at, before, after } = row;
+    if (!after) continue;
+    const now = { ...told.get(subject), ...after };
+    told.set(subject, now);
+    if (subject.startsWith("ord_")) continue;
+    const { state, order: bound } = now as { state?: MachineState; order?: OrderId | null };
+    if (bound && state && customersStates.includes(state) && !served.has(subject)) served.set(subject, bound);
+    const order = served.get(subject);
+    if (order === undefined || settled.has(subject) || !gone.includes(after.state)) continue;
+    if (actor.startsWith("person:")) settled.add(subject);
+    // A recovered row says what was found, and is held until a person releases it.
+    else if (
+      !gone.includes(before?.state) &&
+      action !== "machine.recovered" &&
+      !isOver(told.get(order), at)
+    ) {
+      settled.add(subject);
+      yield `I5: ${subject} served ${order}, which had not ended, and was let go`;
+    }
   }
+  for (const [name, order] of served) {
+    if (!settled.has(name) && gone.includes(told.get(name)?.state) && isEntitled(order))
+      yield `I5: ${name} served ${order}, which is paid for, and was destroyed`;
+  }
+}
+
+/** Whether an order, as the log had told of it until `at` (epoch ms), had ended, with its grace over and nobody who keeps it. */
+function isOver(order: Readonly<Record<string, unknown>> | undefined, at: number): boolean {
+  const { endedAt = null, releaseAt = null, keptAt = null } = order ?? {};
+  return endedAt !== null && releaseAt !== null && Number(releaseAt) <= at && keptAt === null;
 }
 
 function* overspent({ bill, maxTotal }: Facts): Generator<string> {

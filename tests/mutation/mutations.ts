@@ -302,6 +302,14 @@ export const mutations: readonly Mutation[] = [
     why: "a customer is told of trouble that lasts, also when its kind changes all the time",
     caughtBy: ["machine/heartbeat"],
   },
+  {
+    id: "move-a-served-order",
+    file: "pool/recovery/judge.ts",
+    before: 'const state: MachineState = done ? "serving" : "handing-over";',
+    after: 'const state: MachineState = done ? "releasing" : "handing-over";',
+    why: "a machine that serves goes on to, though an older store knows nothing of it: its order gets no empty one",
+    caughtBy: ["sim/rescue"],
+  },
   // Money.
   {
     id: "retry-the-order",

@@ -64,6 +64,7 @@ export function install(world: World): Installation {
     })),
   };
   world.maxTotal = config.maxTotal;
+  world.graceMs = config.releaseGraceMs;
   const store = emptyStore(world.clock, {
     onMachine: (machine) => records.machineChanged(machine),
     onOrderEvent: ({ type, order }) => type === "state" && records.orderChanged(order),

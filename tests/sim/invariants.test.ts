@@ -3,7 +3,8 @@ import { strict as assert } from "node:assert";
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { ourServers } from "./leftovers.ts";
 import { simulate } from "./simulation.ts";
-import type { Story } from "./story.ts";
+import type { Plot, Story } from "./story.ts";
+import { Watch } from "./watch.ts";
 import type { SimServer } from "./world.ts";
 
 const minute = 60_000;
@@ -14,10 +15,10 @@ const plot = { buyers: 4, lasts: 3 * minute, kills: [], lost: 0, spell: null, no
 class AnotherSeed extends Error {}
 
 /** What is reported of the first schedule that has what `tamper` wants, once that happened to everything in order. */
-async function reported(tamper: (story: Story) => void): Promise<string> {
+async function reported(tamper: (story: Story) => void, change: Partial<Plot> = {}): Promise<string> {
   for (let seed = 1; seed <= 30; seed++) {
     try {
-      const { violations } = await simulate(seed, plot, tamper);
+      const { violations } = await simulate(seed, { ...plot, ...change }, tamper);
       return violations.join("\n");
     } catch (error) {
       if (!(error instanceof AnotherSeed)) throw error;
@@ -123,7 +124,63 @@ describe("the invariants of the simulation", function () {
 
   it("I5 sees that the machine of somebody who pays is deleted", async () => {
     const told = await reported((story) => story.world.onDelete(serving(story)));
-    assert.match(told, /^I5: claw-test-\w+ serves ord_\w+, which is paid for, and is deleted$/m);
+    assert.match(told, /^I5: claw-test-\w+ served ord_\w+, which is paid for, and is deleted$/m);
+  });
+
+  it("I5 sees that somebody who pays was moved to an empty machine, though all is in order behind it", async () => {
+    /** What a wrong verb would do: each row tells of it, and all that follows is as it should be. */
+    const move = async ({ store, world }: Story) => {
+      while (store.machines({ states: ["serving"] }).length === 0) await world.clock.delay(minute);
+      const [machine] = store.machines({ states: ["serving"] });
+      assert(machine?.order);
+      store.tamper(`UPDATE orders SET state = 'queued', machine = NULL WHERE id = '${machine.order}';
+        UPDATE machine SET state = 'releasing' WHERE name = '${machine.name}'`);
+      for (const [subject, before, after] of [
+        [machine.order, { state: "running", machine: machine.name }, { state: "queued", machine: null }],
+        [machine.name, { state: "serving" }, { state: "releasing" }],
+      ] as const)
+        store.audit("daemon", `tampered.${after.state}`, subject, { why: "tampered", before, after });
+    };
+    const judged = ({ store }: Story) => {
+      const [order] = store.orders();
+      if (order?.state !== "running") throw new AnotherSeed("the customer cancelled in this schedule");
+      assert.equal(order.machine && store.machine(order.machine)?.state, "serving");
+    };
+    const told = await reported(judged, { buyers: 1, script: move });
+    assert.deepEqual(told.replace(/(claw-test|ord)[-_]\w+/g, "$1").split("\n"), [
+      "I5: claw-test served ord, which is paid for, and is releasing",
+      "I5: claw-test served ord, which is paid for, and is deleted",
+      "I5: claw-test served ord, which is paid for, and is destroyed",
+      "I5: claw-test served ord, which had not ended, and was let go",
+    ]);
+  });
+
+  it("I5 sees it where the store knows nothing any more", async () => {
+    const told = await reported((story) => {
+      const server = serving(story);
+      story.store.rewind(true);
+      story.installation.watch = new Watch(story.world, story.store);
+      story.world.onDelete(server);
+    });
+    assert.match(told, /^I5: claw-test-\w+ served ord_\w+, which is paid for, and is deleted$/m);
+  });
+
+  it("I5 sees that a grace was cut short", async () => {
+    const told = await reported((story) => {
+      const { world, installation } = story;
+      const server = serving(story);
+      const session = [...world.sessions.values()].find(({ order }) => order === server.machine.customer);
+      const subscription = world.subscriptions.get(session?.subscription ?? "");
+      assert(subscription);
+      const over = world.clock.now() - installation.config.releaseGraceMs;
+      Object.assign(subscription, { status: "canceled", endedAt: over });
+      world.onDelete(server);
+      Object.assign(subscription, { endedAt: over + 1 });
+      world.onDelete(server);
+    });
+    const seen = told.match(/^I5: .* is deleted$/gm) ?? [];
+    assert.equal(seen.length, 1, "once in time, once a millisecond early");
+    assert.match(seen.join(), /, which is in its grace, and is deleted$/);
   });
 
   it("I5 sees it in the rows, too", async () => {

@@ -232,8 +232,12 @@ export class World {
   onMade: (server: SimServer) => void = () => {};
   /** and of each that is being deleted. */
   onDelete: (server: SimServer) => void = () => {};
+  /** The order that each machine came to serve, by its name: no store that is lost or comes back older makes it undone. */
+  readonly served = new Map<string, string>();
   /** How many servers the configuration allows. */
   maxTotal = Number.POSITIVE_INFINITY;
+  /** For how long the configuration keeps a machine behind the end of its subscription, in ms. */
+  graceMs = 0;
   #ids = 1000;
 
   readonly seed: number;
@@ -295,6 +299,18 @@ export class World {
         hasPaid(session) &&
         this.standsWell(this.subscriptions.get(session.subscription ?? "") ?? null),
     );
+  }
+
+  /** Why a machine that served the order may not go, by Stripe's objects; null when it may. */
+  keeps(order: string): "is paid for" | "has not ended" | "is in its grace" | null {
+    if (this.isEntitled(order)) return "is paid for";
+    for (const session of this.sessions.values()) {
+      const subscription = this.subscriptions.get(session.subscription ?? "");
+      if (session.order !== order || !hasPaid(session) || !subscription) continue;
+      if (subscription.status !== "canceled") return "has not ended";
+      if ((subscription.endedAt ?? 0) + this.graceMs > this.clock.now()) return "is in its grace";
+    }
+    return null;
   }
 
   /** By the configuration's default policy. */
