@@ -134,6 +134,12 @@ function unreachable(
   as: As,
 ): Verdict {
   const label = server.labels["clawpool-order"] ?? null;
+  const labelled = machine.order === null ? servesByLabel(server, around) : null;
+  if (labelled) {
+    // Unbound it would look like nobody's, and a person could have it destroyed.
+    const text = `it does not answer, and its label says that it serves ${label}; it was ${machine.state} when last written down`;
+    return as(labelled, false, text);
+  }
   if (label !== null && label !== machine.order) {
     return as({}, false, `it does not answer, and its label names order ${label}, its row ${machine.order}`);
   }
@@ -194,11 +200,11 @@ function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As
 /** Our labels, and nothing else: whoever wrote down how to enter it is gone. */
 function stranger({ said }: Evidence, server: CloudServer, around: Surroundings): Verdict {
   const { machine, secrets } = around.fromLabels(server);
-  const order = server.labels["clawpool-order"];
   const lost = "only its labels tell of it: its keys are lost, so it cannot be looked into or repaired";
-  if (order !== undefined && around.knows(order) && around.holders(order).length === 0) {
-    const state = { state: "serving", order: order as OrderId, enrolled: true, labelled: true } as const;
-    return { machine: { ...machine, ...state }, secrets, sure: false, text: `${lost}; it serves ${order}` };
+  const labelled = servesByLabel(server, around);
+  if (labelled) {
+    const text = `${lost}; it serves ${labelled.order}`;
+    return { machine: { ...machine, ...labelled }, secrets, sure: false, text };
   }
   const reason = said === null ? "left over" : "its keys are lost";
   return {
@@ -207,6 +213,13 @@ function stranger({ said }: Evidence, server: CloudServer, around: Surroundings)
     sure: false,
     text: `${lost}; --retire destroys it`,
   };
+}
+
+/** An order becomes a label of its server when it is served, and of no other; null where another machine says that it has it. */
+function servesByLabel({ labels }: CloudServer, around: Surroundings) {
+  const order = labels["clawpool-order"];
+  if (order === undefined || !around.knows(order) || around.holders(order).length > 0) return null;
+  return { state: "serving", order: order as OrderId, enrolled: true, labelled: true } as const;
 }
 
 /** States in which a machine is its order's. */

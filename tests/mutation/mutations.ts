@@ -310,6 +310,14 @@ export const mutations: readonly Mutation[] = [
     why: "a machine that serves goes on to, though an older store knows nothing of it: its order gets no empty one",
     caughtBy: ["sim/rescue"],
   },
+  {
+    id: "nobody-by-silence",
+    file: "pool/recovery/judge.ts",
+    before: "const labelled = machine.order === null ? servesByLabel(server, around) : null;",
+    after: "const labelled = machine.name === null ? servesByLabel(server, around) : null;",
+    why: "a machine that cannot be asked is kept for the order that its label names: nobody may retire it",
+    caughtBy: ["recovery"],
+  },
   // Money.
   {
     id: "retry-the-order",

@@ -82,6 +82,19 @@ describe("what a machine is, by the evidence", () => {
     assert.equal(silent({ row: serving, server: labelled }), true);
   });
 
+  it("keeps one that does not answer for the order that its label names, if nothing that is written down knows of it", () => {
+    const labelled = server({ labels: { "clawpool-order": "ord_1" } });
+    const silent = (row: Partial<Machine>, change: Partial<Surroundings> = {}) => {
+      const found = judge({ row: machine(row), server: labelled, said: "unreachable" }, change);
+      return [found?.state, found?.order, found?.sure];
+    };
+    assert.deepEqual(silent({ state: "booting" }), ["serving", "ord_1", false]);
+    assert.deepEqual(silent({}, { holders: () => ["claw-test-b"] }), ["ready", null, false]);
+    assert.deepEqual(silent({}, { knows: () => false }), ["ready", null, false]);
+    const other = { state: "serving", order: "ord_2" as never } as const;
+    assert.deepEqual(silent(other), ["serving", "ord_2", false]);
+  });
+
   it("lets go of what is gone, but not of a customer who pays", () => {
     assert.deepEqual(judge({ row: machine(), server: null })?.state, "retiring");
     const serving = machine({ state: "serving", order: "ord_1" as never });

@@ -63,6 +63,16 @@ function isLockedOut({ store, world }: Story, subject: string): boolean {
   return machine !== undefined && (machine.rot === "host-key" || machine.hostKey !== row?.hostKey);
 }
 
+/** The heartbeats of one that serves have yet to find that nobody lets the daemon in. */
+function isUntold(story: Story): boolean {
+  const flags = story.store.flags();
+  if (flags.some(({ kind }) => kind === "serving-unreachable")) return false;
+  const told = new Set(flags.map(({ subject }) => subject));
+  return story.store
+    .machines({ states: ["serving"] })
+    .some(({ name }) => !told.has(name) && isLockedOut(story, name));
+}
+
 /** A machine that waits could not serve, or is not what it is to be although there is room for another. */
 function isToBeReplaced(story: Story): boolean {
   const { store, world, installation } = story;
@@ -102,7 +112,8 @@ export function isSettled(story: Story): boolean {
   if (world.processes.size > 0 || strays(world).length > 0 || !knowsStripe(story)) return false;
   if (machineFolders(story).some((name) => !isLive(store.machine(name)))) return false;
   const [pool] = installation.config.pools;
-  if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story)) return false;
+  if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story) || isUntold(story))
+    return false;
   if (store.messages({ states: ["waiting"] }).length > 0) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
