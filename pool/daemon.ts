@@ -25,7 +25,7 @@ import { poolStatus } from "./observe/status.ts";
 import { standstill } from "./observe/watchdog.ts";
 import { createOrderNotifier } from "./order/notifier.ts";
 import { systemRandom } from "./random.ts";
-import { openStore, refuseLostStore } from "./recovery/open-store.ts";
+import { openStore, quarantineOlderStore, refuseLostStore } from "./recovery/open-store.ts";
 import { openRecordFiles } from "./recovery/record-files.ts";
 import { createRecords } from "./recovery/records.ts";
 import { Releasers } from "./releasers.ts";
@@ -34,7 +34,7 @@ import { chooseInBackground } from "./sizing/background/choose-in-background.ts"
 import { planOf } from "./sizing/explain.ts";
 import { minReadyOf } from "./sizing/target.ts";
 import { leaseStore } from "./store/daemon-lease.ts";
-import { contradiction, noteWitness } from "./store/witness.ts";
+import { noteWitness } from "./store/witness.ts";
 import type { AuditRecorder } from "./tailnet/audited.ts";
 
 export interface DaemonOptions {
@@ -108,8 +108,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       onMessage: () => controller?.notify.poke(),
     });
     releasers.add("store", () => store.close());
-    const doubt = contradiction(stateDir, store);
-    if (doubt) store.enterQuarantine(doubt);
+    await quarantineOlderStore(stateDir, store);
     const records = createRecords({ store, sealer, files: openRecordFiles(stateDir), log });
     await records.catchUp();
     releasers.add("records", records.settled);

@@ -12,11 +12,12 @@ import { moveFile, replaceFile } from "../durable-file.ts";
 import { recordsFolder } from "../recovery/record-files.ts";
 import { asFromBackup } from "../recovery/records.ts";
 import { createSealer, sealingKeyIds } from "../secrets/seal.ts";
-import { headText } from "../store/audit-chain.ts";
+import { type AuditHead, headText } from "../store/audit-chain.ts";
 import { lockWithoutDaemon } from "../store/daemon-lease.ts";
 import { migrations } from "../store/schema.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { storeFile } from "../store/store-file.ts";
+import { noteWitness } from "../store/witness.ts";
 import { type ArchivedFile, type Manifest, readBackup, unpack } from "./archive.ts";
 
 export interface Restored {
@@ -54,11 +55,13 @@ export async function restoreBackup(
     const { manifest } = backup;
     if (!options.overNewer) refuseNewer(target, manifest);
     const draft = `${target}.restored`;
-    await prepareStore(config, file, draft, manifest, options);
+    const head = await prepareStore(config, file, draft, manifest, options);
     const stamp = new Date(options.clock.now()).toISOString().replace(/[-:]|\.\d+/g, "");
     const files = await bringFiles(stateDir, backup.files);
     const replaced = moveAside(target, `${target}.replaced-${stamp}`);
     await moveFile(draft, target);
+    // It is known to be older, and held: the daemon needs not find that out for itself.
+    await noteWitness(stateDir, { auditHead: () => head });
     return { manifest, replaced, files };
   } finally {
     unlock();
@@ -125,18 +128,20 @@ async function prepareStore(
   draft: string,
   manifest: Manifest,
   { actor, clock }: { actor: string; clock: Clock },
-): Promise<void> {
+): Promise<AuditHead | null> {
   for (const suffix of ["", "-wal", "-shm"]) await rm(`${draft}${suffix}`, { force: true });
   const made = await open(draft, "w", 0o600);
   await made.close();
   await copyFile(file, draft);
   unpack(draft);
   const store = openSqliteStore({ file: draft, sealer: createSealer(config.sealingKeys), clock });
+  let head: AuditHead | null;
   try {
     const taken = new Date(manifest.takenAt).toISOString();
     const why = `a backup of ${taken} was restored`;
     store.enterQuarantine(why, { actor });
     store.audit(actor, "store.restored", "store", { why, file, head: manifest.head?.seq ?? 0 });
+    head = store.auditHead();
   } finally {
     // The last connection writes everything into the file and removes its log.
     store.close();
@@ -147,6 +152,7 @@ async function prepareStore(
   } finally {
     await written.close();
   }
+  return head;
 }
 
 async function bringFiles(stateDir: string, files: readonly ArchivedFile[]): Promise<string[]> {

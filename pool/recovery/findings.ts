@@ -1,6 +1,6 @@
 /** What the last look found, kept in the store until the machines are released. */
-import type { MachineName } from "../machine/machine.ts";
-import type { Quarantine } from "../store/quarantine.ts";
+import type { Machine, MachineName } from "../machine/machine.ts";
+import { findingsSetting, type Quarantine } from "../store/quarantine.ts";
 import type { Store } from "../store/store.ts";
 
 export interface Finding {
@@ -13,24 +13,32 @@ export interface Finding {
 export interface Findings {
   /** Epoch ms. */
   readonly at: number;
+  /** When the quarantine began that they are of (epoch ms). */
+  readonly quarantineSince: number | null;
   readonly machines: readonly Finding[];
 }
 
-const setting = "quarantine/findings";
-
 export function noteFindings(
-  store: Pick<Store, "putSetting">,
+  store: Pick<Store, "putSetting" | "quarantine">,
   machines: readonly Finding[],
   at: number,
 ): void {
-  store.putSetting(setting, JSON.stringify({ at, machines } satisfies Findings));
+  const findings: Findings = { at, quarantineSince: store.quarantine()?.since ?? null, machines };
+  store.putSetting(findingsSetting, JSON.stringify(findings));
 }
 
-/** Null before the first look. */
-export function readFindings(store: Pick<Store, "setting">): Findings | null {
-  const text = store.setting(setting);
-  return text === null ? null : (JSON.parse(text) as Findings);
+/** Null before the first look. One of an earlier quarantine tells nothing of what happened since. */
+export function readFindings(store: Pick<Store, "setting" | "quarantine">): Findings | null {
+  const text = store.setting(findingsSetting);
+  if (text === null) return null;
+  const findings = JSON.parse(text) as Findings;
+  const quarantine = store.quarantine();
+  return quarantine && findings.quarantineSince !== quarantine.since ? null : findings;
 }
+
+/** Whether the last look was sure of this machine, and it is held for what that look found. */
+export const isSure = (findings: Findings | null, { name, held }: Machine): boolean =>
+  findings?.machines.some(({ machine, sure, text }) => machine === name && sure && text === held) ?? false;
 
 /** What `clawpool recover status` shows. */
 export interface RecoveryStatus {
@@ -55,13 +63,13 @@ export function recoveryStatus(store: Store): RecoveryStatus {
   return {
     quarantine: store.quarantine(),
     inspectedAt: findings?.at ?? null,
-    machines: held.map(({ name, state, serverId, order, held: why }) => ({
-      name,
-      state,
-      server: serverId,
-      order,
-      sure: findings?.machines.find(({ machine }) => machine === name)?.sure ?? false,
-      text: why ?? "",
+    machines: held.map((machine) => ({
+      name: machine.name,
+      state: machine.state,
+      server: machine.serverId,
+      order: machine.order,
+      sure: isSure(findings, machine),
+      text: machine.held ?? "",
     })),
     orders: store
       .orders({ states: ["queued", "failed"] })

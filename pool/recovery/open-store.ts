@@ -8,6 +8,7 @@ import { ours } from "../machine/labels.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { explained, inspectStore, lostStore, storeFile, tracesOf } from "../store/store-file.ts";
+import { contradiction, noteWitness } from "../store/witness.ts";
 
 /**
  * A store that is not there is a new one only if nothing tells of an older: no folder, and no server with our labels.
@@ -35,4 +36,18 @@ export function openStore(stateDir: string, options: Omit<SqliteStoreOptions, "f
   } catch (error) {
     throw explained(error, file);
   }
+}
+
+/**
+ * A store that somebody put in the place of the one that ran here last is in quarantine from now on, also when it was in an
+ * earlier one.
+ *
+ * @throws Error when that cannot be noted beside it
+ */
+export async function quarantineOlderStore(stateDir: string, store: Store): Promise<void> {
+  const doubt = contradiction(stateDir, store);
+  if (doubt === null) return;
+  store.enterQuarantine(doubt);
+  // At once: to the next start it is the store that ran here last, and what a person released meanwhile stays so.
+  await noteWitness(stateDir, store);
 }

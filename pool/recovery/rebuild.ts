@@ -10,9 +10,11 @@ import { createLog } from "../observe/log.ts";
 import { systemRandom } from "../random.ts";
 import { createSealer } from "../secrets/seal.ts";
 import { createSsh } from "../ssh/ssh2.ts";
+import type { AuditHead } from "../store/audit-chain.ts";
 import { lockWithoutDaemon } from "../store/daemon-lease.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { inspectStore, storeFile } from "../store/store-file.ts";
+import { noteWitness } from "../store/witness.ts";
 import { createStripeGateway } from "../stripe/gateway.ts";
 import { createTerraform } from "../terraform/create-terraform.ts";
 import { type RecoveryStatus, recoveryStatus } from "./findings.ts";
@@ -42,9 +44,11 @@ export async function rebuildStore(config: Config, actor: string): Promise<Recov
       );
     }
     clear();
-    const status = await build(config, draft, actor);
+    const { status, head } = await build(config, draft, actor);
     // An empty file, if one is there, goes with it.
     await moveFile(draft, file);
+    // It is known to be another, and held: the daemon needs not find that out for itself.
+    await noteWitness(stateDir, { auditHead: () => head });
     return status;
   } catch (error) {
     clear();
@@ -54,7 +58,11 @@ export async function rebuildStore(config: Config, actor: string): Promise<Recov
   }
 }
 
-async function build(config: Config, draft: string, actor: string): Promise<RecoveryStatus> {
+async function build(
+  config: Config,
+  draft: string,
+  actor: string,
+): Promise<{ status: RecoveryStatus; head: AuditHead | null }> {
   const { stateDir, hetzner, stripe } = config;
   const clock = systemClock;
   const log = createLog("warn");
@@ -76,7 +84,7 @@ async function build(config: Config, draft: string, actor: string): Promise<Reco
       log,
     };
     await inspect(context, actor);
-    return recoveryStatus(store);
+    return { status: recoveryStatus(store), head: store.auditHead() };
   } finally {
     // The last connection writes everything into the file.
     store.close();

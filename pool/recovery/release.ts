@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Machine, MachineName, MachineState } from "../machine/machine.ts";
 import type { Store } from "../store/store.ts";
-import { readFindings } from "./findings.ts";
+import { isSure, readFindings } from "./findings.ts";
 
 /** What was asked for cannot be done; the sentence says why. */
 export class ReleaseError extends Error {
@@ -25,16 +25,17 @@ export interface Released {
   readonly ended: boolean;
 }
 
+/** @throws ReleaseError when nothing was looked at since the quarantine began, or this machine cannot be released so */
 export function release(
   { store, config, clock }: { store: Store; config: () => Config; clock: Clock },
   { machine: name, retire, actor }: ReleaseRequest,
 ): Released {
   const findings = readFindings(store);
-  if (!findings)
+  const quarantine = store.quarantine();
+  if (quarantine && !findings)
     throw new ReleaseError("nothing was looked at yet; `clawpool recover status --look` does it now");
   const held = store.machines({ live: true }).filter((machine) => machine.held !== null);
-  const sure = new Set(findings.machines.filter((finding) => finding.sure).map(({ machine }) => machine));
-  const chosen = name === null ? held.filter((machine) => sure.has(machine.name)) : [pick(store, name)];
+  const chosen = name === null ? held.filter((machine) => isSure(findings, machine)) : [pick(store, name)];
   const why = name === null ? "all that was sure is released" : "released by name";
   const freed = chosen.map((machine) => {
     const change = retire ? retired(machine) : onward(machine, config(), clock.now());
@@ -42,7 +43,7 @@ export function release(
     return { name: machine.name, state };
   });
   const left = store.machines({ live: true }).filter((machine) => machine.held !== null);
-  const ended = name === null || left.length === 0;
+  const ended = quarantine !== null && (name === null || left.length === 0);
   if (ended) store.endQuarantine(why, { actor });
   return { machines: freed, held: left.map((machine) => machine.name), ended };
 }

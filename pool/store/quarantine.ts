@@ -11,6 +11,9 @@ export interface Quarantine {
 /** The setting that holds it, as JSON. */
 export const quarantineSetting = "quarantine";
 
+/** What the last look at its machines found, as JSON (pool/recovery/findings.ts); nothing of it counts in a later quarantine. */
+export const findingsSetting = "quarantine/findings";
+
 export function readQuarantine({ db, known }: Pick<StoreContext, "db" | "known">): Quarantine | null {
   return known("setting", "quarantine, parsed", () => {
     const row = db

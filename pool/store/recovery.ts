@@ -16,7 +16,7 @@ import {
   writeMachineChange,
 } from "./machines.ts";
 import { findOrder, openAgent, orderColumns, sealAgent, toldOfOrders } from "./orders.ts";
-import { quarantineSetting, readQuarantine } from "./quarantine.ts";
+import { findingsSetting, quarantineSetting, readQuarantine } from "./quarantine.ts";
 import { type RecoveredMachine, type RecoveredOrder, StaleRowError, type Store } from "./store.ts";
 
 type RecoveryVerbs = Pick<
@@ -99,8 +99,10 @@ export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
 
     enterQuarantine: (why, { actor = "daemon", run = null } = {}) =>
       context.write(() => {
-        if (readQuarantine(context)) return;
-        db.prepare("INSERT INTO setting (key, value) VALUES (?, ?)").run(
+        // A store that was copied while it was in quarantine still says what was found then, and whom a person released
+        // then: it is older than the world all the same.
+        db.prepare("DELETE FROM setting WHERE key = ?").run(findingsSetting);
+        db.prepare("INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)").run(
           quarantineSetting,
           JSON.stringify({ since: clock.now(), why }),
         );

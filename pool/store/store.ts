@@ -266,7 +266,10 @@ export interface Store {
 
   // quarantine: nothing is bought, claimed or destroyed for rows that may be older than the world
   quarantine(): Quarantine | null;
-  /** Holds every live machine; nothing changes when it is in quarantine already. */
+  /**
+   * Holds every live machine, for `why`, and forgets what an earlier look found: also in a quarantine that lasts, because
+   * whoever calls this says that the store is older than the world once more.
+   */
   enterQuarantine(why: string, cause?: Cause): void;
   /** Writes all these rows, new or instead of what was there. @throws StaleRowError outside of a quarantine. */
   recover(rows: {

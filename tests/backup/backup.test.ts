@@ -15,6 +15,7 @@ import { openAuditFile } from "../../pool/store/audit-file.ts";
 import { leaseStore } from "../../pool/store/daemon-lease.ts";
 import { openSqliteStore } from "../../pool/store/sqlite.ts";
 import type { Store } from "../../pool/store/store.ts";
+import { contradiction, noteWitness } from "../../pool/store/witness.ts";
 import { makeReady, newOrder, pay } from "../store/rows.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 
@@ -141,6 +142,20 @@ describe("a backup", () => {
     const audit = openAuditFile(join(source.stateDir, "clawpool.sqlite"));
     assert.equal(audit.verify().finding, null);
     audit.close();
+  });
+
+  it("of a store in quarantine comes back with every live machine held, and a start finds no other doubt", async () => {
+    store.enterQuarantine("an earlier backup was restored");
+    store.releaseMachine("m-1" as never, { state: "proving" }, "released by name");
+    await makeBackup(source, file(), clock.now());
+    store.flag("kind", "subject", "text");
+    await noteWitness(source.stateDir, store);
+    store.close();
+    await restore({ overNewer: true });
+    reopened();
+    assert.match(store.quarantine()?.why ?? "", /a backup of .* was restored/);
+    assert.equal(store.machine("m-1" as never)?.held, store.quarantine()?.why);
+    assert.equal(contradiction(source.stateDir, store), null);
   });
 
   it("brings the files back that a lost host had, the records marked as old", async () => {

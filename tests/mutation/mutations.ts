@@ -497,4 +497,22 @@ export const mutations: readonly Mutation[] = [
     why: "a person hears of a server that does not go off",
     caughtBy: ["machine/suspend"],
   },
+  // A store that comes back.
+  {
+    id: "keep-older-findings",
+    file: "pool/store/recovery.ts",
+    before: 'db.prepare("DELETE FROM setting WHERE key = ?").run(findingsSetting);',
+    after: "void findingsSetting;",
+    why: "what was found in an earlier quarantine is forgotten when another begins",
+    caughtBy: ["recovery/quarantine"],
+  },
+  {
+    id: "keep-released",
+    file: "pool/store/recovery.ts",
+    before: 'enterQuarantine: (why, { actor = "daemon", run = null } = {}) =>\n      context.write(() => {',
+    after:
+      'enterQuarantine: (why, { actor = "daemon", run = null } = {}) =>\n      context.write(() => {\n        if (readQuarantine(context)) return;',
+    why: "a store that comes back in quarantine has every machine held anew",
+    caughtBy: ["recovery/quarantine", "backup"],
+  },
 ];
