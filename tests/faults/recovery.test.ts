@@ -52,6 +52,24 @@ describe("faults: a database that is old or gone, on the local cloud", function 
     assert.equal(deletes(), before);
   });
 
+  fault("D6", "nor does one of after that quarantine, whose findings it still has", async () => {
+    await rig.ready(1);
+    const file = join(rig.rig.dir, "between.backup");
+    await clawpool("backup", "--to", file);
+    const { id } = await rig.serve("d6-between");
+    const machine = rig.machineOf(id);
+    assert.equal(await rig.rig.daemon.stop(), 0);
+    await clawpool("restore", file, "--over-newer");
+    rig.reopenStore();
+    await rig.rig.restart();
+    const before = deletes();
+    // Without a look of one's own: the daemon's at its start is what counts.
+    await clawpool("recover", "release", "--all");
+    await rig.rig.until("it runs again", async () => rig.store.order(id)?.state === "running");
+    assert.equal(rig.machineOf(id), machine);
+    assert.equal(deletes(), before);
+  });
+
   fault("D7", "a store that is gone is rebuilt, and everybody keeps what they have", async () => {
     const running = rig.store.orders({ states: ["running"] });
     assert(running.length > 0);

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import type { Rescue } from "./rescue.ts";
+import type { Rescue, SecondRescue } from "./rescue.ts";
 import { simulate } from "./simulation.ts";
 
 const minute = 60_000;
@@ -15,6 +15,23 @@ describe("a store that is lost or comes back older, under simulation", function 
         const { violations, trace } = await simulate(seed, {
           buyers: 3,
           lasts: 14 * minute,
+          strays: 0,
+          rescue,
+        });
+        assert.deepEqual(violations, [], `seed ${seed}\n${trace.join("\n")}`);
+      }
+    });
+  }
+
+  for (const backup of ["held", "released"] as const satisfies readonly SecondRescue["backup"][]) {
+    it(`does so again with a backup of the first quarantine, of when machines were ${backup}`, async () => {
+      for (let seed = 1; seed <= 4; seed++) {
+        const kind = seed % 2 === 0 ? "older" : "elsewhere";
+        const again = { kind, backup, after: 4 * minute } as const;
+        const rescue = { kind: "older", backupAt: 3 * minute, at: 5 * minute, again } as const;
+        const { violations, trace } = await simulate(seed, {
+          buyers: 2,
+          lasts: 8 * minute,
           strays: 0,
           rescue,
         });

@@ -2,10 +2,12 @@
  * The store is lost, or an older one comes back: somebody stops the daemon, restores or rebuilds, starts it again, looks at
  * what is in quarantine and releases it. In between nothing may be bought, claimed or destroyed.
  */
+import type { RecoveryStatus } from "../../pool/recovery/findings.ts";
 import { asFromBackup } from "../../pool/recovery/records.ts";
 import { auditRowsOf } from "./database.ts";
 import type { Story } from "./story.ts";
 import { Watch } from "./watch.ts";
+import type { World } from "./world.ts";
 
 const minute = 60_000;
 
@@ -15,16 +17,54 @@ export interface Rescue {
   /** In ms from the beginning: when the backup was made, and when it comes back. */
   readonly backupAt: number;
   readonly at: number;
+  /** Another one behind it; there is none, unless told otherwise. */
+  readonly again?: SecondRescue | null;
 }
+
+export interface SecondRescue {
+  readonly kind: "older" | "elsewhere";
+  /** Its backup is made in the first quarantine, behind the release of some machines by name, or when all are released. */
+  readonly backup: "held" | "released";
+  /** In ms, when it comes back: counted from when all are released. */
+  readonly after: number;
+}
+
+/** What a backup has: the store is marked, and these are the records of then. */
+type Backup = ReadonlyMap<string, string>;
 
 const actor = "person:operator";
 
-export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Promise<void> {
-  const { world, installation } = story;
-  await world.clock.delay(backupAt);
+export async function rescue(story: Story, { kind, backupAt, at, again = null }: Rescue): Promise<void> {
+  const { clock } = story.world;
+  await clock.delay(backupAt);
+  const first = makeBackup(story);
+  await clock.delay(at - backupAt);
+  let second: Backup | null = null;
+  const makeSecond = () => {
+    second = makeBackup(story);
+    // Somebody buys what was warm in it.
+    for (let i = 0; i < 2; i++) story.another(minute);
+  };
+  await comeBack(story, kind, first, again?.backup === "held" ? makeSecond : null);
+  if (again === null) return;
+  if (second === null) makeSecond();
+  await clock.delay(again.after);
+  await comeBack(story, again.kind, second ?? new Map(), null);
+}
+
+function makeBackup({ installation, world }: Story): Backup {
   installation.store.mark();
-  const then = new Map(world.records);
-  await world.clock.delay(at - backupAt);
+  return new Map(world.records);
+}
+
+/** @param onSomeReleased is called while the quarantine lasts, when a few machines were released by name; nobody does that when null */
+async function comeBack(
+  story: Story,
+  kind: Rescue["kind"],
+  then: Backup,
+  onSomeReleased: (() => void) | null,
+): Promise<void> {
+  const { world, installation } = story;
   const stopped = story.daemon;
   stopped.life.kill();
   await installation.records.settled();
@@ -40,12 +80,12 @@ export async function rescue(story: Story, { kind, backupAt, at }: Rescue): Prom
   installation.watch = new Watch(world, installation.store);
   installation.watch.follow(auditRowsOf());
   installation.store.onWritten = (rows) => installation.watch.wrote(rows);
-  world.note(
-    `the store is ${kind === "lost" ? "lost" : `as it was ${Math.round((at - backupAt) / 1000)} s ago`}`,
-  );
+  world.note(kind === "lost" ? "the store is lost" : `an older store comes back, ${kind}`);
   installation.store.enterQuarantine(`a rescue: ${kind}`, { actor });
+  for (const { name, held } of story.store.machines({ live: true }))
+    if (held === null) world.violate("quarantine", `${name} came back and is not held`);
   const before = watchQuarantine(story, () => story.daemon === stopped, rows);
-  await lookAndRelease(story);
+  await lookAndRelease(story, onSomeReleased);
   before();
 }
 
@@ -77,8 +117,9 @@ function watchQuarantine(
 }
 
 /** As docs/recovery.md says: look again while something is doubtful, release what is sure, then each by its name. */
-async function lookAndRelease(story: Story): Promise<void> {
+async function lookAndRelease(story: Story, onSomeReleased: (() => void) | null): Promise<void> {
   const { world, store } = story;
+  let beforeAll = onSomeReleased;
   const pause = () => world.clock.delay(world.chance.between(0.5, 8) * minute);
   for (let looks = 0; store.quarantine(); ) {
     await pause();
@@ -86,6 +127,12 @@ async function lookAndRelease(story: Story): Promise<void> {
     if (!status || status.answer.inspectedAt === null) continue;
     if (status.answer.machines.some(({ sure }) => !sure) && looks++ < 3) {
       await story.ask(({ recovery }) => recovery.look(actor));
+      continue;
+    }
+    if (beforeAll) {
+      await releaseSome(story, status.answer);
+      beforeAll();
+      beforeAll = null;
       continue;
     }
     await story.ask(async ({ recovery }) => recovery.release({ machine: null, retire: false, actor }));
@@ -96,6 +143,21 @@ async function lookAndRelease(story: Story): Promise<void> {
     await pause();
     world.note(`the operator decides about ${machine.name}, ${machine.state}: ${machine.held}`);
     const request = { machine: machine.name, retire: machine.order === null, actor };
+    if (request.retire && !isLabelled(world, machine.name)) world.retired.add(machine.name);
     await story.ask(async ({ recovery }) => recovery.release(request));
   }
 }
+
+/** About half of those that are sure, each by its name. */
+async function releaseSome(story: Story, { machines }: RecoveryStatus): Promise<void> {
+  for (const { name } of machines.filter(({ sure }) => sure)) {
+    if (!story.world.chance.happens(0.5)) continue;
+    await story.ask(async ({ recovery }) => recovery.release({ machine: name, retire: false, actor }));
+  }
+}
+
+/** Otherwise its label tells a person, too, whose it is. */
+const isLabelled = ({ servers }: World, name: string): boolean =>
+  [...servers.values()].some(
+    (server) => server.name === name && server.labels["clawpool-order"] !== undefined,
+  );

@@ -4,6 +4,7 @@ import { install } from "./daemon.ts";
 import { Killed } from "./incarnation.ts";
 import { isSettled, judge } from "./invariants.ts";
 import { refusalOf } from "./refusals.ts";
+import type { SecondRescue } from "./rescue.ts";
 import { isSized } from "./sizings.ts";
 import { stateMishaps } from "./states.ts";
 import { type Plot, Story } from "./story.ts";
@@ -28,6 +29,12 @@ export interface Outcome {
 /** Fewer would say little. */
 const leastEvents = 200;
 
+const secondRescue = ({ chance }: World): SecondRescue => ({
+  kind: chance.pick(["older", "elsewhere"] as const),
+  backup: chance.pick(["held", "released"] as const),
+  after: chance.between(2, 10) * minute,
+});
+
 /** One story in 50 is a long one, with everything; many short ones find more in the same time. */
 export function plotOf(world: World): Plot {
   const { chance, seed } = world;
@@ -51,9 +58,11 @@ export function plotOf(world: World): Plot {
           kind: chance.pick(["older", "elsewhere", "lost"] as const),
           backupAt,
           at: chance.between(backupAt, lasts),
+          // By the seed's number, not by chance: all other seeds stay the stories that they were.
+          again: seed % 2 === 0 ? secondRescue(world) : null,
         }
       : null;
-  // By the seed's number, not by chance: all other seeds stay the stories that they were.
+  // The same.
   const spoiled = seed % 8 === 0 && rescue === null ? chance.integer(1, 3) : 0;
   const states = Array.from({ length: spoiled }, () => chance.pick(stateMishaps));
   // One seed in sixteen: beyond the mishaps, and between two of these seeds, there is none at that index.

@@ -86,8 +86,16 @@ export class Watch {
   late(): void {
     const now = this.#world.clock.now();
     const told = new Set(this.#store.flags().map(({ subject }) => subject));
-    for (const { name, state, deadline } of this.#store.machines({ live: true })) {
-      if (deadline === null || now <= deadline + lateMs || told.has(name) || this.#late.has(name)) continue;
+    for (const { name, state, deadline, held } of this.#store.machines({ live: true })) {
+      // Nobody works on one that is held.
+      if (
+        held !== null ||
+        deadline === null ||
+        now <= deadline + lateMs ||
+        told.has(name) ||
+        this.#late.has(name)
+      )
+        continue;
       this.#late.add(name);
       const late = Math.round((now - deadline) / 1000);
       this.#world.violate("I8", `${name} is ${state} ${late} s behind its deadline`);
@@ -176,7 +184,7 @@ export class Watch {
 
   #ends(name: string, machine: Machine | null, how: string): void {
     const order = this.#world.served.get(name);
-    if (order === undefined || machine?.endConfirmedBy) return;
+    if (order === undefined || machine?.endConfirmedBy || this.#world.retired.has(name)) return;
     const why = this.#world.keeps(order);
     // One that ended and whose server went by itself has nothing left that the grace would keep.
     const exists = [...this.#world.servers.values()].some((server) => server.name === name);

@@ -224,6 +224,8 @@ export class World {
   fenced = 0;
   /** When a store came back, or was lost; null while it is the first. */
   restoredAt: number | null = null;
+  /** Machines that a person let go by name, and whose order nothing told of that could still be asked. */
+  readonly retired = new Set<string>();
   /** From then on nothing fails any more. */
   calm = false;
   /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */
