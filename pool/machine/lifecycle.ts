@@ -6,6 +6,7 @@ import type { AgentSecrets } from "../order/order.ts";
 import { nextOffer, orderLimits } from "../refill/offers.ts";
 import { withoutSecrets } from "../secrets/secret.ts";
 import { type Failure, type Freeze, StaleRowError } from "../store/store.ts";
+import { holdAnothers, isAnothers } from "./another-order.ts";
 import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";
 import { destroy, failed } from "./destroy.ts";
@@ -126,8 +127,9 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
   const now = store.machine(machine.name);
   // The stage may have moved the machine before it failed; what it is now is looked at anew.
   if (!now || now.state !== machine.state) return { againInMs: 0 };
-  if (isProvedAgain(machine)) return missed(machine, error, context);
   const failure = failureOf(machine, error, context);
+  if (isAnothers(error, machine)) return holdAnothers(now, failure, context);
+  if (isProvedAgain(machine)) return missed(machine, error, context);
   const { reason } = failure;
   if (error instanceof HungError) {
     // What hangs may hold the machine's folder; its destruction then waits, and somebody should know.

@@ -151,7 +151,8 @@ export interface Machine {
   /** A person works on it: not claimable meanwhile. */
   readonly withheld: boolean;
   /**
-   * Why nobody works on it until a person releases it, in words: its row came back from a backup, or was made anew.
+   * Why nobody works on it until a person releases it, in words: its row came back from a backup, was made anew, or the
+   * machine itself contradicts it.
    * Null for all others. A held machine is not looked at, not claimed, and the gate lets nothing happen to it.
    */
   readonly held: string | null;

@@ -45,8 +45,8 @@ export const keepReady: Stage = async (machine, context) => {
   const dueInMs = proofDueAt(machine, pool, connection, context) - clock.now();
   if (dueInMs > 0) return { againInMs: Math.min(lookMs, dueInMs) };
   // One at a time: a payment finds the others.
-  if (store.machines({ pool: pool.name, states: ["proving"] }).some(isProvedAgain))
-    return { againInMs: 1_000 };
+  const proving = store.machines({ pool: pool.name, states: ["proving"] });
+  if (proving.some((other) => isProvedAgain(other) && other.held === null)) return { againInMs: 1_000 };
   const deadline = clock.now() + config().deadlines.provingMs;
   store.changeMachine(machine.name, "ready", { state: "proving", deadline }, "to be proved again");
   return atOnce;

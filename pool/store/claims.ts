@@ -21,7 +21,7 @@ type ClaimVerbs = Pick<
 >;
 
 /** Flags that end with their machine. */
-const machineFlags = ["stuck", "not-enrolled", "not-suspended", "not-resumed"];
+const machineFlags = ["stuck", "not-enrolled", "not-suspended", "not-resumed", "another-order"];
 
 /** `isClaimable` of machine.ts in SQL; there is no third place. */
 const claimable = "state = 'ready' AND order_id IS NULL AND withheld = 0 AND held IS NULL";
@@ -143,12 +143,13 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         clearOrderFlags(context, order.id, "it is served");
       }),
 
-    recordHandOverFailure: (name, failure, { limit, locationsOf, again = true }) =>
+    recordHandOverFailure: (name, failure, { limit, locationsOf, again = true, hold }) =>
       context.write(() => {
         const machine = knownMachine(name);
         const order = boundOrder(machine);
         const { reason } = failure;
-        const lost = { state: "failed", deadline: null, reason, failure: failure.failure ?? null } as const;
+        const ended = { state: "failed", deadline: null, reason, failure: failure.failure ?? null } as const;
+        const lost = hold === undefined ? ended : { ...ended, held: hold };
         writeMachineChange(context, name, machine.state, lost, reason, { run: failure.run ?? null });
         const spent = charge(context, order.id, { machine: name, kind: "hand-over", failure, limit });
         if (order.endedAt !== null) {

@@ -126,7 +126,7 @@ export function writeMachineChange(
   change: MachineChange & {
     readonly order?: string;
     readonly endConfirmedBy?: string;
-    readonly held?: null;
+    readonly held?: string | null;
   },
   why: string,
   { actor = "daemon", run = null }: Cause = {},

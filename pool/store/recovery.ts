@@ -21,7 +21,7 @@ import { type RecoveredMachine, type RecoveredOrder, StaleRowError, type Store }
 
 type RecoveryVerbs = Pick<
   Store,
-  "quarantine" | "enterQuarantine" | "recover" | "releaseMachine" | "endQuarantine"
+  "quarantine" | "enterQuarantine" | "holdMachine" | "recover" | "releaseMachine" | "endQuarantine"
 >;
 
 export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
@@ -110,6 +110,9 @@ export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
         // One row for all: the machines are as they were, and which were live the log says.
         history.audit(actor, "quarantine.entered", "store", { why, run, held });
       }),
+
+    holdMachine: (name, from, why) =>
+      context.write(() => writeMachineChange(context, name, from, { deadline: null, held: why }, why)),
 
     recover: ({ machines, orders }) =>
       context.write(() => {

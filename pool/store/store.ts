@@ -237,12 +237,13 @@ export interface Store {
   /**
    * The claimed machine is lost to the order; it fails, and the order takes the next one in the same transaction; if
    * there is none it is queued again, where it was. It fails too when it has used up `limit` machines, and at once when
-   * `again` is false. @throws StaleRowError when the order is not this machine's any more
+   * `again` is false. With `hold` the machine is held for that reason. @throws StaleRowError when the order is not this
+   * machine's any more
    */
   recordHandOverFailure(
     name: MachineName,
     failure: Failure,
-    options: OrderLimits & { again?: boolean },
+    options: OrderLimits & { again?: boolean; hold?: string | undefined },
   ): { order: Order; machine: Machine | null };
   /**
    * A build has failed. With `limits` it is charged to the queued order that it was begun for, if there is one; an order
@@ -271,6 +272,8 @@ export interface Store {
    * whoever calls this says that the store is older than the world once more.
    */
   enterQuarantine(why: string, cause?: Cause): void;
+  /** Holds this machine, for `why`, until a person releases it. @throws StaleRowError when it is no longer in `from` */
+  holdMachine(name: MachineName, from: MachineState, why: string): Machine;
   /** Writes all these rows, new or instead of what was there. @throws StaleRowError outside of a quarantine. */
   recover(rows: {
     readonly machines: readonly RecoveredMachine[];

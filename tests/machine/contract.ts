@@ -117,15 +117,16 @@ export function machineContract(name: string, machine: () => MachineUnderTest): 
     it("refuses what would change whose machine it is", async () => {
       const body = await request();
       await handOver(body);
-      const cases: [string, Partial<HandOverRequest>][] = [
-        ["another order", { order: "order-2" }],
-        ["a generation that is past", { generation: 4 }],
-        ["a rehearsal", { rehearsal: true, generation: 6 }],
-        ["the same generation with another content", { env: { CLAW_MODEL_API_KEY: "other" } }],
+      const cases: [string, string, Partial<HandOverRequest>][] = [
+        ["another order", "another-order", { order: "order-2" }],
+        ["a rehearsal", "another-order", { order: "rehearsal-1", rehearsal: true, generation: 6 }],
+        ["a rehearsal of its own order", "order", { rehearsal: true, generation: 6 }],
+        ["a generation that is past", "order", { generation: 4 }],
+        ["the same generation with another content", "order", { env: { CLAW_MODEL_API_KEY: "other" } }],
       ];
-      for (const [what, change] of cases) {
+      for (const [what, step, change] of cases) {
         const asked = { ...body, gatewayToken: newToken(), ...change };
-        await assert.rejects(handOver(asked), is("machine", "permanent", "order"), what);
+        await assert.rejects(handOver(asked), is("machine", "permanent", step), what);
       }
       assert.equal(await machine().currentToken(), body.gatewayToken);
     });

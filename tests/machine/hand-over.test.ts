@@ -213,6 +213,22 @@ describe("a machine and its order", () => {
       });
     }
 
+    it("moves the order on from a machine that is another order's, and holds that one for a person", async () => {
+      const other = warm("claw-test-two");
+      const anothers = { border: "machine", kind: "permanent", code: "another-order" } as const;
+      life.armed.runErrors = [new BorderError("this machine already has another order", anothers)];
+      await look();
+      await look();
+      assert.deepEqual([bought().state, bought().machine, life.poked], ["provisioning", other, [other]]);
+      assert.equal(row().state, "failed");
+      assert.match(row().held ?? "", /has an order of which its row does not know/);
+      assert.throws(
+        () => life.store.changeMachine(name, "failed", { state: "releasing" }, "test"),
+        /is held/,
+      );
+      assert.match(life.store.flags()[0]?.text ?? "", /recover release --machine claw-test-one. destroys it/);
+    });
+
     it("moves the order on at the deadline", async () => {
       await look();
       await life.clock.advance(life.config.deadlines.handingOverMs);

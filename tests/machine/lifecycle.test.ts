@@ -48,6 +48,20 @@ describe("the life of a machine", () => {
       assert.deepEqual(life.store.flags(), []);
     });
 
+    it("by which a new machine says that it is another order's has it held, and is no failed build", async () => {
+      machine.put("proving");
+      const anothers = { border: "machine", kind: "permanent", code: "another-order" } as const;
+      life.armed.runErrors = [new BorderError("this machine already has another order", anothers)];
+      await machine.look();
+      assert.equal(machine.row().state, "proving");
+      assert.match(machine.row().held ?? "", /has an order of which its row does not know/);
+      assert.deepEqual(life.store.builds("small"), []);
+      assert.deepEqual(
+        life.store.flags().map(({ kind }) => kind),
+        ["another-order"],
+      );
+    });
+
     for (const kind of ["quota", "auth"] as const) {
       it(`of kind ${kind} freezes the refill and calls a person, once`, async () => {
         for (const each of ["claw-test-one", "claw-test-two"]) {

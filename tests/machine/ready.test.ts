@@ -127,6 +127,26 @@ describe("a machine that is ready", () => {
       assert.deepEqual(life.store.flags(), []);
     });
 
+    for (const [what, code] of [
+      ["that it is another order's", "another-order"],
+      ["by an older program that it will not", "order"],
+    ]) {
+      it(`and says ${what}: it is held for a person, never retired, and the others are proved on`, async () => {
+        const first = machine.name;
+        await due();
+        life.armed.runErrors = [new BorderError("no", { border: "machine", kind: "permanent", code })];
+        assert.deepEqual(await machine.look(), { againInMs: 0 });
+        const { state, misses, deadline, held } = machine.row();
+        assert.deepEqual([state, misses, deadline], ["proving", 0, null]);
+        assert.match(held ?? "", /has an order of which its row does not know/);
+        const [flag, ...more] = life.store.flags();
+        assert.deepEqual([flag?.kind, flag?.subject, more], ["another-order", first, []]);
+        assert.match(flag?.text ?? "", /recover release --machine claw-test-one.* has it proved again/);
+        putReady("claw-test-two");
+        await due();
+      });
+    }
+
     it("and a proof that hangs until its deadline is a miss", async () => {
       await due();
       await life.clock.advance(life.config.deadlines.provingMs);

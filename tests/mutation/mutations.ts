@@ -515,4 +515,12 @@ export const mutations: readonly Mutation[] = [
     why: "a store that comes back in quarantine has every machine held anew",
     caughtBy: ["recovery/quarantine", "backup"],
   },
+  {
+    id: "count-anothers-as-a-miss",
+    file: "pool/machine/another-order.ts",
+    before: 'return error.code === "another-order" ||',
+    after: 'return error.code === "nobody\'s" ||',
+    why: "a machine that says that it has an order is held, not destroyed",
+    caughtBy: ["machine/ready", "machine/hand-over.test.ts", "machine/lifecycle"],
+  },
 ];

@@ -104,4 +104,16 @@ describe("a quarantine behind another one", () => {
       rmSync(dir, { recursive: true });
     }
   });
+
+  it("is over for all that a look was sure of; what is held for another reason waits to be named", () => {
+    letGo(one);
+    store.holdMachine(one, "proving", "it says that it has an order");
+    assert.deepEqual(letGo(null), { machines: [{ name: two, state: "proving" }], held: [one], ended: true });
+    assert.deepEqual(
+      recoveryStatus(store).machines.map(({ name, sure }) => [name, sure]),
+      [[one, false]],
+    );
+    assert.deepEqual(letGo(null), { machines: [], held: [one], ended: false });
+    assert.equal(letGo(one).machines[0]?.state, "proving");
+  });
 });

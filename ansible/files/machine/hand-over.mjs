@@ -60,13 +60,13 @@ async function writeState(facts, state) {
 /** Refuses what must not happen to this machine; true when this very request was done before. */
 function judge(state, request, digest) {
   if (!state) return false;
-  const no = (reason) => new Failure("order", reason, false);
+  const no = (reason, step = "order") => new Failure(step, reason, false);
   if (state.order === request.order && state.generation === request.generation) {
     if (state.digest !== digest) throw no("this order and generation was given with another content");
     return state.done;
   }
   if (state.rehearsal) return false;
-  if (state.order !== request.order) throw no("this machine already has another order");
+  if (state.order !== request.order) throw no("this machine already has another order", "another-order");
   if (request.rehearsal || request.generation < state.generation)
     throw no("this machine is past that generation");
   return false;

@@ -177,7 +177,7 @@ function program(
     };
     if (!request.rehearsal) witness(world, server, order);
     const changed = changesOwner(machine, request);
-    if (changed) return fail(changed, false, "order");
+    if (changed) return fail(changed.reason, false, changed.step);
     machine.noted = { order, generation, rehearsal: request.rehearsal, content: contentOf(request) };
     // Which token is in force does not matter: the program tries what it was told and what `.env` says.
     if (machine.rot === "disk") return fail("no space left on device", false);
@@ -253,12 +253,17 @@ type HandOver = Extract<MachineRequest, { op: "hand-over" }>;
 const contentOf = ({ gatewayToken, env }: HandOver): string => canonicalJson({ gatewayToken, env });
 
 /** The program itself never lets a machine that is an order's be another's. @returns why it refuses; null if not */
-function changesOwner({ noted }: SimMachine, request: HandOver): string | null {
+function changesOwner(
+  { noted }: SimMachine,
+  request: HandOver,
+): { readonly step: string; readonly reason: string } | null {
   if (!noted || noted.rehearsal) return null;
-  if (request.rehearsal || request.order !== noted.order) return "the machine is another order's";
-  if (request.generation < noted.generation) return "the generation is past";
+  if (request.order !== noted.order)
+    return { step: "another-order", reason: "the machine is another order's" };
+  if (request.rehearsal || request.generation < noted.generation)
+    return { step: "order", reason: "the generation is past" };
   const other = request.generation === noted.generation && contentOf(request) !== noted.content;
-  return other ? "the same generation with another content" : null;
+  return other ? { step: "order", reason: "the same generation with another content" } : null;
 }
 
 /**
