@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
 import type { Machine, MachineState } from "../machine/machine.ts";
 import type { Cause, Rollout, Store } from "../store/store.ts";
+import { buildingStates } from "./budget.ts";
 import { contentOf, poolOf, shownContent, wantedContent, warmMachines } from "./content.ts";
 import { UnknownPoolError } from "./stop.ts";
 
@@ -120,18 +121,26 @@ function failureOf(
   return `${bad.length} machines of it went bad, the last, ${worst.name}: ${worst.reason}`;
 }
 
+/** So long after it began the refill has had its turn: what it needs is on its way, or nothing will be. */
+const begunMs = 60_000;
+
 /**
  * The first that got ready since the roll-out began, planned before or not; also one that a customer got at once: the pool
- * was empty. Where nothing is stale no other will be built, so any that has the content will do.
+ * was empty. Where nothing is stale, or as many are ready as the pool may have meanwhile (content that comes back, or a store
+ * that came back older), no other will be built, so any that has the content will do.
  */
 function findCanary(row: Rollout, context: Context): void {
-  const { store } = context;
+  const { store, clock } = context;
   const made = store
     .machines({ pool: row.pool, states: ["ready", "claimed", "handing-over", "serving"] })
     .filter((machine) => contentOf(machine) === row.target);
+  const isOnItsWay = store
+    .machines({ pool: row.pool, states: buildingStates })
+    .some(({ readyAt, held }) => readyAt === null && held === null);
+  const isToBeBuilt = isAnyStale(store, row) && (isOnItsWay || clock.now() < row.phaseSince + begunMs);
   const canary =
     made.find(({ readyAt }) => (readyAt ?? 0) >= row.countedFrom) ??
-    (isAnyStale(store, row) ? undefined : made.find(({ state }) => state === "ready"));
+    (isToBeBuilt ? undefined : made.find(({ state }) => state === "ready"));
   if (!canary) return;
   const why = `${canary.name} is the first of it to be ready`;
   move(row, { phase: "soaking", canary: canary.name }, why, context);

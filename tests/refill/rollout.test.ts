@@ -136,6 +136,22 @@ describe("roll-outs", () => {
     assert.equal(phase(), "soaking");
   });
 
+  it("take one that has the content already where so many are ready that no other will be built", async () => {
+    life.config = { ...life.config, pools: [{ ...pool(), minReady: 2 }] };
+    const content = ["r2", "r1", "r1"].map(ready);
+    round();
+    life.store.putRollout({ ...row(), proven: "cx23 debian-12 r1", phase: "done" }, "test");
+    await life.clock.advance(minute);
+    life.store.putSetting(recipeSetting, "r2");
+    for (let rounds = 0; rounds < 2; rounds++) {
+      assert.deepEqual(round(), { planned: [], gone: [] });
+      assert.equal(phase(), "canary", "the refill may still build one");
+    }
+    await life.clock.advance(minute);
+    round();
+    assert.deepEqual([phase(), row().canary], ["soaking", content[0]]);
+  });
+
   it("build their canary also when min_ready became smaller just then", () => {
     for (let count = 0; count < 3; count++) ready("r1");
     round();
