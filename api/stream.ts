@@ -24,6 +24,9 @@ export interface StreamOptions {
 /** Not `failed`: a person may start it again, and whoever watches should see that. */
 const terminal: readonly OrderState[] = ["released", "expired"];
 
+/** Events that are read from the store at a time. */
+const pageLength = 20;
+
 export interface OrderStreams {
   open(context: ParameterizedContext, order: Order): void;
   /** Ends all streams, e.g. at shutdown; readers come back with Last-Event-ID. */
@@ -54,49 +57,71 @@ export function createOrderStreams({ store, events, heartbeatMs, maxStreams }: S
       context.set({ "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" });
       context.body = stream;
 
-      const end = follow(stream, order.id, from);
-      ends.add(end);
-      stream.once("close", end);
+      const { res } = context;
+      const reader = follow(stream, order.id, from, () => res.destroy());
+      ends.add(reader.end);
+      stream.once("close", reader.end);
+      res.once("close", reader.gone);
     },
     close() {
       for (const end of [...ends]) end();
     },
   };
 
-  /** Writes from event number `seq` on until the order is over or the reader is gone. @returns a function that ends it */
-  function follow(stream: PassThrough, order: OrderId, seq: number): () => void {
+  /**
+   * Writes from event number `seq` on until the order is over or the reader is gone. A reader who takes nothing from one
+   * heartbeat to the next but one is cut off by `drop`: else whoever opens streams and reads none keeps all of them.
+   * @returns `end` says no more; `gone` is to be called when the connection has closed
+   */
+  function follow(
+    stream: PassThrough,
+    order: OrderId,
+    seq: number,
+    drop: () => void,
+  ): { readonly end: () => void; readonly gone: () => void } {
     let last = seq;
     let full = false;
+    let ended = false;
+    let isLate = false;
     const pump = (): void => {
       // A reader that is slower than the events waits in the store, not in our memory.
-      for (const event of full ? [] : store.orderEvents(order, last)) {
-        if (full) break;
-        last = event.seq;
-        const data = JSON.stringify(viewEvent(event));
-        full = !stream.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${data}\n\n`);
+      for (let more = !full && !ended; more; ) {
+        const events = store.orderEvents(order, last, pageLength);
+        for (const event of events) {
+          if (full) break;
+          last = event.seq;
+          const data = JSON.stringify(viewEvent(event));
+          full = !stream.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${data}\n\n`);
+        }
+        more = !full && events.length === pageLength;
       }
       const now = store.order(order);
       if (!full && (!now || terminal.includes(now.state))) end();
     };
     const drained = (): void => {
       full = false;
-      pump();
+      isLate = false;
+      if (!ended) pump();
     };
     const heartbeat = setInterval(() => {
-      if (!full) full = !stream.write(": still here\n\n");
+      if (!full && !ended) full = !stream.write(": still here\n\n");
+      else if (isLate) drop();
+      else isLate = true;
     }, heartbeatMs);
     const unsubscribe = events.subscribe(order, pump);
     const end = (): void => {
-      clearInterval(heartbeat);
+      if (ended) return;
+      ended = true;
       unsubscribe();
       ends.delete(end);
       stream.end();
     };
+    const gone = (): void => clearInterval(heartbeat);
     stream.on("drain", drained);
     stream.write("retry: 1000\n\n");
     // After the caller has put `end` where it belongs: the order may be over at once.
     queueMicrotask(pump);
-    return end;
+    return { end, gone };
   }
 }
 

@@ -11,7 +11,7 @@ import { configVerbs } from "./configs.ts";
 import { createContext, type StoreFence, type StoreListeners } from "./context.ts";
 import { demandVerbs } from "./demand.ts";
 import { healthVerbs } from "./health.ts";
-import { type KnownLists, keepStatements } from "./known-lists.ts";
+import { anyLimit, type KnownLists, keepStatements } from "./known-lists.ts";
 import { machineVerbs } from "./machines.ts";
 import { orderVerbs } from "./orders.ts";
 import { outboxVerbs } from "./outbox.ts";
@@ -75,12 +75,13 @@ export function storeOn(
 
     appendStep: (order, data) => context.write(() => context.history.orderEvent(order, "step", data)),
 
-    orderEvents: (order, afterSeq) =>
+    orderEvents: (order, afterSeq, limit = -1) =>
       db
-        .prepare<[string, number], HistoryRow>(
-          `SELECT order_id AS "order", seq, at, type, data FROM order_event WHERE order_id = ? AND seq > ? ORDER BY seq`,
+        .prepare<[string, number, number], HistoryRow>(
+          `SELECT order_id AS "order", seq, at, type, data FROM order_event WHERE order_id = ? AND seq > ?
+           ORDER BY seq ${anyLimit}`,
         )
-        .all(order, afterSeq)
+        .all(order, afterSeq, limit)
         .map((row) => ({ ...row, data: JSON.parse(row.data) }) as unknown as OrderEvent),
 
     flag: (kind, subject, text) => context.write(() => context.history.flag(kind, subject, text)),

@@ -291,7 +291,8 @@ export interface Store {
 
   // history
   appendStep(order: OrderId, data: OrderEvent["data"]): OrderEvent;
-  orderEvents(order: OrderId, afterSeq: number): OrderEvent[];
+  /** Oldest first; at most `limit`, all unless told. */
+  orderEvents(order: OrderId, afterSeq: number, limit?: number): OrderEvent[];
   audit(actor: string, action: string, subject: string, facts: AuditFacts): void;
   /** The newest, in the order in which they were written; at most `limit` (1,000). */
   auditRows(filter?: { subject?: string; limit?: number }): AuditRow[];

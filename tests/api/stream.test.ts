@@ -1,6 +1,10 @@
 import { strict as assert } from "node:assert";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { connect, type Socket } from "node:net";
+import type { OrderId } from "../../pool/machine/machine.ts";
 import { orderBody } from "../order/rig.ts";
 import { makeReady } from "../store/rows.ts";
+import { settled } from "../virtual-clock.ts";
 import { type ApiRig, startApi, token } from "./rig.ts";
 
 interface Message {
@@ -122,6 +126,38 @@ describe("GET /v1/orders/:id/events", () => {
     assert.match((await stream.block()) ?? "", /^id: 1\n/);
     assert.equal(await stream.block(), ": still here");
     stream.close();
+  });
+
+  it("keeps little for a reader who never reads, and cuts it off", async () => {
+    rig = await startApi({ heartbeatMs: 100 });
+    const { url } = await made();
+    const id = url.split("/").at(-2) as OrderId;
+    // More than the kernel takes for it.
+    const history = 8_000_000;
+    for (let i = 0; i < 100; i++) rig.store.appendStep(id, { step: "x".repeat(history / 100) });
+    const { hostname, port } = new URL(url);
+    const connections: Socket[] = [];
+    const began = (message: unknown) => connections.push((message as { socket: Socket }).socket);
+    subscribe("http.server.request.start", began);
+    const socket = connect(Number(port), hostname).on("error", () => {});
+    try {
+      socket.pause();
+      socket.write(
+        `GET ${new URL(url).pathname} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\n\r\n`,
+      );
+      while (connections.length === 0) await settled();
+      const [connection] = connections;
+      assert(connection);
+      let kept = 0;
+      while (!connection.closed) {
+        kept = Math.max(kept, connection.writableLength);
+        await settled();
+      }
+      assert(kept > 0 && kept < 500_000, `${kept} bytes`);
+    } finally {
+      unsubscribe("http.server.request.start", began);
+      socket.destroy();
+    }
   });
 
   it("serves many readers of one order alike", async () => {
