@@ -2,8 +2,7 @@
  * What the commands of this machine's operator talk to: HTTP on a Unix socket in the state folder. Whoever can open the
  * socket (mode 0600) may ask; there is no token.
  */
-import { chmodSync, existsSync, unlinkSync } from "node:fs";
-import { connect } from "node:net";
+import { chmodSync, rmSync } from "node:fs";
 import Router from "@koa/router";
 import Koa, { type Middleware } from "koa";
 import type { Logger } from "pino";
@@ -62,7 +61,7 @@ export interface AdminOptions {
 
 export interface Admin {
   readonly app: Koa;
-  /** @throws Error when another daemon listens on this state folder. */
+  /** Takes the socket over from whoever has it; for the daemon that has the store's lease. */
   listen(): Promise<{ path: string; close(): Promise<void> }>;
 }
 
@@ -88,10 +87,8 @@ export function createAdmin(options: AdminOptions): Admin {
     app,
     async listen() {
       const path = adminSocket(stateDir);
-      if (existsSync(path)) {
-        if (await answers(path)) throw new Error(`another clawpool daemon listens on ${path}`);
-        unlinkSync(path);
-      }
+      // The lease says who is the daemon: whoever has the socket is dead, or hangs and could not be ended.
+      rmSync(path, { force: true });
       const server = createHttpServer(app);
       // The socket is made inside listen(), at once: at no time can anybody else open it.
       const before = process.umask(0o177);
@@ -259,15 +256,3 @@ function recoveryRoutes(recovery: Controller["recovery"]): Middleware {
 
 const notReleased = ({ message: detail }: ReleaseError): Problem =>
   new Problem({ status: 409, code: "not-released", title: "Nothing was released", detail });
-
-/** Whether somebody listens there; a daemon that was killed leaves a socket that nobody answers. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}

@@ -11,9 +11,9 @@ const unfinished = 75;
 /** EX_CONFIG: starting again does not help, and the unit's RestartPreventExitStatus keeps systemd from it. */
 const needsPerson = 78;
 
-function refuse({ message }: Error): never {
+function refuse({ message }: Error, status = needsPerson): never {
   console.error(`clawpool: ${message}`);
-  return process.exit(needsPerson);
+  return process.exit(status);
 }
 
 function needed<T>(work: () => T): T {
@@ -78,7 +78,10 @@ export function registerServe(program: Command): void {
       daemon = await startDaemon({ source, log, onFenced, signal: stopAsked.signal }).catch((error) => {
         if (stopAsked.signal.aborted && error === stopAsked.signal.reason) return process.exit(0);
         if (error instanceof NeedsPersonError) return refuse(error);
-        throw error;
+        if (process.env.DEBUG) console.error(error);
+        // Not by what is left to do: waiting for an earlier daemon's terraform may keep it for an hour, and nobody starts
+        // another one meanwhile.
+        return refuse(error, 1);
       });
       systemd = notifySystemd(log, daemon.standstill);
       systemd.ready();
