@@ -79,9 +79,9 @@ const hetzner: Kinds = {
   uniqueness_error: "permanent",
 };
 
-/** No answer, or none in time; and what passes by itself. */
+/** No answer, or none in time; what passes by itself; and what this host has none left of for now. */
 const passing =
-  /: EOF$|unexpected EOF|connection (?:refused|reset)|i\/o timeout|context (?:canceled|deadline exceeded)|no such host|TLS handshake|actions not found|Error acquiring the state lock|Plugin did not respond/;
+  /: EOF$|unexpected EOF|connection (?:refused|reset)|i\/o timeout|context (?:canceled|deadline exceeded)|no such host|TLS handshake|actions not found|Error acquiring the state lock|Plugin did not respond|Failed to (?:save|persist) state|no space left on device|too many open files|cannot allocate memory|resource temporarily unavailable/;
 
 /** The provider passes Hetzner's codes on; without one, terraform's own words are all there is. */
 function terraform({ status, code, text = "" }: Said): BorderErrorKind {

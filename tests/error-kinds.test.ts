@@ -71,6 +71,8 @@ const cases: Readonly<Record<Border, readonly Case[]>> = {
     ...said("transient", "dial tcp: connection refused", "read: connection reset by peer", "i/o timeout"),
     ...said("transient", "context deadline exceeded", "no such host", "net/http: TLS handshake timeout"),
     ...said("transient", "Error acquiring the state lock", "Plugin did not respond"),
+    ...said("transient", "Failed to save state: Error saving state", "Failed to persist state to backend: x"),
+    ...said("transient", "write terraform.tfstate: no space left on device", "open x: too many open files"),
     ...said("permanent", "Unsupported argument", "Failed to load plugin schemas", ""),
   ],
   ssh: [

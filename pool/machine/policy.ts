@@ -8,6 +8,9 @@
  *   quota, auth of our account: nothing is bought until a probe succeeds or a person resumes; a machine that exists waits.
  *               Of one machine (it refuses our key): that machine is given up
  *   permanent   the machine is given up at once, and whatever exists of it is removed
+ *
+ * An error of no border is a fault of ours, and ends the machine; except that this host has run out of something, which is
+ * as `transient`.
  */
 import { type Border, BorderError } from "../errors.ts";
 import type { Freeze } from "../store/store.ts";
@@ -74,13 +77,25 @@ function accountOf(border: Border): Freeze["border"] | "stripe" | null {
   }
 }
 
+/** Of file handles, processes, memory, room on the disk this host has none left for now. */
+const scarce = ["EMFILE", "ENFILE", "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT"];
+
+function isScarcity(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (scarce.includes((cause as NodeJS.ErrnoException).code ?? "")) return true;
+  return false;
+}
+
 /** The state's deadline ends the retries; there is no second limit to keep in step with it. */
 export function verdict(
   error: unknown,
   machine: Pick<Machine, "state" | "attempts" | "serverId">,
   random: () => number,
 ): Verdict {
-  if (!(error instanceof BorderError)) return { ...fail, alert: true };
+  if (!(error instanceof BorderError)) {
+    if (isScarcity(error)) return { do: "retry", afterMs: backoffMs(machine.attempts, random) };
+    return { ...fail, alert: true };
+  }
   const { border, kind, retryAfterMs } = error;
   const afterMs = Math.max(retryAfterMs ?? 0, backoffMs(machine.attempts, random));
   switch (kind) {

@@ -67,6 +67,14 @@ describe("the policy for errors", () => {
     assert.deepEqual(verdict(new TypeError("x"), machine(0), half), { ...failed, alert: true });
   });
 
+  it("tries again what this host had no file handle, process or room for", () => {
+    for (const code of ["EMFILE", "EAGAIN", "ENOMEM", "ENOSPC"]) {
+      const cause = Object.assign(new Error(`${code}: x`), { code });
+      for (const scarcity of [cause, new Error("cannot start terraform", { cause })])
+        assert.deepEqual(verdict(scarcity, machine(1), half), { do: "retry", afterMs: 4_000 });
+    }
+  });
+
   it("waits 2, 4, 8, 16 … seconds ± 20 %, at most a minute, and never less than it was asked to", () => {
     fc.assert(
       fc.property(
