@@ -72,19 +72,16 @@ const erroredFileOf = (folder: string): string => join(folder, "errored.tfstate"
 
 /**
  * Puts the state that a run could not save in its place, as `terraform state push` would: only a newer one of the same
- * lineage, or the first. Any other stays where it is for a person to look at.
+ * lineage, or the first. Any other stays where it is for a person to look at. What is cut off beside it was cut off by that
+ * run: terraform writes into the file that it has.
  */
 export async function adoptErrored(folder: string, now: number): Promise<void> {
   const errored = await readFile(erroredFileOf(folder), "utf8").catch(() => null);
   if (errored === null) return;
-  let saved: StateDocument;
-  try {
-    saved = parse(folder, errored);
-  } catch {
-    return;
-  }
+  const saved = parseIfState(folder, errored);
+  if (saved === null) return;
   const text = await readText(folder);
-  const before = text ? parse(folder, text) : null;
+  const before = text ? parseIfState(folder, text) : null;
   if (before && (before.lineage !== saved.lineage || before.serial >= saved.serial)) return;
   await setAside(folder, now);
   await rename(erroredFileOf(folder), stateFileOf(folder));
@@ -153,6 +150,14 @@ async function readText(folder: string): Promise<string | null> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
+  }
+}
+
+function parseIfState(folder: string, text: string): StateDocument | null {
+  try {
+    return parse(folder, text);
+  } catch {
+    return null;
   }
 }
 

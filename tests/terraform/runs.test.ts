@@ -148,6 +148,11 @@ describe("terraform runs", function () {
     assert.equal((await rig.terraform.state(input.name))?.text, newer);
     await writeFile(join(folder, "errored.tfstate"), newer.replace(state.lineage, "another"));
     assert.equal((await rig.terraform.state(input.name))?.text, newer);
+    // The disk was full in the middle of it: terraform writes into the file that it has.
+    const cut = join(folder, "terraform.tfstate");
+    await writeFile(cut, state.text.slice(0, 100));
+    await writeFile(join(folder, "errored.tfstate"), newer);
+    assert.equal((await rig.terraform.state(input.name))?.text, newer);
     await rig.terraform.destroyMachine(input.name, rig.access);
   });
 
