@@ -6,6 +6,7 @@ import type { AgentSecrets } from "../order/order.ts";
 import { nextOffer, orderLimits } from "../refill/offers.ts";
 import { withoutSecrets } from "../secrets/secret.ts";
 import { type Failure, type Freeze, StaleRowError } from "../store/store.ts";
+import { planRefused } from "../terraform/plan-guard.ts";
 import { holdAnothers, isAnothers } from "./another-order.ts";
 import { boot } from "./boot.ts";
 import { create, plan } from "./create.ts";
@@ -142,6 +143,9 @@ function answer(machine: Machine, error: unknown, context: StageContext): Next {
     log.error({ machine: machine.name, ...decided.freeze }, "nothing is bought meanwhile");
   }
   if (neverGiveUp.includes(machine.state)) {
+    // Else it would be told after ten minutes only, and no try can do better before somebody has changed something.
+    if (error instanceof BorderError && error.code === planRefused)
+      store.flag(stuck, machine.name, `${machine.name} is ${machine.state}: ${reason}`);
     return again(now, reason, "afterMs" in decided ? decided.afterMs : 60_000, context);
   }
   switch (decided.do) {
@@ -180,9 +184,10 @@ function again(machine: Machine, reason: string, afterMs: number, { store, clock
 
 /** A try did well at last: what was told of the others is over, and they are counted anew. */
 function wentOn({ name, state, attempts }: Machine, { store }: StageContext): void {
-  if (attempts < alertAfterTries || !neverGiveUp.includes(state)) return;
+  if (attempts === 0 || !neverGiveUp.includes(state)) return;
   const why = "a later try did well";
   store.clearFlag(stuck, name, why);
+  if (attempts < alertAfterTries) return;
   const now = store.machine(name);
   if (now && now.state === state && now.attempts > 0) store.changeMachine(name, state, { attempts: 0 }, why);
 }

@@ -6,6 +6,9 @@ import { BorderError } from "../errors.ts";
 import type { PlannedResource } from "./json-log.ts";
 import { serverAddress } from "./machine-stack.ts";
 
+/** The code of the error. */
+export const planRefused = "plan-refused";
+
 /** The machine as the daemon's row knows it. */
 export interface GuardedServer {
   readonly name: string;
@@ -41,7 +44,7 @@ export function guardPlan(server: GuardedServer, resources: readonly PlannedReso
   if (objections.length === 0) return;
   throw new BorderError(
     `machine ${server.name}: the plan is refused, nothing was applied: ${objections.join("; ")}`,
-    { border: "terraform", kind: "permanent", code: "plan-refused" },
+    { border: "terraform", kind: "permanent", code: planRefused },
   );
 }
 
