@@ -17,6 +17,7 @@ import { reconcile } from "./machine/lifecycle.ts";
 import { machineName } from "./machine/machine.ts";
 import type { StageContext } from "./machine/stage.ts";
 import { createSender, type Sender } from "./notify/sender.ts";
+import { type DiskUse, watchDisk } from "./observe/disk.ts";
 import { createOrderDesk, type OrderDesk } from "./order/desk.ts";
 import { createDestroyByName, type DestroyByName } from "./people/confirmed-destroy.ts";
 import { createPeople, type People } from "./people/people.ts";
@@ -63,6 +64,8 @@ export interface ControllerOptions {
   readonly onRepair?: (ok: boolean) => void;
   /** Replays own history for a share that is asked; null when it was stopped. At once when absent, which takes seconds. */
   readonly choose?: (request: ChoiceRequest) => Promise<Choice | null>;
+  /** How full the disk of the state folder is now. */
+  readonly disk: () => DiskUse;
   /** Longest time without a look at the rows, in milliseconds. */
   readonly heartbeatMs?: number;
 }
@@ -330,6 +333,9 @@ export function createController(options: ControllerOptions): Controller {
       await Promise.all([
         chore("look at the pools' floors", () =>
           raiseAlerts({ store, config: config(), clock, log, targetOf: sizer.target }),
+        ),
+        chore("look at the disk", () =>
+          watchDisk({ store, look: options.disk, stateDir: config().stateDir }),
         ),
         // Not waited for: it may take longer than a minute, and nobody waits for what it says.
         chore("look whether own history is to be replayed", () => void chooseIfDue()),

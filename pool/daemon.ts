@@ -20,6 +20,7 @@ import { type Controller, createController } from "./controller.ts";
 import { createLedger } from "./ledger.ts";
 import { noticePolicy } from "./notify/courier.ts";
 import { auditDaemon, logAuditHead } from "./observe/audit-head.ts";
+import { diskUse } from "./observe/disk.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { poolStatus } from "./observe/status.ts";
 import { standstill } from "./observe/watchdog.ts";
@@ -118,12 +119,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const changes = noteChanges({ store, clock, log, poke: () => controller?.poke() }, releasers);
     const watch = watchConfig(source, log, releasers, changes);
     config = watch.current;
+    const disk = () => diskUse(stateDir);
     const metrics = createMetrics(
       store,
       config,
       clock,
       () => backups.lastAt(),
       (pool) => controller?.sizer.target(pool) ?? minReadyOf(pool),
+      disk,
     );
 
     // Who is spoken with.
@@ -143,6 +146,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       random: systemRandom,
       log,
       choose: chooseInBackground(releasers),
+      disk,
       onStripeRepair: metrics.stripeRepair,
       onRepair: metrics.repair,
     });

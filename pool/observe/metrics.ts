@@ -14,6 +14,7 @@ import { minReadyOf, type TargetOf } from "../sizing/target.ts";
 import type { Store } from "../store/store.ts";
 import { wellAt } from "../sweep/schedule.ts";
 import { sweepNames } from "../sweep/sweep.ts";
+import type { DiskUse } from "./disk.ts";
 
 const scheduledSweeps = [...sweepNames, "stripe"];
 
@@ -28,13 +29,17 @@ export interface Metrics {
   repair(ok: boolean): void;
 }
 
-/** @param lastBackupAt epoch ms of the newest good backup; null before the first */
+/**
+ * @param lastBackupAt epoch ms of the newest good backup; null before the first
+ * @param disk how full the disk is now; not shown without it
+ */
 export function createMetrics(
   store: Store,
   config: () => Config,
   clock: Clock,
   lastBackupAt: () => number | null = () => null,
   targetOf: TargetOf = minReadyOf,
+  disk?: () => DiskUse,
 ): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -128,6 +133,24 @@ export function createMetrics(
       this.set(at === null ? -1 : (clock.now() - at) / 1_000);
     },
   });
+  if (disk) {
+    new Gauge({
+      name: "clawpool_disk_free_bytes",
+      help: "Free on the disk of the state folder",
+      registers,
+      collect() {
+        this.set(disk().freeBytes);
+      },
+    });
+    new Gauge({
+      name: "clawpool_store_log_bytes",
+      help: "Length of the store's log, which is emptied beyond 64 MiB",
+      registers,
+      collect() {
+        this.set(disk().logBytes);
+      },
+    });
+  }
   new Gauge({
     name: "clawpool_quarantine",
     help: "1 while nothing is bought, claimed or destroyed because the store was restored or rebuilt",

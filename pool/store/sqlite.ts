@@ -110,6 +110,17 @@ export function storeOn(
 
     leads: context.leads,
 
+    emptyLog() {
+      // A reader may read for hours: not waited for, since nothing else of the daemon goes on meanwhile.
+      const patience = db.pragma("busy_timeout", { simple: true });
+      db.pragma("busy_timeout = 0");
+      try {
+        db.pragma("wal_checkpoint(TRUNCATE)");
+      } finally {
+        db.pragma(`busy_timeout = ${patience}`);
+      }
+    },
+
     close: () => {
       db.close();
     },

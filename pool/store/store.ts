@@ -352,6 +352,8 @@ export interface Store {
   ): void;
   /** False once another daemon has taken the store over; then every verb that writes throws FencedError. */
   leads(): boolean;
+  /** Takes what the log has into the database and makes its file empty; does nothing while somebody reads older rows. */
+  emptyLog(): void;
   close(): void;
 }
 

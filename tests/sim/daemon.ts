@@ -143,6 +143,7 @@ function assemble(world: World, installation: Installation, life: Incarnation, o
     terraformRoot: "/terraform",
     records: installation.records,
     clock: life.clock,
+    disk: () => world.disk,
     random: world.chance,
     log: world.seed % heardEvery === 0 ? logTo(installation.watch) : pino({ level: "silent" }),
     // Rarer than in production: whatever is only found by the heartbeat should have been poked.

@@ -3,6 +3,7 @@
  * tailnet, Stripe's objects. Whatever breaks a promise while it happens is noted as a violation.
  */
 
+import type { DiskUse } from "../../pool/observe/disk.ts";
 import type { Channel } from "../../pool/store/store.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { Chance } from "./chance.ts";
@@ -201,6 +202,8 @@ export class World {
   readonly courierFaults: CourierFault[] = [];
   /** Whether nobody can be told anything. */
   isUnreachable = false;
+  /** Of the disk that the daemon's folder is on. */
+  disk: DiskUse = { freeBytes: 2 ** 40, logBytes: 0 };
   /** Who refuses us now, whatever we ask for. */
   refused: Refusal["what"] | null = null;
   /** Who takes calls and answers none. */
