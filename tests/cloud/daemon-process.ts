@@ -20,6 +20,8 @@ export interface DaemonProcess {
   readonly url: string;
   readonly logFile: string;
   readonly pid: number;
+  /** Resolves with its exit code once it has ended; null when a signal ended it. */
+  readonly ended: Promise<number | null>;
   /** SIGTERM, and the exit code once it has ended. */
   stop(): Promise<number | null>;
   /** SIGKILL, as a crash would. */
@@ -28,18 +30,22 @@ export interface DaemonProcess {
 
 /**
  * @param args of Node; another program than `clawpool serve` writes the same log
+ * @param around `env` beside the present one; `through`: a program and its arguments that runs another one in its own place
  * @throws Error with the end of the log when the daemon ended instead of starting.
  */
 export async function startDaemonProcess(
   configFile: string,
   logFile: string,
   args = clawpoolArgs(configFile, "serve"),
+  { env = {}, through = [] }: { env?: NodeJS.ProcessEnv; through?: readonly string[] } = {},
 ): Promise<DaemonProcess> {
   const fd = openSync(logFile, "a");
   const from = statSync(logFile).size;
-  const child = spawn(process.execPath, args, {
+  const [program = "", ...rest] = [...through, process.execPath, ...args];
+  const child = spawn(program, rest, {
     stdio: ["ignore", fd, fd],
     detached: true,
+    env: { ...process.env, ...env },
   });
   closeSync(fd);
   const exited = once(child, "exit") as Promise<[number | null]>;
@@ -54,6 +60,7 @@ export async function startDaemonProcess(
     url,
     logFile,
     pid: child.pid ?? 0,
+    ended: exited.then(([code]) => code),
     stop: () => end("SIGTERM"),
     kill: async () => {
       await end("SIGKILL");

@@ -80,6 +80,10 @@ export interface ConfigChange {
   readonly soak?: string;
   /** More of what machines are prepared by: each change is another recipe. */
   readonly vars?: Readonly<Record<string, unknown>>;
+  /** Of the pool's machines; `debian-12` unless told. */
+  readonly image?: string;
+  /** In the place of `terraform`. */
+  readonly terraformBin?: string;
   /** Of the web app that buyers come from and go back to. */
   readonly shopUrl?: string;
 }
@@ -258,7 +262,7 @@ async function writeConfig(cloud: {
         plan: "small",
         regions: ["eu-central"],
         server_type: "cx23",
-        image: "debian-12",
+        image: change.image ?? "debian-12",
         min_ready: change.minReady ?? 1,
         max_total: change.maxTotal ?? 10,
         ...(change.proof ? { proof: change.proof } : {}),
@@ -288,7 +292,10 @@ async function writeConfig(cloud: {
       endpoint: hetzner.endpoint,
       requests_per_hour: requestsPerHour,
     },
-    terraform: { cli_config: cloud.cliConfigFile },
+    terraform: {
+      cli_config: cloud.cliConfigFile,
+      ...(change.terraformBin ? { bin: change.terraformBin } : {}),
+    },
     network: { ssh_from: ["127.0.0.1/32"] },
     ssh: { port: cloud.machines === "nspawn" ? 22 : processSshPort },
     tailnet: {

@@ -23,6 +23,9 @@ const cdktfProgram = fileURLToPath(new URL("../../node_modules/.bin/cdktf", impo
 
 export type MachineDetail = Machine & { readonly history: readonly AuditRow[] };
 
+/** @param logFile to which it adds its own */
+export type StartDaemon = (configFile: string, logFile: string) => Promise<DaemonProcess>;
+
 export interface Rig {
   readonly dir: string;
   readonly cloud: LocalCloud;
@@ -35,8 +38,8 @@ export interface Rig {
   ask<T>(method: "GET" | "POST", path: string, body?: unknown): Promise<T>;
   /** Waits until `look` gives something; it is asked again whenever the daemon has written to its store. */
   until<T>(what: string, look: () => Promise<T | null | undefined | false>): Promise<T>;
-  /** Starts the daemon again after it has ended; `daemon` and `shop` are new ones then. */
-  restart(): Promise<void>;
+  /** Another daemon, by `start` or as usual, since this one has ended or is to be replaced; `daemon` and `shop` are its own then. */
+  restart(start?: StartDaemon): Promise<void>;
   /** `npx cdktf …` as a person would run it, with what it printed. */
   cdktf(...args: string[]): Promise<{ all: string; exitCode: number | undefined }>;
   /** An order, paid and served. */
@@ -53,8 +56,8 @@ export async function startRig(machines: MachineKind, config: ConfigChange = {})
     const cloud = await startLocalCloud({ machines, dir });
     stops.push(() => cloud.stop());
     const operator = await cloud.writeConfig(config);
-    const startDaemon = async () => {
-      const started = await startDaemonProcess(operator.configFile, join(dir, "daemon.log"));
+    const startDaemon = async (start: StartDaemon = startDaemonProcess) => {
+      const started = await start(operator.configFile, join(dir, "daemon.log"));
       cloud.stripe.setWebhook(`${started.url}/webhooks/stripe`);
       return { daemon: started, shop: openShop(started.url, operator.apiToken) };
     };
@@ -82,8 +85,8 @@ export async function startRig(machines: MachineKind, config: ConfigChange = {})
           await ask("GET", "/status");
           return look();
         }),
-      async restart() {
-        ({ daemon, shop } = await startDaemon());
+      async restart(start) {
+        ({ daemon, shop } = await startDaemon(start));
       },
       async cdktf(...args) {
         const { all, exitCode } = await execa(cdktfProgram, args, {
