@@ -35,7 +35,7 @@ describe("faults: the process and its host, on the local cloud", function () {
   let rig: FaultRig & { stop(): Promise<void> };
 
   before(async () => {
-    rig = await startFaultRig({ minReady: 3, maxTotal: 12, failurePause: "1s" });
+    rig = await startFaultRig({ minReady: 3, maxTotal: 24, failurePause: "1s" });
     await rig.ready(3);
   });
   after(() => rig?.stop());
