@@ -17,15 +17,15 @@ const sightingShape = z.object({
 });
 export type Sighting = z.output<typeof sightingShape>;
 
-const memoryShape = z.object({
-  /** When this database first compared (epoch ms): it cannot know the story of what is older. */
-  since: z.number(),
-  sightings: z.record(z.string(), sightingShape),
-});
+const memoryShape = z.record(z.string(), sightingShape);
 type Memory = z.output<typeof memoryShape>;
+
+/** The setting that holds when this database first compared anything (epoch ms). */
+const sinceSetting = "sweep/since";
 
 /** The memory of one look. Changes are kept by `keep`. */
 export interface Sightings {
+  /** When this database first compared anything (epoch ms): it cannot know the story of what is older. */
   readonly since: number;
   /** What earlier looks saw amiss. */
   readonly before: readonly string[];
@@ -42,32 +42,33 @@ export interface Sightings {
 export function recall(store: Store, name: string, now: number): Sightings {
   const setting = `sweep/${name}`;
   const text = store.setting(setting);
-  const before: Memory = text === null ? { since: now, sightings: {} } : memoryShape.parse(JSON.parse(text));
+  const before: Memory = text === null ? {} : memoryShape.parse(JSON.parse(text));
   const after = new Map<string, Sighting>();
-  const write = (sightings: Memory["sightings"]) => {
-    const memory = JSON.stringify({ since: before.since, sightings } satisfies Memory);
+  const write = (sightings: Memory) => {
+    const memory = JSON.stringify(sightings);
     if (memory !== store.setting(setting)) store.putSetting(setting, memory);
   };
-  // Written at once: what is made from now on has its story in this database.
-  if (text === null) write({});
+  // Written at once, and for all sweeps: what is made from now on has its story in this database, also when the daemon
+  // dies before another sweep has had its first look.
+  if (store.setting(sinceSetting) === null) store.putSetting(sinceSetting, String(now));
   return {
-    since: before.since,
-    before: Object.keys(before.sightings),
+    since: Number(store.setting(sinceSetting)),
+    before: Object.keys(before),
     see(key) {
-      const old = after.get(key) ?? before.sightings[key] ?? { first: now, confirmed: null, asked: null };
+      const old = after.get(key) ?? before[key] ?? { first: now, confirmed: null, asked: null };
       const seen = old.confirmed === null && now - old.first >= apartMs ? { ...old, confirmed: now } : old;
       after.set(key, seen);
       return seen;
     },
     unsure(isMeant) {
-      for (const [key, old] of Object.entries(before.sightings))
+      for (const [key, old] of Object.entries(before))
         if (isMeant(key) && !after.has(key)) after.set(key, old);
     },
     ask(key) {
       const seen = after.get(key);
       if (seen) after.set(key, { ...seen, asked: now });
       // Before the deletion: a daemon that dies in it must not begin at once again.
-      write({ ...before.sightings, ...Object.fromEntries(after) });
+      write({ ...before, ...Object.fromEntries(after) });
     },
     keep: () => write(Object.fromEntries(after)),
   };

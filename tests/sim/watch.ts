@@ -35,7 +35,7 @@ export class Watch {
   constructor(world: World, store: Store) {
     this.#world = world;
     this.#store = store;
-    world.isComparing = () => store.setting("sweep/cloud") !== null;
+    world.isComparing = () => store.setting("sweep/since") !== null;
     world.isRemembered = (name) => {
       const row = store.machine(name as MachineName);
       return isLive(row) && row.serverId === null;
