@@ -167,6 +167,10 @@ function program(
     if (request.op !== "hand-over") return inspect();
     if (world.strikes(0.02)) return cut(sshError("transient", "reset"));
     await world.takes(20, 60);
+    return alone(server.machine, () => handOver(request));
+  }
+
+  async function handOver(request: HandOver): Promise<void> {
     const { machine } = server;
     const { order, generation } = request;
     for (const secret of [request.gatewayToken, ...Object.values(request.env)]) world.secrets.add(secret);
@@ -232,6 +236,15 @@ function program(
     done: new Promise<never>(() => {}),
     close: () => cut(null),
   };
+}
+
+const turns = new WeakMap<SimMachine, Promise<void>>();
+
+/** As the program's lock: what a daemon that is dead by now began comes to its end before the next one is judged. */
+function alone(machine: SimMachine, work: () => Promise<void>): Promise<void> {
+  const done = (turns.get(machine) ?? Promise.resolve()).then(work);
+  turns.set(machine, done);
+  return done;
 }
 
 /** The machine has seen something of this order's customer: from then on it is nobody else's. */
