@@ -96,15 +96,27 @@ export const resuming: Stage = async (machine, context) => {
   const { status } = await serverOf(machine, context);
   if (status === "off") await power("poweron", "its order may be served again", machine, context);
   if (status !== "running") return { againInMs: powerLookMs };
-  const missing = await proof(machine, late, context);
+  let why = "switched on, and proved to serve";
+  const missing = await proof(machine, late, context).catch((error: unknown) => {
+    if (!late || !isLockedOut(error)) throw error;
+    why = `switched on; whether it serves cannot be asked: ${error.message}`;
+    return null;
+  });
   if (missing === null) {
-    store.clearFlag("not-resumed", machine.name, "it serves");
-    store.recordPower(machine.name, "resuming", { state: "serving" }, "switched on, and proved to serve");
+    store.clearFlag("not-resumed", machine.name, why);
+    store.recordPower(machine.name, "resuming", { state: "serving" }, why);
     return atOnce;
   }
   context.log.debug({ machine: machine.name, missing }, "does not serve yet");
   return { againInMs: late ? repairLookMs : powerLookMs };
 };
+
+/**
+ * Only a person lets the daemon in again (its host key is another than the row's, which may be of an older store). The
+ * machine is on, and its customer may be served; as with any that serves, the heartbeats tell that nobody can ask it.
+ */
+const isLockedOut = (error: unknown): error is BorderError =>
+  error instanceof BorderError && error.border === "ssh" && error.kind !== "transient";
 
 function orderOf(machine: Machine, { store }: StageContext): Order {
   const order = store.order(machine.order as OrderId);

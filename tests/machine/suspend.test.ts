@@ -229,6 +229,27 @@ describe("a suspended machine", () => {
     assert.deepEqual([states(), life.store.flags()], [["serving", "running"], []]);
   });
 
+  it("serves unproved, in the end, when it lets nobody in any more", async () => {
+    await off();
+    allow();
+    await look();
+    status("running");
+    const stranger = () =>
+      new BorderError("host-key", { border: "ssh", kind: "permanent", code: "host-key" });
+    life.armed.nextError = stranger();
+    await look();
+    assert.deepEqual(states(), ["resuming", "suspended"], "it may be in the middle of its boot");
+    await life.clock.advance(life.config.deadlines.resumingMs);
+    life.armed.nextError = stranger();
+    await look();
+    assert.deepEqual([states(), row().serverId], [["serving", "running"], server]);
+    const [moved] = life.store
+      .auditRows({ subject: name })
+      .filter(({ action }) => action === "machine.serving")
+      .slice(-1);
+    assert.match(moved?.why ?? "", /cannot be asked: host-key/);
+  });
+
   it("is switched off again when it is suspended while it resumes", async () => {
     await off();
     allow();
