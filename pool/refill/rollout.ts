@@ -6,7 +6,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config, PoolConfig } from "../config/config.ts";
-import type { Machine, MachineState } from "../machine/machine.ts";
+import { customersStates, type Machine, type MachineState } from "../machine/machine.ts";
 import type { Cause, Rollout, Store } from "../store/store.ts";
 import { buildingStates } from "./budget.ts";
 import { contentOf, poolOf, shownContent, wantedContent, warmMachines } from "./content.ts";
@@ -133,7 +133,7 @@ function findCanary(row: Rollout, context: Context): void {
   const { store, clock } = context;
   const made = store
     .machines({ pool: row.pool, states: ["ready", "claimed", "handing-over", "serving"] })
-    .filter((machine) => contentOf(machine) === row.target);
+    .filter((machine) => contentOf(machine) === row.target && troubleOf(machine, store) === null);
   const isOnItsWay = store
     .machines({ pool: row.pool, states: buildingStates })
     .some(({ readyAt, held }) => readyAt === null && held === null);
@@ -150,23 +150,33 @@ function soak(row: Rollout, pool: PoolConfig, context: Context): void {
   const { store, clock } = context;
   const canary = row.canary === null ? null : store.machine(row.canary);
   if (!canary) return;
-  const served = canary.order !== null && store.order(canary.order)?.servingAt != null;
   const until = row.phaseSince + pool.rollout.soakMs;
-  const lasted =
-    canary.state === "ready" &&
-    canary.misses === 0 &&
-    clock.now() >= until &&
-    (canary.provedAt ?? 0) >= until;
-  if (canary.state === "serving" || served || lasted || pool.rollout.soakMs === 0) {
-    const how = served || canary.state === "serving" ? "serves a customer" : "has lasted";
-    move(row, { phase: "rolling", proven: row.target }, `${canary.name} ${how}`, context);
+  const isOver = clock.now() >= until;
+  const trouble = troubleOf(canary, store);
+  const another = (why: string) =>
+    move(row, { phase: "canary", canary: null }, `${canary.name} ${why}`, context);
+  if (pool.rollout.soakMs === 0 || (isOver && trouble === null && hasLasted(canary, until))) {
+    move(row, { phase: "rolling", proven: row.target }, `${canary.name} has lasted`, context);
   } else if (canary.misses >= rotten) {
     stop(row, `the first machine of it, ${canary.name}, went bad: ${canary.reason}`, context);
-  } else if (!["ready", "proving", "claimed", "handing-over"].includes(canary.state)) {
+  } else if (!lasting.includes(canary.state)) {
     // A hand-over that failed is counted; that a person took it, or the pool became smaller, says nothing of its content.
-    move(row, { phase: "canary", canary: null }, `${canary.name} is gone`, context);
+    another("is gone");
+  } else if (isOver && trouble !== null) {
+    // It may be the customer's own doing.
+    another(`serves a customer, and is ${trouble}`);
   }
 }
+
+const lasting: readonly MachineState[] = ["ready", "proving", "claimed", "handing-over", ...customersStates];
+
+/** One that waits was proved again when the soak was over. One that was sold before is known by its heartbeats. */
+const hasLasted = ({ state, misses, provedAt }: Machine, until: number): boolean =>
+  customersStates.includes(state) || (state === "ready" && misses === 0 && (provedAt ?? 0) >= until);
+
+/** What the heartbeats of a machine that serves found; null when it is well. */
+const troubleOf = ({ name }: Machine, store: Store): string | null =>
+  store.healths().find(({ machine, state }) => machine === name && state !== "healthy")?.state ?? null;
 
 /** The soak is over, and the canary is to be proved by the real path once more. */
 export function isCanaryDue(machine: Machine, pool: PoolConfig, row: Rollout | null, now: number): boolean {

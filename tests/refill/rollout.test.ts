@@ -265,7 +265,7 @@ describe("roll-outs", () => {
     assert.equal(phase(), "canary");
   });
 
-  it("count a machine that serves as one that lasted, and never touch what has an order", async () => {
+  it("let a canary that was sold last with its customer, and never touch what has an order", async () => {
     const canary = beginWithCanary();
     const claimed: string[] = [];
     for (let order = 0; order < 4; order++) {
@@ -279,10 +279,41 @@ describe("roll-outs", () => {
     assert.equal(phase(), "soaking");
     assert.equal(others.length, 1, "content that nothing has lasted with is built one at a time");
     life.store.recordServing(canary, { tailnetNode: null, tailnetAddress: null });
+    await life.clock.advance(pool().rollout.soakMs - 1);
+    round();
+    assert.equal(phase(), "soaking");
+    await life.clock.advance(1);
     round();
     assert.ok(["rolling", "done"].includes(phase()));
     for (const name of claimed)
       assert.ok(["claimed", "serving"].includes(life.store.machine(name as MachineName)?.state ?? ""), name);
+  });
+
+  it("take another canary when the customer of the first one is not served well", async () => {
+    const canary = beginWithCanary();
+    for (let order = 0; order < 4; order++) {
+      life.store.createOrder(newOrder(`o-${order}`));
+      pay(life.store, `o-${order}`);
+    }
+    change(canary, { state: "handing-over" });
+    life.store.recordServing(canary, { tailnetNode: null, tailnetAddress: null });
+    const since = life.clock.now();
+    const ill = {
+      machine: canary,
+      state: "degraded",
+      since,
+      misses: 3,
+      reason: "the unit is failed",
+    } as const;
+    life.store.putHealth({ ...ill, repairs: [], told: false }, "its unit failed");
+    const [next = assert.fail()] = round().planned;
+    assert.deepEqual([phase(), row().canary], ["soaking", canary], "it may get well");
+    await life.clock.advance(pool().rollout.soakMs);
+    round();
+    assert.deepEqual([phase(), row().canary], ["canary", null]);
+    build(next, "r2");
+    round();
+    assert.deepEqual([phase(), row().canary], ["soaking", next]);
   });
 
   it("take another canary when the first one went for a reason of its own", async () => {
