@@ -63,7 +63,7 @@ export const toldOfOrders = (Object.keys(orderColumns) as (keyof Order)[]).filte
 );
 
 /** The kind of the flag; its subject is the checkout session. */
-const unknownPayment = "payment-for-unknown-order";
+export const unknownPayment = "payment-for-unknown-order";
 
 const place = (id: string) => `order/${id}/secrets`;
 

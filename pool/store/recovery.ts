@@ -15,7 +15,7 @@ import {
   toldOfMachines,
   writeMachineChange,
 } from "./machines.ts";
-import { findOrder, openAgent, orderColumns, sealAgent, toldOfOrders } from "./orders.ts";
+import { findOrder, openAgent, orderColumns, sealAgent, toldOfOrders, unknownPayment } from "./orders.ts";
 import { findingsSetting, quarantineSetting, readQuarantine } from "./quarantine.ts";
 import { type RecoveredMachine, type RecoveredOrder, StaleRowError, type Store } from "./store.ts";
 
@@ -83,6 +83,9 @@ export function recoveryVerbs(context: StoreContext): RecoveryVerbs {
         history.flag("order-failed", order.id, `order ${order.id}: ${why}`);
       if (before?.state === "failed" && order.state !== "failed")
         history.clearFlag("order-failed", order.id, why);
+      // Told while nobody knew of the order, of whom it asks a refund.
+      if (order.checkoutSession && order.endedAt === null)
+        history.clearFlag(unknownPayment, order.checkoutSession, why);
       told("order.recovered", before, order, toldOfOrders, why);
       if (before?.state !== order.state) {
         history.orderEvent(order.id, "state", {

@@ -55,6 +55,23 @@ export function orderPromises(rig: StoreUnderTest): void {
       assert.equal(store.flags()[0]?.kind, "payment-for-unknown-order");
     });
 
+    it("takes that back when recovery knows the order, not when it is over", () => {
+      for (const order of ["o-1", "o-2"]) {
+        store.createOrder(newOrder(order));
+        pay(store, order);
+      }
+      store.endSubscription(null, { subscription: "sub_o-2", releaseAt: 5, reason: "cancelled" });
+      for (const session of ["cs_o-1", "cs_o-2"]) store.flag("payment-for-unknown-order", session, "paid");
+      store.enterQuarantine("the database was lost");
+      const orders = store.orders({ limit: 9 }).map((order) => ({ order, secrets: null, why: "its record" }));
+      store.recover({ machines: [], orders });
+      const flags = store.flags().filter(({ kind }) => kind === "payment-for-unknown-order");
+      assert.deepEqual(
+        flags.map(({ subject }) => subject),
+        ["cs_o-2"],
+      );
+    });
+
     it("takes that back when the order comes behind it, queued or claimed or paid already, not when it is over", () => {
       const unknown = () => {
         const flags = store.flags().filter(({ kind }) => kind === "payment-for-unknown-order");
