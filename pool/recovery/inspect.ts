@@ -26,13 +26,15 @@ import type { RecoveredMachine, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import type { Terraform } from "../terraform/terraform.ts";
 import { noteFindings } from "./findings.ts";
-import { type Evidence, judgeMachine, type Surroundings, type Verdict } from "./judge.ts";
+import { type Evidence, judgeMachine, ordersOf, type Surroundings, type Verdict } from "./judge.ts";
 import {
   alignOrders,
+  isWhole,
   type KnownOrder,
   newestOrder,
   orderFromStripe,
   orderOfObject,
+  unplaced,
   withPayment,
 } from "./orders.ts";
 import type { MachineRecord, Records } from "./records.ts";
@@ -114,10 +116,17 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
   }
   const subscriptions = await fetchAll([...asked.values()], context);
   const subscriptionOf = (order: string) => subscriptions.get(asked.get(order) ?? "") ?? null;
+  const paidFor = [...bought].flatMap(([id, { session }]) => (session && isPaid(session) ? [id] : []));
+  const waiting = unplaced(orders, paidFor, new Set(evidence.flatMap(ordersOf)));
   const around: Surroundings = {
     now: clock.now(),
     isOurs,
     knows: (order) => orders.has(order) || bought.has(order),
+    hasEnvironment(order) {
+      const known = orders.get(order);
+      return known !== undefined && isWhole(known.secrets ?? store.agentSecrets(known.order.id));
+    },
+    awaits: () => waiting.some((order) => !around.ended(order)),
     ended(order) {
       const subscription = subscriptionOf(order);
       return subscription !== null && hasEnded(subscription);

@@ -33,6 +33,10 @@ export interface Surroundings {
   isOurs(server: CloudServer): boolean;
   /** Whether anything knows this order: store, records, Stripe. */
   knows(order: string): boolean;
+  /** Row or record has what the customer's agent needs to be handed over. */
+  hasEnvironment(order: string): boolean;
+  /** An order is paid for and goes on, and nothing says which machine has it. */
+  awaits(): boolean;
   /** Stripe, asked for the subscription itself, says that it is over; false when nothing is known. */
   ended(order: string): boolean;
   /** Machines that say that this order was handed over to them. */
@@ -108,7 +112,7 @@ function judgeKnown(evidence: Evidence, known: Known, around: Surroundings): Ver
     );
   }
   if (said === "unreachable") return unreachable(known, server, around, as);
-  if (said === null) return unused(known, as);
+  if (said === null) return unused(known, around, as);
   return used(known, said, around, as);
 }
 
@@ -134,7 +138,8 @@ function unreachable(
   as: As,
 ): Verdict {
   const label = server.labels["clawpool-order"] ?? null;
-  const labelled = machine.order === null ? servesByLabel(server, around) : null;
+  const isOpen = machine.order === null || lacksEnvironment(machine, around);
+  const labelled = isOpen ? servesByLabel(server, around) : null;
   if (labelled) {
     // Unbound it would look like nobody's, and a person could have it destroyed.
     const text = `it does not answer, and its label says that it serves ${label}; it was ${machine.state} when last written down`;
@@ -143,6 +148,9 @@ function unreachable(
   if (label !== null && label !== machine.order) {
     return as({}, false, `it does not answer, and its label names order ${label}, its row ${machine.order}`);
   }
+  if (lacksEnvironment(machine, around)) {
+    return as(unbound, false, `it does not answer, and was ${machine.state} for ${machine.order}; ${lost}`);
+  }
   if (customersStates.includes(machine.state) && (current || label !== null)) {
     const what = machine.state === "serving" ? "serves" : `is ${machine.state} for`;
     return as({}, true, `it does not answer; what is written down agrees that it ${what} ${machine.order}`);
@@ -150,14 +158,32 @@ function unreachable(
   if (machine.order !== null && around.holders(machine.order).length > 0) {
     return as({}, false, `it does not answer, and ${around.holders(machine.order)} has its order, too`);
   }
+  const isFree = machine.order === null && !ending.includes(machine.state);
+  if (current && isFree && around.awaits()) {
+    // Its record may be older than it: a file that could not be written, a daemon that died behind a commit.
+    const text = `it does not answer; by its record it is ${machine.state}, but a paid order has no machine: it may be its`;
+    return as({}, false, text);
+  }
   if (current) return as({}, true, `it does not answer; by its record it is ${machine.state}`);
   return as({}, false, `it does not answer; it was ${machine.state}, and may have got an order since`);
 }
 
+const handOvers: readonly MachineState[] = ["claimed", "handing-over"];
+const lost = "the order's environment was lost with the database; --retire destroys it";
+const unbound = { state: "failed", order: null, reason: lost, specimenUntil: null } as const;
+
+/** To go on would hand over an agent without its keys, which then serves as if all were well. */
+const lacksEnvironment = ({ state, order }: Machine, around: Surroundings): boolean =>
+  handOvers.includes(state) && order !== null && !around.hasEnvironment(order);
+
 /** It says that it never saw a customer. */
-function unused({ machine }: Known, as: As): Verdict {
+function unused({ machine }: Known, around: Surroundings, as: As): Verdict {
   if (customersStates.includes(machine.state)) {
     return as({}, false, `it was ${machine.state} for ${machine.order}, but has no record of a hand-over`);
+  }
+  if (lacksEnvironment(machine, around)) {
+    const reason = `claimed for ${machine.order}, whose environment was lost with the database`;
+    return as({ state: "retiring", order: null, reason }, true, `it was ${reason}; it never had a customer`);
   }
   switch (machine.state) {
     case "claimed":
@@ -185,6 +211,9 @@ function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As
   }
   if (machine.order !== null && machine.order !== order) {
     return as({}, false, `it says that it has order ${order}, what is written down is ${machine.order}`);
+  }
+  if (!done && !around.hasEnvironment(order)) {
+    return as(unbound, false, `its hand-over was begun for ${order}; ${lost}`);
   }
   const state: MachineState = done ? "serving" : "handing-over";
   const change = { state, order: order as OrderId, generation: Math.max(generation, machine.generation) };
@@ -220,6 +249,13 @@ function servesByLabel({ labels }: CloudServer, around: Surroundings) {
   const order = labels["clawpool-order"];
   if (order === undefined || !around.knows(order) || around.holders(order).length > 0) return null;
   return { state: "serving", order: order as OrderId, enrolled: true, labelled: true } as const;
+}
+
+/** Whatever says of the machine that it is an order's. */
+export function ordersOf({ row, record, server, said }: Evidence): string[] {
+  const told = said === null || said === "unreachable" ? null : said.order;
+  const named = [row?.order, record?.machine.order, server?.labels["clawpool-order"], told];
+  return named.filter((order) => typeof order === "string");
 }
 
 /** States in which a machine is its order's. */

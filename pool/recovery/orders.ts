@@ -35,6 +35,11 @@ export function newestOrder(row: Order | null, record: OrderRecord | null): Know
   return row && { order: row, secrets: null, bare: false };
 }
 
+const nothing: AgentSecrets = { env: {}, gatewayToken: "" };
+
+/** False for an order whose secrets were lost: each has a token from its beginning. */
+export const isWhole = ({ gatewayToken }: AgentSecrets): boolean => gatewayToken !== nothing.gatewayToken;
+
 /** An order that only Stripe knows. `secrets` are empty: nobody has them any more. */
 export function orderFromStripe(
   id: OrderId,
@@ -76,7 +81,7 @@ export function orderFromStripe(
     held: null,
     keptAt: null,
   };
-  return { order, secrets: { env: {}, gatewayToken: "" }, bare: true };
+  return { order, secrets: nothing, bare: true };
 }
 
 /** The order with what its checkout tells; a record may be of before it was attached. */
@@ -108,7 +113,8 @@ export function alignOrders(
     if (!machine.order) continue;
     // One that goes although the subscription lives on has failed its order, which is another machine's now.
     const goesWithIt = machine.state === "releasing" && hasEnded(machine.order);
-    if (isBound(machine) || goesWithIt) holder.set(machine.order, machine);
+    // A machine that failed the order earlier may still be going beside the one that has it now.
+    if (isBound(machine) || (goesWithIt && !holder.has(machine.order))) holder.set(machine.order, machine);
   }
   const live = new Set<MachineName>(machines.map(({ name }) => name));
   return [...orders.values()].map(({ order, secrets, bare }) => {
@@ -154,3 +160,25 @@ export function alignOrders(
 }
 
 const closed: readonly Order["state"][] = ["released", "expired"];
+
+/**
+ * Orders that are paid for, and of which nothing says that a machine has them; those that failed wait for a person.
+ *
+ * @param orders what rows and records know
+ * @param paidFor orders whose checkout is paid, by Stripe
+ * @param placed orders that anything says of any machine
+ */
+export function unplaced(
+  orders: ReadonlyMap<string, KnownOrder>,
+  paidFor: readonly string[],
+  placed: ReadonlySet<string>,
+): string[] {
+  const known = [...orders.values()].map(({ order }) => order);
+  const paid = new Set([...paidFor, ...known.filter(({ paidAt }) => paidAt !== null).map(({ id }) => id)]);
+  return [...paid].filter((id) => {
+    const order = orders.get(id)?.order;
+    const isOver =
+      order !== undefined && (order.endedAt !== null || [...closed, "failed"].includes(order.state));
+    return !placed.has(id) && !isOver;
+  });
+}

@@ -39,6 +39,8 @@ function judge(evidence: Partial<Evidence>, change: Partial<Surroundings> = {}) 
     now: 100,
     isOurs: () => true,
     knows: (order) => order.startsWith("ord"),
+    hasEnvironment: () => true,
+    awaits: () => false,
     ended: () => false,
     holders: () => [],
     fromLabels: () => ({ machine: machine({ state: "failed" }), secrets }),
@@ -67,6 +69,34 @@ describe("what a machine is, by the evidence", () => {
     assert.deepEqual([other?.order, other?.sure], ["ord_2", false]);
     const forgetful = judge({ row: machine({ state: "serving", order: "ord_2" as never }), said: null });
     assert.equal(forgetful?.sure, false);
+  });
+
+  it("may be the machine of a paid order that no machine is known to have, when it is silent and free", () => {
+    const silent = (state: Machine["state"], awaits: boolean) =>
+      judge({ record: record({ state }), said: "unreachable" }, { awaits: () => awaits })?.sure;
+    for (const state of ["booting", "proving", "ready"] as const)
+      assert.deepEqual([silent(state, false), silent(state, true)], [true, false]);
+    assert.equal(silent("retiring", true), true);
+    const bound = record({ state: "claimed", order: "ord_1" as never });
+    assert.equal(judge({ record: bound, said: "unreachable" }, { awaits: () => true })?.sure, true);
+  });
+
+  it("is not handed over to an order whose environment was lost: unused it goes, else a person decides", () => {
+    const lost = { hasEnvironment: () => false };
+    for (const state of ["claimed", "handing-over"] as const) {
+      const claimed = { record: record({ state, order: "ord_1" as never }) };
+      const unused = judge(claimed, lost);
+      assert.deepEqual([unused?.state, unused?.order, unused?.sure], ["retiring", null, true]);
+      const begun = judge({ ...claimed, said: said("ord_1", false) }, lost);
+      assert.deepEqual([begun?.state, begun?.order, begun?.sure], ["failed", null, false]);
+      const silent = judge({ ...claimed, said: "unreachable" }, lost);
+      assert.deepEqual([silent?.state, silent?.order, silent?.sure], ["failed", null, false]);
+      const label = server({ labels: { "clawpool-order": "ord_1" } });
+      const labelled = judge({ ...claimed, server: label, said: "unreachable" }, lost);
+      assert.deepEqual([labelled?.state, labelled?.order, labelled?.sure], ["serving", "ord_1", false]);
+      const serves = judge({ ...claimed, said: said("ord_1") }, lost);
+      assert.deepEqual([serves?.state, serves?.order, serves?.sure], ["serving", "ord_1", true]);
+    }
   });
 
   it("believes silence only where nothing can have happened since it was written down", () => {

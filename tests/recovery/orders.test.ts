@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 import type { Machine, MachineName, MachineState, OrderId } from "../../pool/machine/machine.ts";
 import type { Order } from "../../pool/order/order.ts";
-import { alignOrders } from "../../pool/recovery/orders.ts";
+import { alignOrders, unplaced } from "../../pool/recovery/orders.ts";
 
 const id = "ord_1" as OrderId;
 const name = "claw-test-a" as MachineName;
@@ -30,8 +30,38 @@ describe("an order's row, by its machine and Stripe", () => {
     assert.deepEqual(aligned("releasing", false, { endedAt: 50 }), ["releasing", name, 110]);
   });
 
+  it("is the machine's that has it, not one's that failed it earlier and still goes, in whichever order they are named", () => {
+    const order = { id, state: "running", machine: name, paidAt: 1, servingAt: 2, endedAt: 50 } as Order;
+    const going = { name: "claw-test-b", state: "releasing", order: id } as unknown as Machine;
+    const has = { name, state: "serving", order: id } as Machine;
+    for (const machines of [
+      [going, has],
+      [has, going],
+    ]) {
+      const known = new Map([[id, { order, secrets: null, bare: false }]]);
+      const [row] = alignOrders(known, machines, () => true, { now: 100, graceMs: 10 });
+      assert.equal(row?.order.machine, name);
+    }
+  });
+
   it("waits for another machine when the one that goes failed it and its subscription lives on", () => {
     assert.deepEqual(aligned("releasing", false), ["queued", null, null]);
     assert.deepEqual(aligned("releasing", false, { state: "queued", machine: null }), ["queued", null, null]);
+  });
+
+  it("asks for a machine when it is paid for, by its row or by Stripe, and nothing says that one has it", () => {
+    const known = (change: Partial<Order>) =>
+      new Map([
+        [id, { order: { id, paidAt: 1, endedAt: null, ...change } as Order, secrets: null, bare: false }],
+      ]);
+    assert.deepEqual(unplaced(known({ state: "queued" }), [], new Set()), [id]);
+    assert.deepEqual(unplaced(known({ state: "queued" }), [], new Set([id])), []);
+    assert.deepEqual(unplaced(new Map(), [id], new Set()), [id]);
+    const unpaid = known({ state: "awaiting-payment", paidAt: null });
+    assert.deepEqual(unplaced(unpaid, [], new Set()), []);
+    assert.deepEqual(unplaced(unpaid, [id], new Set()), [id]);
+    for (const state of ["failed", "released", "expired"] as const)
+      assert.deepEqual(unplaced(known({ state }), [id], new Set()), []);
+    assert.deepEqual(unplaced(known({ state: "running", endedAt: 1 }), [id], new Set()), []);
   });
 });
