@@ -34,8 +34,8 @@ const minute = 60_000;
 export interface Installation {
   readonly store: SimStore;
   watch: Watch;
-  /** What of the rows is kept beside the database. */
-  readonly records: Records;
+  /** Who keeps what of the rows is kept beside the database: the last life that began; null before the first. */
+  records: Records | null;
   readonly sealer: Sealer;
   config: Config;
   /** Wakes who sends messages. */
@@ -66,15 +66,13 @@ export function install(world: World): Installation {
   world.maxTotal = config.maxTotal;
   world.graceMs = config.releaseGraceMs;
   const store = emptyStore(world.clock, {
-    onMachine: (machine) => records.machineChanged(machine),
-    onOrderEvent: ({ type, order }) => type === "state" && records.orderChanged(order),
+    onMachine: (machine) => installation.records?.machineChanged(machine),
+    onOrderEvent: ({ type, order }) => type === "state" && installation.records?.orderChanged(order),
     onMessage: () => installation.onMessage(),
     notices: () => noticePolicy(installation.config),
   });
   const watch = new Watch(world, store);
-  const files = simulatedRecordFiles(world);
-  const records = createRecords({ store, sealer, files, log: pino({ level: "silent" }) });
-  const installation: Installation = { store, watch, records, sealer, config, onMessage: () => {} };
+  const installation: Installation = { store, watch, records: null, sealer, config, onMessage: () => {} };
   store.onWritten = (rows) => {
     watch.wrote(rows);
     judgeFloor(rows, world, installation);
@@ -109,8 +107,19 @@ export function startDaemon(world: World, installation: Installation, killAt: nu
 }
 
 /** @throws Killed when it dies while it is put together */
-function assemble(world: World, installation: Installation, life: Incarnation, own: Store): Controller {
+async function assemble(
+  world: World,
+  installation: Installation,
+  life: Incarnation,
+  own: Store,
+): Promise<Controller> {
   const store = life.store(own);
+  const { sealer } = installation;
+  const log = world.seed % heardEvery === 0 ? logTo(installation.watch) : pino({ level: "silent" });
+  const files = life.border(simulatedRecordFiles(world, life));
+  const records = createRecords({ store, sealer, files, log });
+  installation.records = records;
+  await records.catchUp();
   const config = () => installation.config;
   let controller: Controller | null = null;
   const ledger = createLedger(store, life.clock, (name) => controller?.people.holds(name) ?? false);
@@ -119,7 +128,7 @@ function assemble(world: World, installation: Installation, life: Incarnation, o
   const { tags, keyStock } = installation.config.tailnet ?? { tags: [], keyStock: 0 };
   controller = createController({
     store,
-    sealer: installation.sealer,
+    sealer,
     borders: {
       gate,
       cloud: life.border(simulatedCloud(world)),
@@ -141,11 +150,11 @@ function assemble(world: World, installation: Installation, life: Incarnation, o
     },
     config,
     terraformRoot: "/terraform",
-    records: installation.records,
+    records,
     clock: life.clock,
     disk: () => world.disk,
     random: world.chance,
-    log: world.seed % heardEvery === 0 ? logTo(installation.watch) : pino({ level: "silent" }),
+    log,
     // Rarer than in production: whatever is only found by the heartbeat should have been poked.
     heartbeatMs: minute,
   });
@@ -183,7 +192,7 @@ async function run(daemon: SimDaemon, world: World, installation: Installation):
   let controller: Controller;
   try {
     const own = world.leased ? await ownStore(world, life) : installation.store;
-    controller = assemble(world, installation, life, own);
+    controller = await assemble(world, installation, life, own);
     await controller.prepare();
   } catch (error) {
     if (!life.dead) world.note(`the daemon cannot start: ${error}`);

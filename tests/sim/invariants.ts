@@ -4,6 +4,7 @@ import { isLive, type MachineName, type OrderId } from "../../pool/machine/machi
 import { isFixed } from "../../pool/sizing/policy/create.ts";
 import type { Flag } from "../../pool/store/store.ts";
 import { broken, type Facts, unrest, type WantedPool } from "../invariants.ts";
+import { outdatedRecords } from "./borders/records.ts";
 import { ourDevices, ourServers, strays, touchedNeighbours } from "./leftovers.ts";
 import { judgeSpending } from "./spell.ts";
 import type { Story } from "./story.ts";
@@ -115,6 +116,7 @@ export function isSettled(story: Story): boolean {
   if (!pool || unrest(store, wantedOf(story, pool)).length > 0 || isToBeReplaced(story) || isUntold(story))
     return false;
   if (store.messages({ states: ["waiting"] }).length > 0) return false;
+  if (!outdatedRecords(world, installation).next().done) return false;
   // Where max_total leaves no room for the floor, that stays to be told.
   const told = store.machines({ states: ["ready"] }).length < pool.minReady ? ["refill-stopped"] : poolFlags;
   return !store
@@ -122,6 +124,7 @@ export function isSettled(story: Story): boolean {
     .filter((flag) => !isUntried(story, flag))
     .some(
       ({ kind, subject }) =>
+        kind === "record-not-written" ||
         (told.includes(kind) && !(kind === "unhealthy" && isLockedOut(story, subject))) ||
         (orderFlags.includes(kind) && !isBare(story, subject)),
     );

@@ -4,6 +4,7 @@
  */
 import type { RecoveryStatus } from "../../pool/recovery/findings.ts";
 import { asFromBackup } from "../../pool/recovery/records.ts";
+import { outdatedRecords } from "./borders/records.ts";
 import { auditRowsOf } from "./database.ts";
 import type { Story } from "./story.ts";
 import { Watch } from "./watch.ts";
@@ -17,6 +18,8 @@ export interface Rescue {
   /** In ms from the beginning: when the backup was made, and when it comes back. */
   readonly backupAt: number;
   readonly at: number;
+  /** It goes with the daemon's death when that comes before: what was committed last may be written down nowhere else. */
+  readonly withDaemon?: boolean;
   /** Another one behind it; there is none, unless told otherwise. */
   readonly again?: SecondRescue | null;
 }
@@ -34,11 +37,15 @@ type Backup = ReadonlyMap<string, string>;
 
 const actor = "person:operator";
 
-export async function rescue(story: Story, { kind, backupAt, at, again = null }: Rescue): Promise<void> {
+export async function rescue(
+  story: Story,
+  { kind, backupAt, at, withDaemon = false, again = null }: Rescue,
+): Promise<void> {
   const { clock } = story.world;
   await clock.delay(backupAt);
   const first = makeBackup(story);
-  await clock.delay(at - backupAt);
+  const { died } = story.daemon.life;
+  await Promise.race([clock.delay(at - backupAt), ...(withDaemon ? [died] : [])]);
   let second: Backup | null = null;
   const makeSecond = () => {
     second = makeBackup(story);
@@ -67,8 +74,9 @@ async function comeBack(
   const { world, installation } = story;
   const stopped = story.daemon;
   stopped.life.kill();
-  await installation.records.settled();
   const rows = new Set<string>(story.store.machines({ live: true }).map(({ name }) => name));
+  for (const name of outdatedRecords(world, installation))
+    world.note(`${name} does not say what the store did`);
   installation.store.rewind(kind === "lost");
   world.restoredAt = world.clock.now();
   // A row of before its server was bought cannot know that it was, and is gone again: it may be built once more.

@@ -1,5 +1,6 @@
 /** One schedule from one seed: trouble for an hour or so, then calm, then everything must be as it should. */
 import { settled as allSettled } from "../virtual-clock.ts";
+import { outdatedRecords } from "./borders/records.ts";
 import { install } from "./daemon.ts";
 import { Killed } from "./incarnation.ts";
 import { isSettled, judge } from "./invariants.ts";
@@ -60,6 +61,7 @@ export function plotOf(world: World): Plot {
           at: chance.between(backupAt, lasts),
           // By the seed's number, not by chance: all other seeds stay the stories that they were.
           again: seed % 2 === 0 ? secondRescue(world) : null,
+          withDaemon: chance.happens(0.5),
         }
       : null;
   // The same.
@@ -179,6 +181,7 @@ function describe({ store, world, daemon, over, installation }: Story): string {
     ...pools,
     ...rotten.map(({ name, machine }) => `${name} is bad: ${machine.rot}`),
     ...store.flags().map(({ kind, text }) => `${kind}: ${text}`),
+    ...[...outdatedRecords(world, installation)].map((name) => `record ${name} is not up to date`),
     `serves ${daemon.serving !== null}`,
     `story over ${over}`,
     `${world.processes.size} processes`,

@@ -183,6 +183,8 @@ export class World {
   readonly devices = new Map<string, SimDevice>();
   /** Files beside the database, by name. */
   readonly records = new Map<string, string>();
+  /** Until then (epoch ms) no file beside the database can be written. */
+  diskFullUntil = 0;
   readonly authKeys = new Map<string, SimAuthKey>();
   /** Stripe's idempotency keys, what each came with and what it made. */
   readonly idempotent = new Map<string, { readonly request: string; readonly session: string }>();
