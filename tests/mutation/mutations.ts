@@ -313,9 +313,25 @@ export const mutations: readonly Mutation[] = [
   {
     id: "nobody-by-silence",
     file: "pool/recovery/judge.ts",
-    before: "const labelled = machine.order === null ? servesByLabel(server, around) : null;",
-    after: "const labelled = machine.name === null ? servesByLabel(server, around) : null;",
+    before: "const labelled = isOpen ? servesByLabel(server, around) : null;",
+    after: "const labelled = !isOpen ? servesByLabel(server, around) : null;",
     why: "a machine that cannot be asked is kept for the order that its label names: nobody may retire it",
+    caughtBy: ["recovery"],
+  },
+  {
+    id: "record-forgotten",
+    file: "pool/recovery/records.ts",
+    before: "for (const name of failed.keys()) changed(name);",
+    after: "",
+    why: "a record that could not be written is tried again",
+    caughtBy: ["recovery"],
+  },
+  {
+    id: "lost-environment",
+    file: "pool/recovery/judge.ts",
+    before: "handOvers.includes(state) && order !== null && !around.hasEnvironment(order);",
+    after: "handOvers.includes(state) && order === null && !around.hasEnvironment(order);",
+    why: "no agent is handed over without its customer's environment",
     caughtBy: ["recovery"],
   },
   // Money.
