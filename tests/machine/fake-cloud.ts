@@ -8,7 +8,7 @@ import type {
   PowerAction,
   RunPermit,
 } from "../../pool/cloud/cloud.ts";
-import { deleteThroughGate } from "../../pool/cloud/gate/delete-without-terraform.ts";
+import { deleteThroughGate } from "../../pool/cloud/gate/own-calls.ts";
 import type { CloudResource } from "../../pool/cloud/resources.ts";
 import { ownLabels } from "../../pool/machine/labels.ts";
 import { Secret } from "../../pool/secrets/secret.ts";

@@ -24,12 +24,11 @@ import {
 } from "../wire.ts";
 import { createServer } from "./create.ts";
 import { deleteResource, deleteServer } from "./delete.ts";
-import { deleteThroughGate } from "./delete-without-terraform.ts";
 import { createMemory } from "./memory.ts";
 import { deleteOrphan } from "./orphan.ts";
+import { deleteThroughGate, powerThroughGate } from "./own-calls.ts";
 import { decide, type JudgedPermit, judge, type Row, unnamed } from "./permits.ts";
 import { createPolls } from "./polls.ts";
-import { powerThroughGate } from "./power.ts";
 import { errorReply, type Reply, replyOf } from "./reply.ts";
 import { classify, type GateRequest } from "./request.ts";
 import { createRuns, type Run } from "./runs.ts";
