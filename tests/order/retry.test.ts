@@ -6,7 +6,7 @@ import { createRetryOrder, RetryRefusedError } from "../../pool/order/retry.ts";
 import type { Reviewer } from "../../pool/order/review.ts";
 import { startLife } from "../machine/fakes.ts";
 import { failure, limits, makeReady, newOrder, pay } from "../store/rows.ts";
-import { type DeskRig, orderBody, startDesk } from "./rig.ts";
+import { buyOrder, type DeskRig, startDesk } from "./rig.ts";
 
 const ada = "person:ada";
 
@@ -21,12 +21,7 @@ describe("a failed order that is started again", () => {
 
   beforeEach(async () => {
     rig = await startDesk({ retryDelaysMs: [1] });
-    makeReady(rig.store, "claw-a");
-    const made = await rig.desk.create(orderBody());
-    id = made.id;
-    const bought = stripe().buy(made.checkoutSession ?? "");
-    subscription = bought.subscription.id;
-    await bought.sent;
+    ({ id, subscription } = await buyOrder(rig));
     assert.equal(order().state, "provisioning");
     makeReady(rig.store, "claw-b");
     rig.claimed.length = 0;

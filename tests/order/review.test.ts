@@ -1,8 +1,7 @@
 /** Webhooks about a subscription's standing, on the real Stripe library: they are hints, what Stripe shows counts. */
 import { strict as assert } from "node:assert";
 import type { OrderId } from "../../pool/machine/machine.ts";
-import { makeReady } from "../store/rows.ts";
-import { type DeskRig, orderBody, startDesk } from "./rig.ts";
+import { buyOrder, type DeskRig, startDesk } from "./rig.ts";
 
 const day = 86_400_000;
 
@@ -18,12 +17,7 @@ describe("a subscription that is reviewed", () => {
 
   beforeEach(async () => {
     rig = await startDesk({ retryDelaysMs: [1, 1, 1, 1] });
-    makeReady(rig.store, "claw-a");
-    const made = await rig.desk.create(orderBody());
-    id = made.id;
-    const bought = stripe().buy(made.checkoutSession ?? "");
-    subscription = bought.subscription.id;
-    await bought.sent;
+    ({ id, subscription } = await buyOrder(rig));
     assert.equal(order().state, "provisioning");
   });
   afterEach(() => rig.close());

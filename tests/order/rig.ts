@@ -5,6 +5,7 @@ import pino from "pino";
 import getRawBody from "raw-body";
 import type { Clock } from "../../pool/clock.ts";
 import { systemClock } from "../../pool/clock.ts";
+import type { OrderId } from "../../pool/machine/machine.ts";
 import { createOrderDesk, type OrderDesk, type OrderDeskOptions } from "../../pool/order/desk.ts";
 import { createOrderNotifier, type OrderNotifier } from "../../pool/order/notifier.ts";
 import type { WebhookOutcome } from "../../pool/order/payments.ts";
@@ -16,6 +17,7 @@ import type { Store } from "../../pool/store/store.ts";
 import { createStripeGateway } from "../../pool/stripe/gateway.ts";
 import { InvalidWebhookError, type StripeGateway } from "../../pool/stripe/stripe.ts";
 import { type LocalStripe, type StripeOptions, startStripe } from "../cloud/stripe/stripe.ts";
+import { makeReady } from "../store/rows.ts";
 
 export type DeskConfig = ReturnType<OrderDeskOptions["config"]>;
 
@@ -156,4 +158,17 @@ export async function startDesk(options: Partial<StripeOptions> = {}): Promise<D
     },
   };
   return rig;
+}
+
+/** The order that the rig's one machine was claimed for: made by the web app, paid at Stripe's stand-in. */
+export async function buyOrder({
+  store,
+  desk,
+  stripe,
+}: DeskRig): Promise<{ id: OrderId; subscription: string }> {
+  makeReady(store, "claw-a");
+  const { id, checkoutSession } = await desk.create(orderBody());
+  const { subscription, sent } = stripe.console.buy(checkoutSession ?? "");
+  await sent;
+  return { id, subscription: subscription.id };
 }

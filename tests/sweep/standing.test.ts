@@ -3,8 +3,7 @@ import { strict as assert } from "node:assert";
 import { pino } from "pino";
 import type { OrderId } from "../../pool/machine/machine.ts";
 import { createStripeSweep, type StripeSweep } from "../../pool/sweep/stripe.ts";
-import { type DeskRig, orderBody, startDesk } from "../order/rig.ts";
-import { makeReady } from "../store/rows.ts";
+import { buyOrder, type DeskRig, startDesk } from "../order/rig.ts";
 
 const day = 86_400_000;
 
@@ -34,12 +33,7 @@ describe("the sweep of Stripe, about who may be served", () => {
       log: pino({ level: "silent" }),
       onRepair: (kind) => repairs.push(kind),
     });
-    makeReady(rig.store, "claw-a");
-    const made = await rig.desk.create(orderBody());
-    id = made.id;
-    const bought = stripe().buy(made.checkoutSession ?? "");
-    subscription = bought.subscription.id;
-    await bought.sent;
+    ({ id, subscription } = await buyOrder(rig));
     rig.stripe.faults.add({ on: "delivery", times: null, effect: { kind: "lose" } });
   });
   afterEach(() => rig.close());
