@@ -26,7 +26,7 @@ import type { RecoveredMachine, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import type { Terraform } from "../terraform/terraform.ts";
 import { noteFindings } from "./findings.ts";
-import { type Evidence, judgeMachine, ordersOf, type Surroundings, type Verdict } from "./judge.ts";
+import { type Evidence, judgeMachine, ordersOf, type Surroundings } from "./judge.ts";
 import {
   alignOrders,
   isWhole,
@@ -38,6 +38,7 @@ import {
   withPayment,
 } from "./orders.ts";
 import type { MachineRecord, Records } from "./records.ts";
+import { type Judged, settleRivals } from "./rivals.ts";
 
 export interface InspectContext {
   readonly store: Store;
@@ -139,7 +140,7 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
   };
   const verdicts = evidence.flatMap((one) => {
     const verdict = judgeMachine(one, around);
-    return verdict ? [{ ...verdict, name: one.name }] : [];
+    return verdict ? [{ ...verdict, evidence: one }] : [];
   });
   const claims = new Map<string, Machine>();
   for (const { machine } of verdicts) if (machine.order) claims.set(machine.order, machine);
@@ -308,14 +309,15 @@ function fromLabels(
 
 function write(
   { store, clock, config }: InspectContext,
-  verdicts: readonly (Verdict & { readonly name: MachineName })[],
+  verdicts: readonly Judged[],
   orders: ReadonlyMap<string, KnownOrder>,
   around: Surroundings,
   actor: string,
 ): void {
-  // What a person released meanwhile goes its own way.
-  const still = verdicts.filter(({ name }) => (store.machine(name)?.held ?? "new") !== null);
   const free = store.machines({ live: true }).filter(({ held }) => held === null);
+  // What a person released meanwhile goes its own way.
+  const held = verdicts.filter(({ machine }) => (store.machine(machine.name)?.held ?? "new") !== null);
+  const still = settleRivals(held, free);
   const machines = still.map(({ machine, secrets, sure, text }): RecoveredMachine => {
     const row = store.machine(machine.name);
     const since = row?.state === machine.state ? row.stateSince : clock.now();
@@ -340,7 +342,7 @@ function write(
   store.recover({ machines, orders: aligned });
   noteFindings(
     store,
-    still.map(({ name, sure, text }) => ({ machine: name, sure, text })),
+    still.map(({ machine, sure, text }) => ({ machine: machine.name, sure, text })),
     clock.now(),
   );
   const doubtful = still.filter(({ sure }) => !sure).length;

@@ -138,7 +138,10 @@ function unreachable(
   as: As,
 ): Verdict {
   const label = server.labels["clawpool-order"] ?? null;
-  const isOpen = machine.order === null || lacksEnvironment(machine, around);
+  const isOpen =
+    machine.order === null ||
+    lacksEnvironment(machine, around) ||
+    (isHandOver(machine) && label === machine.order);
   const labelled = isOpen ? servesByLabel(server, around) : null;
   if (labelled) {
     // Unbound it would look like nobody's, and a person could have it destroyed.
@@ -147,6 +150,12 @@ function unreachable(
   }
   if (label !== null && label !== machine.order) {
     return as({}, false, `it does not answer, and its label names order ${label}, its row ${machine.order}`);
+  }
+  // Its record may be older than it, and a hand-over that never gets an answer ends with the machine.
+  const was = `it was ${machine.state} for ${machine.order} when last written down, and may have served since`;
+  if (isHandOver(machine) && server.status === "off") {
+    // Nothing but a suspension switches a customer's machine off, and that comes behind its hand-over.
+    return as({ state: "suspended", enrolled: true }, false, `it is switched off; ${was}`);
   }
   if (lacksEnvironment(machine, around)) {
     return as(unbound, false, `it does not answer, and was ${machine.state} for ${machine.order}; ${lost}`);
@@ -158,6 +167,7 @@ function unreachable(
   if (machine.order !== null && around.holders(machine.order).length > 0) {
     return as({}, false, `it does not answer, and ${around.holders(machine.order)} has its order, too`);
   }
+  if (isHandOver(machine)) return as({}, false, `it does not answer; ${was}`);
   const isFree = machine.order === null && !ending.includes(machine.state);
   if (current && isFree && around.awaits()) {
     // Its record may be older than it: a file that could not be written, a daemon that died behind a commit.
@@ -168,13 +178,13 @@ function unreachable(
   return as({}, false, `it does not answer; it was ${machine.state}, and may have got an order since`);
 }
 
-const handOvers: readonly MachineState[] = ["claimed", "handing-over"];
+const isHandOver = ({ state }: Machine): boolean => state === "claimed" || state === "handing-over";
 const lost = "the order's environment was lost with the database; --retire destroys it";
 const unbound = { state: "failed", order: null, reason: lost, specimenUntil: null } as const;
 
 /** To go on would hand over an agent without its keys, which then serves as if all were well. */
-const lacksEnvironment = ({ state, order }: Machine, around: Surroundings): boolean =>
-  handOvers.includes(state) && order !== null && !around.hasEnvironment(order);
+const lacksEnvironment = (machine: Machine, around: Surroundings): boolean =>
+  isHandOver(machine) && machine.order !== null && !around.hasEnvironment(machine.order);
 
 /** It says that it never saw a customer. */
 function unused({ machine }: Known, around: Surroundings, as: As): Verdict {

@@ -88,6 +88,8 @@ function onward(
     case "claimed":
     case "handing-over":
       return { deadline: now + deadlines.handingOverMs };
+    case "resuming":
+      return { deadline: now + deadlines.resumingMs };
     default:
       return { deadline: null };
   }

@@ -102,7 +102,7 @@ describe("the invariants of the simulation", function () {
   it("I3 sees at once that a server is bought without an intent, and one who pays for nothing", async () => {
     const told = await reported((story) => {
       const { world } = story;
-      world.onMade({ ...serving(story), name: "claw-test-unplanned" });
+      world.onMade({ ...serving(story), name: "claw-test-unplanned" }, world.clock.now());
       for (const subscription of world.subscriptions.values()) subscription.status = "canceled";
     });
     assert.match(told, /^I3: claw-test-unplanned is bought and has no row$/m);

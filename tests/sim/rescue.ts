@@ -109,10 +109,11 @@ function watchQuarantine(
   rows: ReadonlySet<string>,
 ): () => void {
   const { onMade, onDelete } = world;
-  world.onMade = (server) => {
-    if (!isOver() || !rows.has(server.name)) onMade(server);
+  const began = world.clock.now();
+  world.onMade = (server, askedAt) => {
+    if (!isOver() || !rows.has(server.name)) onMade(server, askedAt);
     const row = store.machines().find(({ name }) => name === server.name);
-    if (!isOver() && store.quarantine() && row?.held !== null)
+    if (!isOver() && askedAt >= began && store.quarantine() && row?.held !== null)
       world.violate("quarantine", `${server.name} is bought`);
   };
   world.onDelete = (server) => {

@@ -236,7 +236,7 @@ export class World {
   /** Texts that nobody may be told: keys, tokens, what a customer keeps in the environment. */
   readonly secrets = new Set<string>();
   /** Told of each server that is bought, */
-  onMade: (server: SimServer) => void = () => {};
+  onMade: (server: SimServer, askedAt: number) => void = () => {};
   /** and of each that is being deleted. */
   onDelete: (server: SimServer) => void = () => {};
   /** The order that each machine came to serve, by its name: no store that is lost or comes back older makes it undone. */

@@ -40,7 +40,8 @@ export function simulatedWire(world: World): Wire {
       if (world.strikes(0.01)) return error(429, "rate_limit_exceeded");
       if (call.method === "POST" && call.path === "/servers" && world.strikes(0.01)) {
         world.note(`${call.method} ${call.path} is carried out late`);
-        void carryOutLate(world, () => order(world, JSON.parse(call.body ?? "") as ServerBody, true));
+        const askedAt = world.clock.now();
+        void carryOutLate(world, () => order(world, JSON.parse(call.body ?? "") as ServerBody, askedAt));
         return { kind: "lost", reason: "cut before it was carried out" };
       }
       const answer = answerTo(world, call);
@@ -119,10 +120,10 @@ const isLocked = (world: World, { deleting, lockedUntil }: SimServer): boolean =
 const isTaken = (world: World, name: string) => [...world.servers.values()].some((one) => one.name === name);
 
 /**
- * @param late so late that nobody may remember it; then nobody bought it
+ * @param askedAt epoch ms; when it is carried out late, nobody may remember it: then nobody bought it
  * @returns null when the name is taken
  */
-function order(world: World, body: ServerBody, late = false): SimServer | null {
+function order(world: World, body: ServerBody, askedAt = world.clock.now()): SimServer | null {
   if (isTaken(world, body.name)) return null;
   const [, key] = hostKeyOf.exec(body.user_data) ?? [];
   const bootKey = `ssh-ed25519 ${key}`;
@@ -150,10 +151,10 @@ function order(world: World, body: ServerBody, late = false): SimServer | null {
   };
   world.servers.set(server.id, server);
   world.note(`server ${server.id} ${server.name} is made`);
-  if (late && !world.isRemembered(server.name)) return server;
+  if (askedAt < now && !world.isRemembered(server.name)) return server;
   world.builds.bought.push(now);
   world.bill.push({ id: server.id, name: server.name, from: now, until: null });
-  world.onMade(server);
+  world.onMade(server, askedAt);
   return server;
 }
 
