@@ -224,6 +224,7 @@ const lookShape = z.strictObject({ actor: z.string().min(1).max(100) });
 const releaseShape = z.strictObject({
   machine: z.string().min(1).max(64).nullable(),
   retire: z.boolean(),
+  serves: z.boolean(),
   actor: z.string().min(1).max(100),
 });
 

@@ -41,13 +41,18 @@ export function registerRecover(program: Command): void {
     .option("--all", "all of which the last look was sure; claims, refill and destroys go on")
     .option("--machine <name>", "this one, sure or not")
     .option("--retire", "with --machine: destroy it (only one without an order)")
-    .action(async (options: { all?: boolean; machine?: string; retire?: boolean }) => {
+    .option("--serves", "with --machine: you know that its customer is served, though it does not answer")
+    .action(async (options: { all?: boolean; machine?: string; retire?: boolean; serves?: boolean }) => {
       if ((options.all === true) === (options.machine !== undefined))
         throw new Error("want --all or --machine NAME; `clawpool recover status` shows them");
       if (options.retire && options.machine === undefined)
         throw new Error("--retire destroys: name the one machine with --machine NAME");
+      if (options.serves && options.machine === undefined)
+        throw new Error("--serves speaks of one machine: name it with --machine NAME");
+      if (options.serves && options.retire) throw new Error("want --serves or --retire, not both");
       const { stateDir } = loadConfig(program.opts().config);
-      const request = { machine: options.machine ?? null, retire: options.retire ?? false, actor: actor() };
+      const { machine = null, retire = false, serves = false } = options;
+      const request = { machine, retire, serves, actor: actor() };
       const { machines, held, ended } = await askDaemon<Released>(
         stateDir,
         "POST",

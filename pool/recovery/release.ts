@@ -15,6 +15,8 @@ export interface ReleaseRequest {
   readonly machine: MachineName | null;
   /** It is destroyed instead; only a machine without an order. */
   readonly retire: boolean;
+  /** A person knows that its hand-over was done, though the machine does not say so. */
+  readonly serves: boolean;
   readonly actor: string;
 }
 
@@ -28,8 +30,10 @@ export interface Released {
 /** @throws ReleaseError when nothing was looked at since the quarantine began, or this machine cannot be released so */
 export function release(
   { store, config, clock }: { store: Store; config: () => Config; clock: Clock },
-  { machine: name, retire, actor }: ReleaseRequest,
+  { machine: name, retire, serves, actor }: ReleaseRequest,
 ): Released {
+  if (name === null && (retire || serves))
+    throw new ReleaseError("`retire` and `serves` speak of one machine: name it");
   const findings = readFindings(store);
   const quarantine = store.quarantine();
   if (quarantine && !findings)
@@ -38,6 +42,7 @@ export function release(
   const chosen = name === null ? held.filter((machine) => isSure(findings, machine)) : [pick(store, name)];
   const why = name === null ? "all that was sure is released" : "released by name";
   const freed = chosen.map((machine) => {
+    if (serves) return serving(machine, store, actor);
     const change = retire ? retired(machine) : onward(machine, config(), clock.now());
     const { state } = store.releaseMachine(machine.name, change, why, { actor });
     return { name: machine.name, state };
@@ -65,6 +70,14 @@ function retired(machine: Machine): { state?: MachineState; deadline: null; reas
   return machine.state === "retiring"
     ? { deadline: null, reason }
     : { state: "retiring", deadline: null, reason };
+}
+
+/** Otherwise its hand-over would go on, and that ends with a machine that never answers. */
+function serving({ name, state }: Machine, store: Store, actor: string): Released["machines"][number] {
+  if (state !== "claimed" && state !== "handing-over")
+    throw new ReleaseError(`${name} is ${state}: --serves is for one that is claimed or handing-over`);
+  store.releaseServing(name, "a person says that it serves", { actor });
+  return { name, state: "serving" };
 }
 
 /** A new deadline, as if the state had just begun; what was ready proves itself again before it is offered. */

@@ -13,6 +13,7 @@ type ClaimVerbs = Pick<
   Store,
   | "claimForQueue"
   | "recordServing"
+  | "releaseServing"
   | "recordHandOverFailure"
   | "recordBuildFailure"
   | "releaseOrder"
@@ -103,6 +104,28 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
     return writeOrder(context, order.id, ended, why, cause);
   }
 
+  function serve(
+    name: MachineName,
+    facts: Parameters<Store["recordServing"]>[1],
+    why: string,
+    cause: Cause = {},
+  ): void {
+    const order = boundOrder(knownMachine(name));
+    // An order that ended while it was handed over is released at its time, not never.
+    const release = order.releaseAt === null ? {} : { nextLookAt: order.releaseAt };
+    const change = { state: "serving", deadline: null, ...facts, ...release } as const;
+    writeMachineChange(context, name, "handing-over", change, why, cause);
+    // The environment is on the machine now; here only the token that the customer may still ask for is kept.
+    const { gatewayToken } = openAgent(context, order.id);
+    db.prepare("UPDATE orders SET secrets = ? WHERE id = ?").run(
+      sealAgent(context, order.id, { env: {}, gatewayToken }),
+      order.id,
+    );
+    const state = order.state === "provisioning" ? "running" : order.state;
+    writeOrder(context, order.id, { state, servingAt: clock.now() }, why, cause);
+    clearOrderFlags(context, order.id, "it is served");
+  }
+
   return {
     claimForQueue: (pool) =>
       context.write(() => {
@@ -114,33 +137,14 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         return null;
       }),
 
-    recordServing: (name, facts) =>
+    recordServing: (name, facts) => context.write(() => serve(name, facts, "attested")),
+
+    releaseServing: (name, why, cause) =>
       context.write(() => {
-        const machine = knownMachine(name);
-        const order = boundOrder(machine);
-        writeMachineChange(
-          context,
-          name,
-          "handing-over",
-          {
-            state: "serving",
-            deadline: null,
-            tailnetNode: facts.tailnetNode,
-            tailnetAddress: facts.tailnetAddress,
-            // An order that ended while it was handed over is released at its time, not never.
-            ...(order.releaseAt === null ? {} : { nextLookAt: order.releaseAt }),
-          },
-          "attested",
-        );
-        // The environment is on the machine now; here only the token that the customer may still ask for is kept.
-        const { gatewayToken } = openAgent(context, order.id);
-        db.prepare("UPDATE orders SET secrets = ? WHERE id = ?").run(
-          sealAgent(context, order.id, { env: {}, gatewayToken }),
-          order.id,
-        );
-        const state = order.state === "provisioning" ? "running" : order.state;
-        writeOrder(context, order.id, { state, servingAt: clock.now() }, "attested");
-        clearOrderFlags(context, order.id, "it is served");
+        const { state, held } = knownMachine(name);
+        if (held === null) throw new StaleRowError(`machine ${name} is not held`);
+        writeMachineChange(context, name, state, { state: "handing-over", held: null }, why, cause);
+        serve(name, { tailnetNode: null, tailnetAddress: null }, why, cause);
       }),
 
     recordHandOverFailure: (name, failure, { limit, locationsOf, again = true, hold }) =>

@@ -234,6 +234,8 @@ export interface Store {
     name: MachineName,
     facts: { tailnetNode: string | null; tailnetAddress: string | null },
   ): void;
+  /** A machine that is held, claimed or handing-over, serves by a person's word, and is worked on again. */
+  releaseServing(name: MachineName, why: string, cause: Cause): void;
   /**
    * The claimed machine is lost to the order; it fails, and the order takes the next one in the same transaction; if
    * there is none it is queued again, where it was. It fails too when it has used up `limit` machines, and at once when

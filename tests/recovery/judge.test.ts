@@ -77,8 +77,28 @@ describe("what a machine is, by the evidence", () => {
     for (const state of ["booting", "proving", "ready"] as const)
       assert.deepEqual([silent(state, false), silent(state, true)], [true, false]);
     assert.equal(silent("retiring", true), true);
-    const bound = record({ state: "claimed", order: "ord_1" as never });
-    assert.equal(judge({ record: bound, said: "unreachable" }, { awaits: () => true })?.sure, true);
+  });
+
+  it("may have served since a hand-over was written down: silent it is a person's, and kept where it is switched off", () => {
+    for (const state of ["claimed", "handing-over"] as const) {
+      const silent = (change: Partial<CloudServer>) => {
+        const known = record({ state, order: "ord_1" as never });
+        const found = judge({ record: known, server: server(change), said: "unreachable" });
+        return [found?.state, found?.order, found?.sure];
+      };
+      assert.deepEqual(silent({}), [state, "ord_1", false]);
+      assert.deepEqual(silent({ status: "off" }), ["suspended", "ord_1", false]);
+      assert.deepEqual(silent({ labels: { "clawpool-order": "ord_1" } }), ["serving", "ord_1", false]);
+      assert.deepEqual(silent({ labels: { "clawpool-order": "ord_2" } }), [state, "ord_1", false]);
+      const off = { status: "off", labels: { "clawpool-order": "ord_1" } };
+      assert.deepEqual(silent(off), ["suspended", "ord_1", false]);
+      const known = record({ state, order: "ord_1" as never });
+      const forgotten = judge(
+        { record: known, server: server({ status: "off" }), said: "unreachable" },
+        { hasEnvironment: () => false },
+      );
+      assert.deepEqual([forgotten?.state, forgotten?.order], ["suspended", "ord_1"]);
+    }
   });
 
   it("is not handed over to an order whose environment was lost: unused it goes, else a person decides", () => {

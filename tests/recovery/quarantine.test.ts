@@ -42,7 +42,10 @@ describe("a quarantine behind another one", () => {
     noteFindings(store, machines, clock.now());
   }
   const letGo = (machine: MachineName | null) =>
-    release({ store, config: exampleConfig, clock }, { machine, retire: false, actor: "person:ada" });
+    release(
+      { store, config: exampleConfig, clock },
+      { machine, retire: false, serves: false, actor: "person:ada" },
+    );
   const held = () =>
     store
       .machines({ live: true })

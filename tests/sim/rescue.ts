@@ -36,6 +36,7 @@ export interface SecondRescue {
 type Backup = ReadonlyMap<string, string>;
 
 const actor = "person:operator";
+const asItIs = { retire: false, serves: false, actor } as const;
 
 export async function rescue(
   story: Story,
@@ -79,8 +80,8 @@ async function comeBack(
     world.note(`${name} does not say what the store did`);
   installation.store.rewind(kind === "lost");
   world.restoredAt = world.clock.now();
-  // A row of before its server was bought cannot know that it was, and is gone again: it may be built once more.
-  for (const line of world.bill) if (line.until !== null) line.name += ", before the store came back";
+  for (const { id, until } of world.bill)
+    if (until !== null || world.servers.get(id)?.deleting) setAside(world, id);
   if (kind === "elsewhere") {
     world.records.clear();
     for (const [name, text] of then) world.records.set(name, asFromBackup(text));
@@ -118,11 +119,17 @@ function watchQuarantine(
   };
   world.onDelete = (server) => {
     onDelete(server);
+    if (isOver()) setAside(world, server.id);
     const row = store.machines().find(({ name }) => name === server.name);
     if (!isOver() && row?.held !== null)
       world.violate("quarantine", `${server.name} is deleted before anybody released it`);
   };
   return () => Object.assign(world, { onMade, onDelete });
+}
+
+/** A row of before its server was bought cannot know that it was, and is gone again: it may be built once more. */
+function setAside({ bill }: World, id: number): void {
+  for (const line of bill) if (line.id === id) line.name += ", before the store came back";
 }
 
 /** As docs/recovery.md says: look again while something is doubtful, release what is sure, then each by its name. */
@@ -144,14 +151,24 @@ async function lookAndRelease(story: Story, onSomeReleased: (() => void) | null)
       beforeAll = null;
       continue;
     }
-    await story.ask(async ({ recovery }) => recovery.release({ machine: null, retire: false, actor }));
+    await story.ask(async ({ recovery }) => recovery.release({ machine: null, ...asItIs }));
   }
   for (;;) {
     const [machine] = store.machines({ live: true }).filter(({ held }) => held !== null);
     if (!machine) return;
     await pause();
     world.note(`the operator decides about ${machine.name}, ${machine.state}: ${machine.held}`);
-    const request = { machine: machine.name, retire: machine.order === null, actor };
+    // The customer is asked: what a hand-over has done may be written down nowhere, and the machine does not answer.
+    const isServed = [...world.servers.values()].some(
+      ({ name, machine: inside }) => name === machine.name && inside.done?.order === machine.order,
+    );
+    const begun = machine.state === "claimed" || machine.state === "handing-over";
+    const request = {
+      machine: machine.name,
+      retire: machine.order === null,
+      serves: begun && isServed,
+      actor,
+    };
     if (request.retire && !isLabelled(world, machine.name)) world.retired.add(machine.name);
     await story.ask(async ({ recovery }) => recovery.release(request));
   }
@@ -161,7 +178,7 @@ async function lookAndRelease(story: Story, onSomeReleased: (() => void) | null)
 async function releaseSome(story: Story, { machines }: RecoveryStatus): Promise<void> {
   for (const { name } of machines.filter(({ sure }) => sure)) {
     if (!story.world.chance.happens(0.5)) continue;
-    await story.ask(async ({ recovery }) => recovery.release({ machine: name, retire: false, actor }));
+    await story.ask(async ({ recovery }) => recovery.release({ machine: name, ...asItIs }));
   }
 }
 
