@@ -329,8 +329,8 @@ export const mutations: readonly Mutation[] = [
   {
     id: "lost-environment",
     file: "pool/recovery/judge.ts",
-    before: "handOvers.includes(state) && order !== null && !around.hasEnvironment(order);",
-    after: "handOvers.includes(state) && order === null && !around.hasEnvironment(order);",
+    before: "isHandOver(machine) && machine.order !== null && !around.hasEnvironment(machine.order);",
+    after: "isHandOver(machine) && machine.order === null && !around.hasEnvironment(machine.order);",
     why: "no agent is handed over without its customer's environment",
     caughtBy: ["recovery"],
   },
