@@ -1,5 +1,5 @@
 /**
- * `npm run mutate [-- IDS…] [--lanes 2]`: each mutation of mutations.ts on a copy of the tree, with the tests that should
+ * `npm run mutate [-- IDS…] [--lanes 2]`: each mutation of list/ on a copy of the tree, with the tests that should
  * notice it. Exit 1 when one survives, cannot be applied, or when these tests fail without any mutation.
  */
 import { parseArgs } from "node:util";
@@ -15,7 +15,7 @@ if (!Number.isSafeInteger(lanes) || lanes < 1)
   throw new Error(`--lanes=${values.lanes}: want a whole number from 1`);
 const unknown = positionals.filter((id) => !mutations.some((mutation) => mutation.id === id));
 if (unknown.length > 0)
-  throw new Error(`no mutation is called ${unknown.join(", ")}; see tests/mutation/mutations.ts`);
+  throw new Error(`no mutation is called ${unknown.join(", ")}; see tests/mutation/list/`);
 const wanted = mutations.filter(({ id }) => positionals.length === 0 || positionals.includes(id));
 
 const copies = Array.from({ length: Math.min(lanes, wanted.length) }, copyTree);

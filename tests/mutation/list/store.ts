@@ -1,0 +1,103 @@
+/** What is written down: rows, fences, the log, secrets and messages. */
+import type { Mutation } from "../mutation.ts";
+
+export const store: readonly Mutation[] = [
+  // Rows and fences.
+  {
+    id: "drop-the-fence",
+    file: "pool/store/machines.ts",
+    before: "if (!before || before.state !== from) {",
+    after: "if (!before) {",
+    why: "who decided by an old row is refused",
+    caughtBy: ["store"],
+  },
+  {
+    id: "any-transition",
+    file: "pool/store/machines.ts",
+    before: "assertTransition(name, from, change.state);",
+    after: "void assertTransition;",
+    why: "no state follows but those of the table",
+    caughtBy: ["store"],
+  },
+  {
+    id: "one-over-the-cap",
+    file: "pool/store/machines.ts",
+    before: ">= caps.maxTotalAll",
+    after: "> caps.maxTotalAll",
+    why: "max_total holds",
+    caughtBy: ["store"],
+  },
+  {
+    id: "zombie-writes",
+    file: "pool/store/context.ts",
+    before: "if (fence !== null && !leads()) throw",
+    after: "if (fence !== null && fence.term < 0) throw",
+    why: "a daemon that was given up writes nothing any more",
+    caughtBy: ["store"],
+  },
+  {
+    id: "two-daemons",
+    file: "pool/store/instance-lock.ts",
+    before: 'db.exec("BEGIN EXCLUSIVE");',
+    after: 'db.exec("BEGIN");',
+    why: "one daemon for each store",
+    caughtBy: ["instance-lock"],
+  },
+  {
+    id: "synchronous-normal",
+    file: "pool/store/schema.ts",
+    before: 'db.pragma("synchronous = FULL");',
+    after: 'db.pragma("synchronous = NORMAL");',
+    why: "a commit survives a power cut",
+    caughtBy: ["store/sqlite"],
+  },
+  {
+    id: "unchained-audit",
+    file: "pool/store/audit-chain.ts",
+    before: 'hash("sha256", previous + rowText(row), "hex");',
+    after: 'hash("sha256", rowText(row), "hex");',
+    why: "an audit row that is removed breaks the chain",
+    caughtBy: ["store/audit"],
+  },
+  {
+    id: "work-while-stopping",
+    file: "pool/controller.ts",
+    before: "    if (stopping) return Promise.resolve();\n",
+    after: "",
+    why: "who was told to stop begins no terraform that nobody waits for",
+    caughtBy: ["sim/shutdown"],
+  },
+  // Secrets and messages.
+  {
+    id: "newest-key-only",
+    file: "pool/secrets/seal.ts",
+    before: "const by = known.find((candidate) => candidate.id === kid);",
+    after: "const by = known[0];",
+    why: "what an older key sealed still opens after a rotation",
+    caughtBy: ["secrets"],
+  },
+  {
+    id: "label-customers-text",
+    file: "pool/machine/labels.ts",
+    before: "filter(([, value]) => labelValue.test(value))",
+    after: "filter(([, value]) => value.length > 0 || labelValue.test(value))",
+    why: "text that is not of a label's alphabet never becomes one",
+    caughtBy: ["machine/labels"],
+  },
+  {
+    id: "alert-to-a-sent-message",
+    file: "pool/store/outbox.ts",
+    before: "AND state = 'waiting' AND type = 'alerts' AND begun_at IS NULL\",",
+    after: "AND state = 'waiting' AND type = 'alerts'\",",
+    why: "what was sent is not changed: nobody would hear of the rest",
+    caughtBy: ["store/sqlite"],
+  },
+  {
+    id: "one-id-for-two-texts",
+    file: "pool/store/outbox.ts",
+    before: "const sent = isGathered ?",
+    after: "const sent = !isGathered ?",
+    why: "a receiver drops what comes again by its id: other alerts are another message",
+    caughtBy: ["store/sqlite"],
+  },
+];
