@@ -26,7 +26,7 @@ import type { RecoveredMachine, Store } from "../store/store.ts";
 import type { CheckoutSession, StripeGateway, Subscription } from "../stripe/stripe.ts";
 import type { Terraform } from "../terraform/terraform.ts";
 import { noteFindings } from "./findings.ts";
-import { type Evidence, judgeMachine, ordersOf, type Surroundings } from "./judge.ts";
+import { type Evidence, judgeMachine, type Surroundings, servedOrders } from "./judge.ts";
 import {
   alignOrders,
   isWhole,
@@ -34,7 +34,7 @@ import {
   newestOrder,
   orderFromStripe,
   orderOfObject,
-  unplaced,
+  unserved,
   withPayment,
 } from "./orders.ts";
 import type { MachineRecord, Records } from "./records.ts";
@@ -118,7 +118,7 @@ export async function inspect(context: InspectContext, actor: string): Promise<v
   const subscriptions = await fetchAll([...asked.values()], context);
   const subscriptionOf = (order: string) => subscriptions.get(asked.get(order) ?? "") ?? null;
   const paidFor = [...bought].flatMap(([id, { session }]) => (session && isPaid(session) ? [id] : []));
-  const waiting = unplaced(orders, paidFor, new Set(evidence.flatMap(ordersOf)));
+  const waiting = unserved(orders, paidFor, new Set(evidence.flatMap(servedOrders)));
   const around: Surroundings = {
     now: clock.now(),
     isOurs,

@@ -35,7 +35,7 @@ export interface Surroundings {
   knows(order: string): boolean;
   /** Row or record has what the customer's agent needs to be handed over. */
   hasEnvironment(order: string): boolean;
-  /** An order is paid for and goes on, and nothing says which machine has it. */
+  /** An order is paid for and goes on, and nothing says which machine serves it. */
   awaits(): boolean;
   /** Stripe, asked for the subscription itself, says that it is over; false when nothing is known. */
   ended(order: string): boolean;
@@ -171,7 +171,7 @@ function unreachable(
   const isFree = machine.order === null && !ending.includes(machine.state);
   if (current && isFree && around.awaits()) {
     // Its record may be older than it: a file that could not be written, a daemon that died behind a commit.
-    const text = `it does not answer; by its record it is ${machine.state}, but a paid order has no machine: it may be its`;
+    const text = `it does not answer; by its record it is ${machine.state}, but nothing says which machine serves a paid order: it may be this one`;
     return as({}, false, text);
   }
   if (current) return as({}, true, `it does not answer; by its record it is ${machine.state}`);
@@ -261,11 +261,16 @@ function servesByLabel({ labels }: CloudServer, around: Surroundings) {
   return { state: "serving", order: order as OrderId, enrolled: true, labelled: true } as const;
 }
 
-/** Whatever says of the machine that it is an order's. */
-export function ordersOf({ row, record, server, said }: Evidence): string[] {
-  const told = said === null || said === "unreachable" ? null : said.order;
-  const named = [row?.order, record?.machine.order, server?.labels["clawpool-order"], told];
-  return named.filter((order) => typeof order === "string");
+/**
+ * Orders that this machine serves, by anything that tells of it. That a hand-over was begun does not count: the order may
+ * have got another machine since.
+ */
+export function servedOrders({ row, record, server, said }: Evidence): string[] {
+  const written = [row, record?.machine].map((known) =>
+    known && customersStates.includes(known.state) ? known.order : null,
+  );
+  const told = said !== null && said !== "unreachable" && said.done ? said.order : null;
+  return [...written, server?.labels["clawpool-order"], told].filter((order) => typeof order === "string");
 }
 
 /** States in which a machine is its order's. */

@@ -162,16 +162,16 @@ export function alignOrders(
 const closed: readonly Order["state"][] = ["released", "expired"];
 
 /**
- * Orders that are paid for, and of which nothing says that a machine has them; those that failed wait for a person.
+ * Orders that are paid for, and of which nothing says that a machine serves them; those that failed wait for a person.
  *
  * @param orders what rows and records know
  * @param paidFor orders whose checkout is paid, by Stripe
- * @param placed orders that anything says of any machine
+ * @param served see `servedOrders`
  */
-export function unplaced(
+export function unserved(
   orders: ReadonlyMap<string, KnownOrder>,
   paidFor: readonly string[],
-  placed: ReadonlySet<string>,
+  served: ReadonlySet<string>,
 ): string[] {
   const known = [...orders.values()].map(({ order }) => order);
   const paid = new Set([...paidFor, ...known.filter(({ paidAt }) => paidAt !== null).map(({ id }) => id)]);
@@ -179,6 +179,6 @@ export function unplaced(
     const order = orders.get(id)?.order;
     const isOver =
       order !== undefined && (order.endedAt !== null || [...closed, "failed"].includes(order.state));
-    return !placed.has(id) && !isOver;
+    return !served.has(id) && !isOver;
   });
 }

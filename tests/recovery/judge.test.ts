@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 import type { CloudServer } from "../../pool/cloud/cloud.ts";
 import type { Machine, MachineName } from "../../pool/machine/machine.ts";
-import { type Evidence, judgeMachine, type Surroundings } from "../../pool/recovery/judge.ts";
+import { type Evidence, judgeMachine, type Surroundings, servedOrders } from "../../pool/recovery/judge.ts";
 
 const name = "claw-test-a" as MachineName;
 const secrets = { controllerKey: "c", bootHostKey: "b", poolToken: "p" };
@@ -154,6 +154,22 @@ describe("what a machine is, by the evidence", () => {
     assert.deepEqual([over?.state, over?.sure], ["releasing", true]);
     const planned = judge({ row: machine({ state: "creating", serverId: null }), server: null });
     assert.deepEqual([planned?.state, planned?.sure], ["creating", true]);
+  });
+
+  it("serves an order by its own word, its label, or what is written down; not by a hand-over that was only begun", () => {
+    const served = (evidence: Partial<Evidence>) =>
+      servedOrders({ name, row: null, record: null, server: server(), said: null, ...evidence });
+    const order = "ord_1" as never;
+    assert.deepEqual(served({ said: said("ord_1") }), ["ord_1"]);
+    assert.deepEqual(served({ said: said("ord_1", false) }), []);
+    assert.deepEqual(served({ server: server({ labels: { "clawpool-order": "ord_1" } }) }), ["ord_1"]);
+    for (const state of ["serving", "suspended", "resuming"] as const) {
+      assert.deepEqual(served({ row: machine({ state, order }) }), ["ord_1"]);
+      assert.deepEqual(served({ record: record({ state, order }) }), ["ord_1"]);
+    }
+    for (const state of ["claimed", "handing-over", "failed", "releasing"] as const)
+      assert.deepEqual(served({ record: record({ state, order }) }), []);
+    assert.deepEqual(served({ server: null, said: "unreachable" }), []);
   });
 
   it("never takes a server that is not ours for one of ours", () => {

@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 import type { Machine, MachineName, MachineState, OrderId } from "../../pool/machine/machine.ts";
 import type { Order } from "../../pool/order/order.ts";
-import { alignOrders, unplaced } from "../../pool/recovery/orders.ts";
+import { alignOrders, unserved } from "../../pool/recovery/orders.ts";
 
 const id = "ord_1" as OrderId;
 const name = "claw-test-a" as MachineName;
@@ -49,19 +49,19 @@ describe("an order's row, by its machine and Stripe", () => {
     assert.deepEqual(aligned("releasing", false, { state: "queued", machine: null }), ["queued", null, null]);
   });
 
-  it("asks for a machine when it is paid for, by its row or by Stripe, and nothing says that one has it", () => {
+  it("asks for a machine when it is paid for, by its row or by Stripe, and nothing says that one serves it", () => {
     const known = (change: Partial<Order>) =>
       new Map([
         [id, { order: { id, paidAt: 1, endedAt: null, ...change } as Order, secrets: null, bare: false }],
       ]);
-    assert.deepEqual(unplaced(known({ state: "queued" }), [], new Set()), [id]);
-    assert.deepEqual(unplaced(known({ state: "queued" }), [], new Set([id])), []);
-    assert.deepEqual(unplaced(new Map(), [id], new Set()), [id]);
+    assert.deepEqual(unserved(known({ state: "queued" }), [], new Set()), [id]);
+    assert.deepEqual(unserved(known({ state: "queued" }), [], new Set([id])), []);
+    assert.deepEqual(unserved(new Map(), [id], new Set()), [id]);
     const unpaid = known({ state: "awaiting-payment", paidAt: null });
-    assert.deepEqual(unplaced(unpaid, [], new Set()), []);
-    assert.deepEqual(unplaced(unpaid, [id], new Set()), [id]);
+    assert.deepEqual(unserved(unpaid, [], new Set()), []);
+    assert.deepEqual(unserved(unpaid, [id], new Set()), [id]);
     for (const state of ["failed", "released", "expired"] as const)
-      assert.deepEqual(unplaced(known({ state }), [id], new Set()), []);
-    assert.deepEqual(unplaced(known({ state: "running", endedAt: 1 }), [id], new Set()), []);
+      assert.deepEqual(unserved(known({ state }), [id], new Set()), []);
+    assert.deepEqual(unserved(known({ state: "running", endedAt: 1 }), [id], new Set()), []);
   });
 });
