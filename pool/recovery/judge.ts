@@ -206,10 +206,16 @@ function unused({ machine }: Known, around: Surroundings, as: As): Verdict {
 
 /** It says whose it is. */
 function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As): Verdict {
-  const { order, generation, done } = said;
+  const { order, done } = said;
+  const state: MachineState = done ? "serving" : "handing-over";
+  const generation = Math.max(said.generation, machine.generation);
+  const change = { state, order: order as OrderId, generation };
   const others = around.holders(order).filter((name) => name !== machine.name);
   if (others.length > 0) {
-    return as({}, false, `it says that it has order ${order}, and so does ${others.join(", ")}`);
+    const text = `it says that it has order ${order}, and so does ${others.join(", ")}`;
+    const isOpen = machine.order === null || (machine.order === order && isHandOver(machine));
+    // Which of them is taken for the order's is settled once all are judged.
+    return as(isOpen && !ending.includes(machine.state) && around.knows(order) ? change : {}, false, text);
   }
   if (machine.order === order && [...ending, ...customersStates].includes(machine.state)) {
     return as({}, true, `it answers, and has order ${order}, as written down`);
@@ -225,8 +231,6 @@ function used({ machine }: Known, said: HandedOver, around: Surroundings, as: As
   if (!done && !around.hasEnvironment(order)) {
     return as(unbound, false, `its hand-over was begun for ${order}; ${lost}`);
   }
-  const state: MachineState = done ? "serving" : "handing-over";
-  const change = { state, order: order as OrderId, generation: Math.max(generation, machine.generation) };
   const sure = machine.order === order || !ending.includes(machine.state);
   const what = done ? "it serves" : "its hand-over was begun for";
   return as(

@@ -61,8 +61,20 @@ describe("what a machine is, by the evidence", () => {
   });
 
   it("is a person's to decide where an order is named twice, unknown, or another than written down", () => {
-    const twice = judge({ row: machine(), said: said("ord_1") }, { holders: () => [name, "claw-test-b"] });
-    assert.deepEqual([twice?.state, twice?.sure], ["ready", false]);
+    const twice = (row: Partial<Machine>, done: boolean) => {
+      const found = judge(
+        { row: machine(row), said: said("ord_1", done) },
+        { holders: () => [name, "claw-test-b"] },
+      );
+      return [found?.state, found?.order, found?.sure];
+    };
+    const order = "ord_1" as never;
+    assert.deepEqual(twice({}, true), ["serving", "ord_1", false]);
+    assert.deepEqual(twice({ state: "handing-over", order }, true), ["serving", "ord_1", false]);
+    assert.deepEqual(twice({ state: "claimed", order }, false), ["handing-over", "ord_1", false]);
+    assert.deepEqual(twice({ state: "suspended", order }, true), ["suspended", "ord_1", false]);
+    assert.deepEqual(twice({ state: "failed", order }, false), ["failed", "ord_1", false]);
+    assert.deepEqual(twice({ state: "retiring" }, true), ["retiring", null, false]);
     const unknown = judge({ row: machine(), said: said("nobody's") });
     assert.deepEqual([unknown?.state, unknown?.order, unknown?.sure], ["failed", null, false]);
     const other = judge({ row: machine({ state: "serving", order: "ord_2" as never }), said: said("ord_1") });

@@ -169,7 +169,8 @@ async function lookAndRelease(story: Story, onSomeReleased: (() => void) | null)
       serves: begun && isServed,
       actor,
     };
-    if (request.retire && !isLabelled(world, machine.name)) world.retired.add(machine.name);
+    const isSilent = /does not answer|its keys are lost/.test(machine.held ?? "");
+    if (request.retire && isSilent && !isLabelled(world, machine.name)) world.retired.add(machine.name);
     await story.ask(async ({ recovery }) => recovery.release(request));
   }
 }
