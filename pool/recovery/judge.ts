@@ -119,11 +119,10 @@ function judgeKnown(evidence: Evidence, known: Known, around: Surroundings): Ver
 type As = (change: Partial<Machine>, sure: boolean, text: string) => Verdict;
 
 function withoutServer({ machine, current }: Known, around: Surroundings, as: As): Verdict {
-  if (unmade.includes(machine.state) && machine.serverId === null) {
-    // The gate would find a server of this name, so none is bought twice.
-    return as({}, true, "no server was made for it yet");
-  }
-  const reason = "its server is gone from the cloud";
+  // Nothing is bought for a row that is found without one: the caps were asked when it was young, and others may have been
+  // bought since of which it does not know. Refill plans another where one is needed.
+  const isUnmade = unmade.includes(machine.state) && machine.serverId === null;
+  const reason = isUnmade ? "no server was made for it" : "its server is gone from the cloud";
   if (machine.order === null) return as({ state: "retiring", reason }, true, reason);
   if (around.ended(machine.order) || (current && machine.state === "releasing")) {
     return as({ state: "releasing", reason }, true, `${reason}, and order ${machine.order} has ended`);

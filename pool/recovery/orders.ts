@@ -127,7 +127,9 @@ export function alignOrders(
       const served = isServed ? { servingAt: order.servingAt ?? now } : {};
       const placed = isServed ? "suspended" : "provisioning";
       const state = machine.state === "serving" ? "running" : placed;
-      const end = { ...ended, releaseAt: order.releaseAt ?? now + graceMs, state: "releasing" } as const;
+      // One that ended while nobody knew that it was served was given no grace.
+      const releaseAt = isServed && order.servingAt === null ? null : order.releaseAt;
+      const end = { ...ended, releaseAt: releaseAt ?? now + graceMs, state: "releasing" } as const;
       const change = over ? end : { state, reason: null };
       return {
         order: { ...order, ...own, ...served, ...change } as Order,

@@ -165,7 +165,13 @@ describe("what a machine is, by the evidence", () => {
     const over = judge({ row: serving, server: null }, { ended: () => true });
     assert.deepEqual([over?.state, over?.sure], ["releasing", true]);
     const planned = judge({ row: machine({ state: "creating", serverId: null }), server: null });
-    assert.deepEqual([planned?.state, planned?.sure], ["creating", true]);
+    assert.deepEqual(
+      [planned?.state, planned?.sure],
+      ["retiring", true],
+      "bought for it, it may be beyond the caps",
+    );
+    const made = judge({ row: machine({ state: "creating", serverId: null }) });
+    assert.deepEqual([made?.state, made?.machine.serverId], ["creating", 7]);
   });
 
   it("serves an order by its own word, its label, or what is written down; not by a hand-over that was only begun", () => {

@@ -28,6 +28,17 @@ describe("an order's row, by its machine and Stripe", () => {
   it("goes with its machine when its subscription has ended", () => {
     assert.deepEqual(aligned("releasing", true), ["releasing", name, 110]);
     assert.deepEqual(aligned("releasing", false, { endedAt: 50 }), ["releasing", name, 110]);
+    assert.deepEqual(aligned("serving", false, { endedAt: 50, releaseAt: 60, servingAt: 5 }), [
+      "releasing",
+      name,
+      60,
+    ]);
+  });
+
+  it("has its grace from now when it ended while nobody knew that it was served", () => {
+    const closed = { state: "released", endedAt: 50, releaseAt: 50 } as const;
+    assert.deepEqual(aligned("serving", false, closed), ["releasing", name, 110]);
+    assert.deepEqual(aligned("handing-over", false, closed), ["releasing", name, 50]);
   });
 
   it("is the machine's that has it, not one's that failed it earlier and still goes, in whichever order they are named", () => {
