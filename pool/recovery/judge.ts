@@ -168,6 +168,13 @@ function unreachable(
   }
   if (isHandOver(machine)) return as({}, false, `it does not answer; ${was}`);
   const isFree = machine.order === null && !ending.includes(machine.state);
+  if (isFree && server.status === "off") {
+    return as(
+      {},
+      false,
+      `it does not answer and is switched off, as a suspended customer's is; it was ${machine.state}`,
+    );
+  }
   if (current && isFree && around.awaits()) {
     // Its record may be older than it: a file that could not be written, a daemon that died behind a commit.
     const text = `it does not answer; by its record it is ${machine.state}, but nothing says which machine serves a paid order: it may be this one`;

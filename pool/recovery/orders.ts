@@ -164,7 +164,8 @@ export function alignOrders(
 const closed: readonly Order["state"][] = ["released", "expired"];
 
 /**
- * Orders that are paid for, and of which nothing says that a machine serves them; those that failed wait for a person.
+ * Orders that are paid for, and of which nothing says that a machine serves them. Those that failed are among them: a
+ * person may have tried them again since, and an environment that is lost may be on a machine that does not answer.
  *
  * @param orders what rows and records know
  * @param paidFor orders whose checkout is paid, by Stripe
@@ -179,8 +180,7 @@ export function unserved(
   const paid = new Set([...paidFor, ...known.filter(({ paidAt }) => paidAt !== null).map(({ id }) => id)]);
   return [...paid].filter((id) => {
     const order = orders.get(id)?.order;
-    const isOver =
-      order !== undefined && (order.endedAt !== null || [...closed, "failed"].includes(order.state));
+    const isOver = order !== undefined && (order.endedAt !== null || closed.includes(order.state));
     return !served.has(id) && !isOver;
   });
 }

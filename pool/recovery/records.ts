@@ -209,6 +209,8 @@ export function createRecords(options: {
       if (state === "destroyed" && there.has(machineFile(name))) changed(machineFile(name));
     }
     await settled();
+    // Where there was nothing to write nobody else ends the flag of a daemon before.
+    tell();
   }
 
   return {

@@ -89,6 +89,14 @@ describe("what a machine is, by the evidence", () => {
     for (const state of ["booting", "proving", "ready"] as const)
       assert.deepEqual([silent(state, false), silent(state, true)], [true, false]);
     assert.equal(silent("retiring", true), true);
+    for (const state of ["booting", "proving", "ready"] as const) {
+      const off = judge({
+        record: record({ state }),
+        server: server({ status: "off" }),
+        said: "unreachable",
+      });
+      assert.deepEqual([off?.state, off?.sure], [state, false]);
+    }
   });
 
   it("may have served since a hand-over was written down: silent it is a person's, and kept where it is switched off", () => {

@@ -71,7 +71,8 @@ describe("an order's row, by its machine and Stripe", () => {
     const unpaid = known({ state: "awaiting-payment", paidAt: null });
     assert.deepEqual(unserved(unpaid, [], new Set()), []);
     assert.deepEqual(unserved(unpaid, [id], new Set()), [id]);
-    for (const state of ["failed", "released", "expired"] as const)
+    assert.deepEqual(unserved(known({ state: "failed" }), [], new Set()), [id]);
+    for (const state of ["released", "expired"] as const)
       assert.deepEqual(unserved(known({ state }), [id], new Set()), []);
     assert.deepEqual(unserved(known({ state: "running", endedAt: 1 }), [id], new Set()), []);
   });

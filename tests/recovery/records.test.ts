@@ -113,6 +113,14 @@ describe("the records beside the database", () => {
     assert.equal(flagged(), undefined);
   });
 
+  it("end an older flag also where nothing is left to write", async () => {
+    const empty = openSqliteStore({ file: ":memory:", sealer });
+    empty.flag("record-not-written", "records", "of a machine that is gone");
+    await create(empty).catchUp();
+    assert.deepEqual(empty.flags(), []);
+    empty.close();
+  });
+
   it("keep no daemon from starting when the folder cannot be read: it catches up when it can", async () => {
     broken = full;
     pay(store, "o-1");
