@@ -5,6 +5,7 @@
 import type { RecoveryStatus } from "../../pool/recovery/findings.ts";
 import { asFromBackup } from "../../pool/recovery/records.ts";
 import { outdatedRecords } from "./borders/records.ts";
+import { Chance } from "./chance.ts";
 import { auditRowsOf } from "./database.ts";
 import type { Story } from "./story.ts";
 import { Watch } from "./watch.ts";
@@ -188,3 +189,20 @@ const isLabelled = ({ servers }: World, name: string): boolean =>
   [...servers.values()].some(
     (server) => server.name === name && server.labels["clawpool-order"] !== undefined,
   );
+
+/** A shutdown that a store had asked for before it was lost leaves a served machine off: a person is told, and switches it on. */
+export async function watchPower({ world, store }: Story): Promise<never> {
+  const chance = new Chance(world.seed ^ 0x0ff);
+  for (;;) {
+    await world.clock.delay(chance.between(5, 30) * minute);
+    const told = new Set(
+      store.flags().flatMap(({ kind, subject }) => (kind === "server-off" ? [subject] : [])),
+    );
+    for (const server of world.servers.values()) {
+      if (!server.off || !told.has(server.name)) continue;
+      world.note(`the operator switches ${server.name} on`);
+      server.off = false;
+      server.bootedAt = world.clock.now() + chance.between(8_000, 40_000);
+    }
+  }
+}

@@ -7,7 +7,7 @@ import type { SimStore } from "./database.ts";
 import { changeRecipe, crashOne, rotOne, watchResumed, watchRollout } from "./idle.ts";
 import { leaveBehind, settleNeighbours } from "./leftovers.ts";
 import { type Refusal, refuse, watchOrders } from "./refusals.ts";
-import { type Rescue, rescue } from "./rescue.ts";
+import { type Rescue, rescue, watchPower } from "./rescue.ts";
 import { shutDown } from "./shutdown.ts";
 import { resize, watchTargets } from "./sizings.ts";
 import { breakBuilds, type Spell, watchRefill } from "./spell.ts";
@@ -110,6 +110,7 @@ export class Story {
     void watchRefill(this);
     void watchRollout(this);
     void watchResumed(this);
+    if (plot.rescue) void watchPower(this);
     if (plot.sized) void watchTargets(this);
     for (const mishap of plot.states ?? []) this.#act(spoilState(world, mishap, plot.lasts));
     if (plot.platform) this.#act(spoilPlatform(this, plot.platform, plot.lasts));
