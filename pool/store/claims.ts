@@ -156,6 +156,7 @@ export function claimVerbs(context: StoreContext): ClaimVerbs {
         const lost = hold === undefined ? ended : { ...ended, held: hold };
         writeMachineChange(context, name, machine.state, lost, reason, { run: failure.run ?? null });
         const spent = charge(context, order.id, { machine: name, kind: "hand-over", failure, limit });
+        context.history.clearFlag("hand-over-waits", order.id, "it waits on that machine no more");
         if (order.endedAt !== null) {
           clearOrderFlags(context, order.id, "it has ended");
           const change = { state: "released", machine: null } as const;
