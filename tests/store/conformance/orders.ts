@@ -151,6 +151,23 @@ export function orderPromises(rig: StoreUnderTest): void {
       assert.deepEqual([order.state, store.flags()], ["released", []]);
     });
 
+    it("waits on a machine no more once it has lost it, whether it gets another or may not be served", () => {
+      store.createOrder(newOrder("o-1"));
+      const [one, two] = [makeReady(store, "m-1"), makeReady(store, "m-2")];
+      pay(store, "o-1");
+      const suspension = { reason: "disputed", text: "a payment is disputed" } as const;
+      for (const [lost, allowed] of [
+        [one, true],
+        [two, false],
+      ] as const) {
+        store.flag("hand-over-waits", "o-1", `it waits on ${lost}`);
+        if (!allowed) store.recordStanding(id("o-1"), { suspension, overdueSince: null }, "test");
+        const { machine } = store.recordHandOverFailure(lost, failure, limits);
+        assert.equal(machine?.name, allowed ? two : undefined);
+        assert.deepEqual(store.flags(), []);
+      }
+    });
+
     it("ends by none but two words: Stripe's after the grace, or a person's by the machine's name", () => {
       const machine = serve(store);
       const refused = /neither has its subscription ended and its grace passed, nor did a person confirm/;
