@@ -54,6 +54,14 @@ export const payments: readonly Mutation[] = [
     caughtBy: ["refill/waits"],
   },
   {
+    id: "keep-hand-over-wait",
+    file: "pool/store/claims.ts",
+    before: 'context.history.clearFlag("hand-over-waits", order.id, "it waits on that machine no more");',
+    after: "",
+    why: "nobody is told of a wait that is over",
+    caughtBy: ["store/sqlite"],
+  },
+  {
     id: "newest-order-first",
     file: "pool/store/orders.ts",
     before: "ORDER BY paid_at, id`,",
